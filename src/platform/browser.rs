@@ -1,0 +1,68 @@
+//! Opening the person's browser: one address, as one argument, never through a shell.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+/// How long a launcher may take to say that it failed.
+const VERDICT: Duration = Duration::from_millis(1500);
+
+/// Opens an address that was validated before. `command` is the configured browser and its arguments; empty
+/// for the system's own.
+pub fn open(command: &[String], address: &Url) -> Result<(), String> {
+    match command.split_first() {
+        Some((program, arguments)) => {
+            let mut browser = Command::new(program);
+            browser.args(arguments).arg(address.as_str());
+            launch(browser)
+                .map(drop)
+                .map_err(|error| format!("the configured browser did not start: {}", error.kind()))
+        }
+        None => system(address),
+    }
+}
+
+/// `BROWSER` is not consulted: it is a command line that anybody's start-up file could have set.
+#[cfg(not(windows))]
+fn system(address: &Url) -> Result<(), String> {
+    let mut why = "there is no program that opens addresses".to_owned();
+    for mut launcher in open::commands(address.as_str()) {
+        launcher.env_remove("BROWSER");
+        let Ok(mut child) = launch(launcher) else {
+            continue;
+        };
+        let started = Instant::now();
+        loop {
+            match child.try_wait() {
+                // A launcher that is still there has started a browser that it waits for.
+                Ok(None) if started.elapsed() > VERDICT => return Ok(()),
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(_)) | Err(_) => break,
+            }
+        }
+        why = "no browser could be started".to_owned();
+    }
+    Err(why)
+}
+
+#[cfg(windows)]
+fn system(address: &Url) -> Result<(), String> {
+    let _ = (VERDICT, Instant::now());
+    open::that_detached(address.as_str())
+        .map_err(|error| format!("no browser could be started: {}", error.kind()))
+}
+
+/// Starts a program that has nothing of ours: not the streams, and on Unix not the process group, so that a
+/// Ctrl-C meant for us leaves the person's browser alone.
+fn launch(mut command: Command) -> io::Result<std::process::Child> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn()
+}

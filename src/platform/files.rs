@@ -1,0 +1,305 @@
+//! Files and folders that only their owner may touch.
+//!
+//! What is checked is the opened descriptor, never a path, so that nobody can swap the file in between.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::User;
+
+/// Why a file or folder is not safe to use.
+#[derive(Debug)]
+pub enum Unsafe {
+    /// It belongs to somebody else.
+    Owner,
+    /// Others may write it (or read it, where it must be private).
+    Mode,
+    /// It is a link, device, pipe or folder where a plain file was expected, or the reverse.
+    Kind,
+    /// It is larger than anything gatepass ever writes there.
+    Size,
+    /// The operating system refused.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unsafe {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl std::fmt::Display for Unsafe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Owner => f.write_str("it belongs to another user"),
+            Self::Mode => f.write_str("other users may change or read it"),
+            Self::Kind => f.write_str("it is not a plain file"),
+            Self::Size => f.write_str("it is too large"),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Who may do what with a file that gatepass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Others may read, nobody but the owner may write; links are followed (a person's own dot-file manager).
+    OwnerWrites,
+    /// Nobody but the owner may read or write, and the path itself is no link.
+    OwnerOnly,
+}
+
+/// Opens a file of this user (or of root) for reading and checks the opened descriptor.
+///
+/// `Ok(None)` if there is no such file.
+pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    unix_only::no_follow(&mut options, access);
+    match options.open(path) {
+        Ok(file) => {
+            unix_only::check_file(&file, access)?;
+            Ok(Some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if unix_only::is_link(&error) => Err(Unsafe::Kind),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes after checking it. `Ok(None)` if there is no such file.
+pub fn read(path: &Path, access: Access, limit: u64) -> Result<Option<Vec<u8>>, Unsafe> {
+    let Some(file) = open(path, access)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Unsafe::Size);
+    }
+    Ok(Some(bytes))
+}
+
+/// A folder of this user alone.
+#[derive(Clone, Debug)]
+pub struct PrivateDir(PathBuf);
+
+impl PrivateDir {
+    /// Opens the folder, creating it (and its parents) with owner-only access if it is missing.
+    pub fn create(path: &Path) -> Result<Self, Unsafe> {
+        match Self::open(path)? {
+            Some(dir) => Ok(dir),
+            None => {
+                let mut builder = DirBuilder::new();
+                builder.recursive(true);
+                unix_only::private_dir(&mut builder);
+                builder.create(path)?;
+                Self::open(path)?.ok_or(Unsafe::Kind)
+            }
+        }
+    }
+
+    /// Opens the folder if it exists.
+    pub fn open(path: &Path) -> Result<Option<Self>, Unsafe> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                unix_only::check_dir(&metadata)?;
+                Ok(Some(Self(path.to_owned())))
+            }
+            Ok(_) => Err(Unsafe::Kind),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads a private file of at most `limit` bytes in this folder.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Unsafe> {
+        read(&self.0.join(name), Access::OwnerOnly, limit)
+    }
+
+    /// Replaces a file in one step: readers see the old content or the new one, whatever happens.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(&self.0)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_data()?;
+        file.persist(self.0.join(name)).map_err(|e| e.error)?;
+        Ok(())
+    }
+
+    /// Removes a file; one that is not there counts as removed.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.0.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens (or creates) an empty file to take locks on. It is never deleted: a lock on a deleted file
+    /// excludes nobody.
+    pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        unix_only::no_follow(&mut options, Access::OwnerOnly);
+        unix_only::private_file(&mut options);
+        let file = options.open(self.0.join(name))?;
+        unix_only::check_file(&file, Access::OwnerOnly)?;
+        Ok(file)
+    }
+}
+
+/// Creates a new private file; fails if one is there.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    unix_only::private_file(&mut options);
+    options.open(path)
+}
+
+#[cfg(unix)]
+mod unix_only {
+    use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+
+    use super::{Access, Unsafe, User};
+
+    pub(super) fn no_follow(options: &mut OpenOptions, access: Access) {
+        // NONBLOCK so that a FIFO put in our way is opened and refused instead of waited for.
+        let mut flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+        if access == Access::OwnerOnly {
+            flags |= rustix::fs::OFlags::NOFOLLOW;
+        }
+        options.custom_flags(flags.bits().cast_signed());
+    }
+
+    pub(super) fn is_link(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+    }
+
+    pub(super) fn private_file(options: &mut OpenOptions) {
+        options.mode(0o600);
+    }
+
+    pub(super) fn private_dir(builder: &mut DirBuilder) {
+        builder.mode(0o700);
+    }
+
+    pub(super) fn check_file(file: &File, access: Access) -> Result<(), Unsafe> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(Unsafe::Kind);
+        }
+        let user = User::current().id();
+        match access {
+            Access::OwnerOnly if metadata.uid() != user => Err(Unsafe::Owner),
+            Access::OwnerWrites if metadata.uid() != user && metadata.uid() != 0 => {
+                Err(Unsafe::Owner)
+            }
+            Access::OwnerOnly if metadata.mode() & 0o077 != 0 || metadata.nlink() > 1 => {
+                Err(Unsafe::Mode)
+            }
+            Access::OwnerWrites if metadata.mode() & 0o022 != 0 => Err(Unsafe::Mode),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_dir(metadata: &Metadata) -> Result<(), Unsafe> {
+        if metadata.uid() != User::current().id() {
+            Err(Unsafe::Owner)
+        } else if metadata.mode() & 0o022 != 0 {
+            Err(Unsafe::Mode)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Windows guards these folders by the access control lists they inherit from the user's profile.
+#[cfg(windows)]
+mod unix_only {
+    use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+    use std::io;
+
+    use super::{Access, Unsafe};
+
+    pub(super) fn no_follow(_: &mut OpenOptions, _: Access) {}
+    pub(super) fn is_link(_: &io::Error) -> bool {
+        false
+    }
+    pub(super) fn private_file(_: &mut OpenOptions) {}
+    pub(super) fn private_dir(_: &mut DirBuilder) {}
+    pub(super) fn check_file(file: &File, _: Access) -> Result<(), Unsafe> {
+        if file.metadata()?.is_file() {
+            Ok(())
+        } else {
+            Err(Unsafe::Kind)
+        }
+    }
+    pub(super) fn check_dir(_: &Metadata) -> Result<(), Unsafe> {
+        Ok(())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::{Access, PrivateDir, Unsafe, read};
+
+    fn folder() -> (tempfile::TempDir, PrivateDir) {
+        let base = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::create(&base.path().join("a/b")).unwrap();
+        (base, dir)
+    }
+
+    #[test]
+    fn folders_and_files_are_created_for_the_owner_alone() {
+        let (_base, dir) = folder();
+        dir.replace("state", b"x").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path().to_owned()), 0o700);
+        assert_eq!(mode(dir.path().join("state")), 0o600);
+        assert_eq!(dir.read("state", 10).unwrap().unwrap(), b"x");
+    }
+
+    #[test]
+    fn what_others_could_have_planted_is_refused() {
+        let (_base, dir) = folder();
+        let path = dir.path().join("state");
+        fs::write(dir.path().join("target"), "x").unwrap();
+        symlink(dir.path().join("target"), &path).unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Kind)));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Mode)));
+        assert!(read(&path, Access::OwnerWrites, 10).is_ok());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        assert!(matches!(
+            read(&path, Access::OwnerWrites, 10),
+            Err(Unsafe::Mode)
+        ));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(&path, dir.path().join("other-name")).unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Mode)));
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(matches!(PrivateDir::open(dir.path()), Err(Unsafe::Mode)));
+    }
+
+    #[test]
+    fn larger_than_expected_is_refused() {
+        let (_base, dir) = folder();
+        dir.replace("state", &[b'x'; 11]).unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Size)));
+        assert!(dir.read("missing", 10).unwrap().is_none());
+    }
+}

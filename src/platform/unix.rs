@@ -1,0 +1,47 @@
+//! Linux, macOS and other Unix systems.
+
+use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
+
+/// The account that gatepass works for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User(u32);
+
+impl User {
+    /// The effective user of this process.
+    pub fn current() -> Self {
+        Self(geteuid().as_raw())
+    }
+
+    /// The numeric id, as it stands in the owner field of files.
+    pub fn id(self) -> u32 {
+        self.0
+    }
+
+    /// Whether this is the administrator.
+    pub fn is_root(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Makes the process harder to look into: no core dump, and on Linux no tracing or reading of its memory by
+/// other processes of the same user. Failing to do so is not a reason to stop.
+pub fn harden() {
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
+    #[cfg(target_os = "linux")]
+    {
+        let _ =
+            rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
+}
+
+/// Leaves the caller's session, process group and terminal, so that a signal meant for the caller does not
+/// end work that must be finished.
+pub fn become_session_leader() {
+    let _ = setsid();
+}

@@ -1,0 +1,153 @@
+//! Text that came from outside, made safe to show.
+
+/// Longest text from a server that is shown, in characters.
+pub const SERVER_TEXT: usize = 300;
+
+/// Keeps what a person can read: no control, bidirectional or invisible characters, at most `limit` characters.
+///
+/// Line breaks and tabs become one space, so that a message keeps the number of lines its author gave it.
+pub fn printable(text: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(limit));
+    let mut kept = 0;
+    let mut pending_space = false;
+    for c in text.chars() {
+        if c.is_whitespace() {
+            pending_space = kept > 0;
+            continue;
+        }
+        if !is_plain(c) {
+            continue;
+        }
+        if kept + 1 + usize::from(pending_space) > limit {
+            out.push('…');
+            return out;
+        }
+        if pending_space {
+            out.push(' ');
+            kept += 1;
+            pending_space = false;
+        }
+        out.push(c);
+        kept += 1;
+    }
+    out
+}
+
+/// A text that a server sent, sanitised and cut to [`SERVER_TEXT`].
+pub fn from_server(text: &str) -> String {
+    printable(text, SERVER_TEXT)
+}
+
+/// Neither a control character nor one that changes how its neighbours are drawn (Unicode bidi controls,
+/// zero-width and tag characters, soft hyphen, private use, non-characters).
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c as u32,
+            0x00AD | 0x034F | 0x061C | 0x115F | 0x1160 | 0x17B4 | 0x17B5 | 0x180B..=0x180F
+            | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFE00..=0xFE0F
+            | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB | 0xE000..=0xF8FF | 0xE0000..=0x10FFFF
+        )
+}
+
+/// A moment as people in scripts and mails write it: UTC, to the second.
+pub fn moment(unix_seconds: u64) -> String {
+    time::OffsetDateTime::from_unix_timestamp(i64::try_from(unix_seconds).unwrap_or(i64::MAX))
+        .ok()
+        .and_then(|at| {
+            at.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
+        .unwrap_or_else(|| "an unknown time".to_owned())
+}
+
+/// A duration for people: `45 s`, `7 min`, `3 h 20 min`, `12 days`.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => match (seconds / 3600, seconds % 3600 / 60) {
+            (hours, 0) => format!("{hours} h"),
+            (hours, minutes) => format!("{hours} h {minutes} min"),
+        },
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The candidate that was most probably meant by `wrong`, if one is near enough to be worth naming.
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = 1 + wrong.chars().count() / 4;
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(wrong, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits (insert, delete, replace) between two short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replace = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{duration, nearest, printable};
+
+    #[test]
+    fn hostile_text_becomes_plain() {
+        let cases = [
+            ("plain", "plain"),
+            (
+                "\u{1b}]8;;https://evil\u{7}click\u{1b}]8;;\u{7}",
+                "]8;;https://evilclick]8;;",
+            ),
+            ("a\r\n\tb", "a b"),
+            ("\u{202e}evil\u{2066}\u{200d}", "evil"),
+            ("  Grüße, 世界  ", "Grüße, 世界"),
+            ("c1\u{9b}31m", "c131m"),
+            ("tag\u{e0041}", "tag"),
+        ];
+        for (from, to) in cases {
+            assert_eq!(printable(from, 300), to);
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_by_characters() {
+        assert_eq!(printable(&"é".repeat(400), 300).chars().count(), 301);
+        assert_eq!(printable("ab cd", 5), "ab cd");
+        assert_eq!(printable("ab cd", 3), "ab…");
+    }
+
+    #[test]
+    fn nearest_names_a_typing_error_but_not_a_stranger() {
+        let keys = ["issuer", "client_id", "scopes"];
+        assert_eq!(nearest("isuer", keys), Some("issuer"));
+        assert_eq!(nearest("clientid", keys), Some("client_id"));
+        assert_eq!(nearest("banana", keys), None);
+    }
+
+    #[test]
+    fn durations_read_like_speech() {
+        for (seconds, text) in [
+            (45, "45 s"),
+            (420, "7 min"),
+            (7200, "2 h"),
+            (12_000, "3 h 20 min"),
+            (2_000_000, "23 days"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}
