@@ -1,0 +1,99 @@
+//! Configuration: from files and the command line to one set of effective values, each with its source.
+//!
+//! [`schema`] is the one list of keys; [`document`] reads a file against it; [`layers`] decides which source
+//! wins; [`settings`] is the typed result that the rest of gatepass sees; [`starter`] writes a first file.
+
+pub mod document;
+pub mod layers;
+pub mod schema;
+pub mod settings;
+pub mod starter;
+pub mod value;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Failure, Result};
+use crate::platform::files::{self, Access, Unsafe};
+use crate::platform::paths;
+
+use document::Document;
+use layers::Layers;
+use settings::{ProfileName, Settings};
+
+/// Largest configuration file that is read, in bytes.
+pub const FILE_LIMIT: u64 = 256 * 1024;
+
+/// Where the user's configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserFile {
+    /// The path that was read.
+    pub path: PathBuf,
+    /// Its content; `None` if there is no such file.
+    pub document: Option<Document>,
+}
+
+impl UserFile {
+    /// Reads the user's file: `explicit` (from `--config`), which must exist, or the one in the usual place.
+    pub fn read(explicit: Option<&Path>) -> Result<Self> {
+        let path = match explicit {
+            Some(path) => path.to_owned(),
+            None => paths::config_dir()?.join("config.toml"),
+        };
+        let shown = path.display();
+        let bytes = files::read(&path, Access::OwnerWrites, FILE_LIMIT).map_err(|reason| {
+            Failure::config(
+                format!("the configuration {shown} is not safe to use: {reason}"),
+                match reason {
+                    Unsafe::Mode => format!("chmod go-w '{shown}'"),
+                    Unsafe::Owner => format!("chown it to yourself, or copy it: '{shown}'"),
+                    _ => "gatepass config path".to_owned(),
+                },
+            )
+        })?;
+        let document = match bytes {
+            None if explicit.is_some() => {
+                return Err(Failure::config(
+                    format!("there is no configuration {shown}"),
+                    "give --config the path of an existing file",
+                ));
+            }
+            None => None,
+            Some(bytes) => {
+                let document = Document::parse(&bytes).map_err(|problem| {
+                    Failure::config(
+                        format!("{shown}: {}", problem.what),
+                        problem
+                            .remedy
+                            .unwrap_or_else(|| "correct this line of the file".to_owned()),
+                    )
+                })?;
+                Self::keep_secrets_private(&path, &document)?;
+                Some(document)
+            }
+        };
+        Ok(Self { path, document })
+    }
+
+    /// A file that holds a client secret must be its owner's alone.
+    fn keep_secrets_private(path: &Path, document: &Document) -> Result<()> {
+        if !document.holds_a_secret() {
+            return Ok(());
+        }
+        match files::open(path, Access::OwnerOnly) {
+            Err(Unsafe::Mode) => Err(Failure::config(
+                format!(
+                    "{} holds a secret and other users may read it",
+                    path.display()
+                ),
+                format!("chmod 600 '{}'", path.display()),
+            )),
+            // A link to a private file is as good as the file.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything that can decide about a value, read once per run.
+pub fn load(file: &UserFile, profile: &ProfileName) -> Result<Settings> {
+    Settings::resolve(&Layers::new(file, profile)?, profile)
+}

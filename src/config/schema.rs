@@ -1,0 +1,180 @@
+//! The one list of configuration keys.
+//!
+//! Parsing, validation, nearest-key suggestions, `config show` and the table in the administrator's guide all
+//! come from here. A key's place in the list is its place in what is shown.
+
+/// What kind of value a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any string without control characters.
+    Text,
+    /// An absolute URL: `https`, or `http` to a loopback address.
+    Url,
+    /// An absolute path.
+    Path,
+    /// A whole number of seconds within the bounds, both included.
+    Seconds(u64, u64),
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of strings.
+    TextList,
+    /// A list of absolute URLs.
+    UrlList,
+    /// A list of ports; 0 stands for any free port.
+    PortList,
+    /// A table of strings.
+    TextTable,
+    /// A table whose values are a string, a number, a flag or a list of those.
+    ClaimTable,
+    /// A table with its own keys, validated where it is used.
+    Structure,
+}
+
+/// Whether this version acts on a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Yes.
+    Full,
+    /// Only these words, or nothing if the list is empty. Anything else is refused, never ignored: an
+    /// organisation must be able to trust that what it wrote is in force.
+    Only(&'static [&'static str]),
+    /// The key may be set; nothing acts on it yet, and leaving it out weakens nothing.
+    Harmless,
+}
+
+/// What a change of the key's value means for tokens that are already cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A cached token may not be used any more.
+    OnToken,
+    /// Tokens stay as they are.
+    Elsewhere,
+}
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in TOML.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// The built-in value, as TOML text; empty if there is none.
+    pub built_in: &'static str,
+    /// What a change means for cached tokens.
+    pub effect: Effect,
+    /// Whether this version acts on it.
+    pub support: Support,
+    /// One sentence for people.
+    pub about: &'static str,
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// Whether values of this key are masked when shown.
+    pub fn is_secret(&self) -> bool {
+        self.name == "client_secret"
+    }
+}
+
+use Effect::{Elsewhere, OnToken};
+use Shape::{
+    Choice, ClaimTable, Flag, Path, PortList, Seconds, Structure, Text, TextList, TextTable, Url,
+    UrlList,
+};
+use Support::{Full, Harmless, Only};
+
+/// A row of the table below.
+const fn key(
+    name: &'static str,
+    shape: Shape,
+    built_in: &'static str,
+    effect: Effect,
+    support: Support,
+    about: &'static str,
+) -> Key {
+    Key {
+        name,
+        shape,
+        built_in,
+        effect,
+        support,
+        about,
+    }
+}
+
+const DAY: u64 = 86_400;
+
+/// Every key, in the order in which they are shown.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key("kind", Choice(&["oidc", "oauth", "key"]), "\"oidc\"", OnToken, Only(&["oidc"]), "what stands behind the gateway: an OpenID provider, a plain OAuth server, or a key that the person pastes"),
+    key("display_name", Text, "", Elsewhere, Full, "whose sign-in this is, shown to people; the issuer's host if unset"),
+    key("support_url", Url, "", Elsewhere, Full, "where people find help"),
+    key("support_text", Text, "", Elsewhere, Full, "whom to ask, shown after a failure's remedy"),
+    key("issuer", Url, "", OnToken, Full, "the OpenID provider, byte for byte as its discovery document names itself"),
+    key("tenants", TextList, "", OnToken, Only(&[]), "tenant ids that a multi-tenant issuer may vouch for"),
+    key("client_id", Text, "", OnToken, Full, "the client that the organisation registered for gatepass"),
+    key("preset", Choice(&["entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "authentik", "authelia", "dex", "zitadel", "gitlab"]), "", OnToken, Only(&[]), "defaults that suit a provider"),
+    key("scopes", TextList, "[\"openid\", \"profile\", \"email\", \"offline_access\"]", OnToken, Full, "what is asked for"),
+    key("token", Choice(&["access_token", "id_token"]), "\"access_token\"", OnToken, Full, "which token the gateway checks"),
+    key("audience", Text, "", OnToken, Full, "sent as `audience` (Auth0 and Okta style)"),
+    key("resource", UrlList, "", OnToken, Full, "RFC 8707 resource indicators, on every request"),
+    key("login_hint", Text, "", Elsewhere, Full, "the account that the sign-in page should propose"),
+    key("required_claims", ClaimTable, "", OnToken, Full, "ID-token claims that must match; otherwise the account is not an allowed one"),
+    key("authorize_params", TextTable, "", OnToken, Full, "extra parameters of the authorization request"),
+    key("token_params", TextTable, "", OnToken, Full, "extra parameters of token requests"),
+    key("flow", Choice(&["auto", "browser", "device"]), "\"auto\"", Elsewhere, Full, "how people sign in"),
+    key("device_hosts", TextList, "", Elsewhere, Full, "hosts that a verification address may have; the provider's if unset"),
+    key("interactive", Choice(&["auto", "never"]), "\"auto\"", Elsewhere, Full, "`never` forbids prompting altogether"),
+    key("redirect_host", Choice(&["127.0.0.1", "localhost", "[::1]"]), "\"127.0.0.1\"", Elsewhere, Full, "host of the loopback redirect"),
+    key("redirect_ports", PortList, "[0]", Elsewhere, Full, "ports of the loopback redirect, tried in order; 0 is any free port"),
+    key("redirect_path", Text, "\"/callback\"", Elsewhere, Full, "path of the loopback redirect"),
+    key("response_mode", Choice(&["query", "form_post"]), "\"query\"", Elsewhere, Full, "how the provider hands over the authorization response"),
+    key("browser", TextList, "", Elsewhere, Full, "browser command and arguments; the address is appended as one argument"),
+    key("client_secret", Text, "", Elsewhere, Full, "for providers that ask a native client for one; not confidential"),
+    key("client_secret_file", Path, "", Elsewhere, Full, "file that holds the client secret"),
+    key("client_auth", Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"]), "", Elsewhere, Only(&["none", "client_secret_basic", "client_secret_post"]), "how the client authenticates; `none`, or basic if a secret is set"),
+    key("client_key_file", Path, "", OnToken, Only(&[]), "private key of the client"),
+    key("client_cert_file", Path, "", OnToken, Only(&[]), "certificate of the client"),
+    key("par", Choice(&["auto", "always", "never"]), "\"auto\"", Elsewhere, Only(&["auto", "never"]), "pushed authorization requests (RFC 9126)"),
+    key("dpop", Choice(&["auto", "always", "never"]), "\"never\"", OnToken, Only(&["never"]), "sender-constrained refresh tokens (RFC 9449)"),
+    key("ca_file", Path, "", Elsewhere, Full, "PEM certificates, added to the operating system's trust store"),
+    key("proxy", Url, "", Elsewhere, Full, "HTTP proxy; the environment's, then the system's, if unset"),
+    key("no_proxy", TextList, "", Elsewhere, Full, "hosts, domains and address ranges reached without a proxy"),
+    key("min_validity", Seconds(0, DAY), "420", Elsewhere, Full, "seconds of life that a printed token has at least"),
+    key("interactive_timeout", Seconds(5, 600), "55", Elsewhere, Full, "seconds that an interactive host call may wait for the person"),
+    key("sign_in_timeout", Seconds(30, 3600), "600", Elsewhere, Full, "seconds that a sign-in stays open"),
+    key("headers", TextTable, "", OnToken, Full, "headers for the gateway; `{claim}` stands for a claim of the ID token"),
+    key("secret_headers", TextList, "", OnToken, Only(&[]), "headers whose per-person secrets are kept in the keychain"),
+    key("auth_scheme", Choice(&["bearer", "x-api-key"]), "\"bearer\"", Elsewhere, Full, "how the token is shown to the gateway"),
+    key("gateway_url", Url, "", Elsewhere, Full, "the gateway, without `/v1`"),
+    key("store", Choice(&["keychain", "keyutils", "file"]), "\"keychain\"", Elsewhere, Only(&["keychain"]), "where the session is kept"),
+    key("cache", Choice(&["auto", "keychain", "file", "none"]), "\"auto\"", Elsewhere, Full, "where the short-lived token to print is kept"),
+    key("exchange", Structure, "", OnToken, Only(&[]), "how the provider's token becomes the gateway's"),
+    key("revoke_on_logout", Flag, "true", Elsewhere, Full, "whether signing out revokes at the provider"),
+    key("session_lifetime", Seconds(0, 400 * DAY), "", Elsewhere, Full, "seconds that the provider keeps a session"),
+    key("session_renew_before", Seconds(0, 30 * DAY), "43200", Elsewhere, Harmless, "last stretch of a session in which an interactive call signs in early"),
+    key("notify", Flag, "true", Elsewhere, Harmless, "desktop notification when a session ends in a silent call"),
+    key("wsl", Choice(&["delegate", "separate"]), "\"delegate\"", Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
+    key("audit", Choice(&["off", "changes", "all"]), "\"off\"", Elsewhere, Only(&["off"]), "lines in the system's log"),
+    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), "\"off\"", Elsewhere, Only(&["off"]), "rotated log in the state folder"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::KEYS;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_every_key_says_what_it_is_for() {
+        let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert!(KEYS.iter().all(|key| key.about.len() > 10));
+    }
+}

@@ -1,0 +1,73 @@
+//! The first configuration file, as `gatepass config init` writes it.
+
+use std::fmt::Write;
+
+/// What a first file says.
+#[derive(Clone, Debug)]
+pub struct Starter {
+    /// The issuer.
+    pub issuer: String,
+    /// The client's id.
+    pub client_id: String,
+    /// The gateway, if known.
+    pub gateway_url: Option<String>,
+    /// Scopes, where they differ from the built-in ones.
+    pub scopes: Option<Vec<String>>,
+}
+
+impl Starter {
+    /// The file's text: the values in force and, as comments, what people change next.
+    pub fn to_toml(&self) -> String {
+        // A JSON string is a TOML basic string.
+        let text = |value: &str| serde_json::Value::from(value).to_string();
+        let mut out = String::from(
+            "# gatepass: signs you in at your organisation's OpenID provider and prints a bearer token\n\
+             # for its LLM gateway. `gatepass config check` checks this file, `gatepass login` signs in.\n\n",
+        );
+        let _ = writeln!(out, "issuer = {}", text(&self.issuer));
+        let _ = writeln!(out, "client_id = {}", text(&self.client_id));
+        match &self.gateway_url {
+            Some(url) => {
+                let _ = writeln!(out, "gateway_url = {}", text(url));
+            }
+            None => out.push_str("# gateway_url = \"https://gateway.example.com\"\n"),
+        }
+        out.push_str(
+            "\n# What is asked for. Some providers refuse offline_access (then remove it), others issue no\n\
+             # refresh token without it.\n",
+        );
+        match &self.scopes {
+            Some(scopes) => {
+                let list: Vec<String> = scopes.iter().map(|scope| text(scope)).collect();
+                let _ = writeln!(out, "scopes = [{}]", list.join(", "));
+            }
+            None => out
+                .push_str("# scopes = [\"openid\", \"profile\", \"email\", \"offline_access\"]\n"),
+        }
+        out.push_str(
+            "\n# Which token the gateway checks: \"access_token\" or \"id_token\".\n\
+             # token = \"access_token\"\n\
+             \n# Providers that compare the redirect address exactly need a fixed port (or a short list).\n\
+             # redirect_ports = [8400]\n",
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Starter;
+    use crate::config::document::Document;
+
+    #[test]
+    fn the_first_file_is_valid_whatever_it_is_given() {
+        let starter = Starter {
+            issuer: "https://idp.example/\"quoted".to_owned(),
+            client_id: "a'b\\c".to_owned(),
+            gateway_url: Some("https://gateway.example".to_owned()),
+            scopes: Some(vec!["openid".to_owned(), "x\"y".to_owned()]),
+        };
+        let document = Document::parse(starter.to_toml().as_bytes()).unwrap();
+        assert_eq!(document.top.len(), 4);
+    }
+}
