@@ -1,0 +1,68 @@
+//! Finding a token that may be printed. Nothing here can change a session or reach the network.
+
+use super::record::{IssuedToken, Record};
+use super::state::{Session, State, StateFiles};
+use super::validity::Freshness;
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::error::Result;
+use crate::store::cache::Cache;
+
+/// One profile's session, seen from the side that only reads.
+#[derive(Debug)]
+pub struct Reader<'s> {
+    /// The effective configuration.
+    pub settings: &'s Settings,
+    /// Where state and lock lie.
+    pub files: StateFiles,
+    /// The cache of the token to print.
+    pub cache: Cache,
+    /// The state file as it was when reading began.
+    pub state: State,
+}
+
+impl<'s> Reader<'s> {
+    /// Opens the profile's files and reads its state.
+    pub fn open(settings: &'s Settings) -> Result<Self> {
+        let files = StateFiles::open(settings)?;
+        let cache = Cache::open(settings, &files);
+        let state = files.read()?;
+        Ok(Self {
+            settings,
+            files,
+            cache,
+            state,
+        })
+    }
+
+    /// The cached token, however short its remaining life.
+    pub fn cached(&self) -> Option<IssuedToken> {
+        if self.state.session == Session::None {
+            return None;
+        }
+        self.cache.read(self.state.generation, self.settings)
+    }
+
+    /// Whether a token may be printed as it is.
+    pub fn is_good(&self, token: &IssuedToken) -> bool {
+        token
+            .life
+            .freshness(clock::now(), self.settings.min_validity)
+            == Freshness::Good
+    }
+
+    /// The session, if these bytes hold one that belongs to the configuration.
+    pub fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
+        let record = bytes.and_then(Record::from_bytes);
+        if bytes.is_some() && record.is_none() {
+            log::warn!("the stored session cannot be read; it counts as absent");
+        }
+        record.filter(|record| {
+            let fits = record.belongs_to(self.settings);
+            if !fits {
+                log::info!("the stored session belongs to another issuer or client");
+            }
+            fits
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! The session record: the one entry per profile in the secret store.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use zeroize::Zeroizing;
+
+use super::validity::Life;
+use crate::config::settings::Settings;
+use crate::secret::Secret;
+
+/// Version of the record's format. A newer one counts as absent: a record is never half understood.
+const FORMAT: u32 = 1;
+
+/// Largest record that is read, in bytes. (Provider tokens of 20 kB occur; a megabyte is an attack.)
+const LIMIT: usize = 256 * 1024;
+
+/// A token that can be printed, with what was decided when it was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedToken {
+    /// The token.
+    pub value: Secret,
+    /// Its life.
+    pub life: Life,
+    /// When it arrived, in milliseconds since 1970: what `--force-refresh` compares its own start with.
+    pub obtained_at_ms: u64,
+    /// Headers for the gateway, placeholders filled in.
+    pub headers: BTreeMap<String, String>,
+    /// Digest of the configuration under which it was issued ([`Settings::token_digest`]).
+    pub digest: String,
+}
+
+/// How somebody signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignedInBy {
+    /// Browser with loopback redirect.
+    Browser,
+    /// Device code.
+    Device,
+}
+
+/// Everything that belongs to one sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Grows with each sign-in and sign-out; a cached token of another generation is not used.
+    pub generation: u64,
+    /// The issuer that this session belongs to.
+    pub issuer: String,
+    /// The client that this session belongs to.
+    pub client_id: String,
+    /// The only endpoint that the refresh token is ever sent to.
+    pub token_endpoint: String,
+    /// `sub` of the ID token.
+    pub subject: String,
+    /// The refresh token, if the provider issued one.
+    pub refresh_token: Option<Secret>,
+    /// The token to print; missing where a refresh succeeded but its result could not be checked.
+    pub token: Option<IssuedToken>,
+    /// ID-token claims that people are shown and headers are made of.
+    pub claims: Map<String, Json>,
+    /// When the person signed in.
+    pub signed_in_at: u64,
+    /// When the provider last issued something.
+    pub refreshed_at: u64,
+    /// When the provider says that the session ends.
+    pub ends_at: Option<u64>,
+    /// How the person signed in.
+    pub signed_in_by: SignedInBy,
+}
+
+/// The record as JSON. Borrowed texts, so that no copy of a secret stays behind unwiped.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    v: u32,
+    generation: u64,
+    #[serde(borrow)]
+    issuer: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    client_id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    token_endpoint: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    subject: std::borrow::Cow<'a, str>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    token: Option<WireToken<'a>>,
+    claims: Map<String, Json>,
+    signed_in_at: u64,
+    refreshed_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<u64>,
+    signed_in_by: SignedInBy,
+}
+
+/// An [`IssuedToken`] as JSON, in the record and in the cache.
+#[derive(Serialize, Deserialize)]
+struct WireToken<'a> {
+    #[serde(borrow)]
+    value: std::borrow::Cow<'a, str>,
+    issued_at: u64,
+    expires_at: u64,
+    obtained_at_ms: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(borrow)]
+    digest: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> WireToken<'a> {
+    fn of(token: &'a IssuedToken) -> Self {
+        Self {
+            value: token.value.expose().into(),
+            issued_at: token.life.issued_at,
+            expires_at: token.life.expires_at,
+            obtained_at_ms: token.obtained_at_ms,
+            headers: token.headers.clone(),
+            digest: token.digest.as_str().into(),
+        }
+    }
+
+    fn take(self) -> IssuedToken {
+        IssuedToken {
+            value: Secret::new(&*self.value),
+            life: Life {
+                issued_at: self.issued_at,
+                expires_at: self.expires_at,
+            },
+            obtained_at_ms: self.obtained_at_ms,
+            headers: self.headers,
+            digest: self.digest.into_owned(),
+        }
+    }
+}
+
+impl IssuedToken {
+    /// The bytes of a cache entry, which belongs to a generation.
+    pub fn to_cache(&self, generation: u64) -> Zeroizing<Vec<u8>> {
+        to_json(&(generation, WireToken::of(self)))
+    }
+
+    /// Reads a cache entry: the token if it belongs to this generation and configuration.
+    pub fn from_cache(bytes: &[u8], generation: u64, digest: &str) -> Option<Self> {
+        let (of, token): (u64, WireToken<'_>) = serde_json::from_slice(bytes).ok()?;
+        (of == generation && token.digest == digest).then(|| token.take())
+    }
+}
+
+impl Record {
+    /// The bytes that are stored.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        to_json(&Wire {
+            v: FORMAT,
+            generation: self.generation,
+            issuer: self.issuer.as_str().into(),
+            client_id: self.client_id.as_str().into(),
+            token_endpoint: self.token_endpoint.as_str().into(),
+            subject: self.subject.as_str().into(),
+            refresh_token: self.refresh_token.as_ref().map(|t| t.expose().into()),
+            token: self.token.as_ref().map(WireToken::of),
+            claims: self.claims.clone(),
+            signed_in_at: self.signed_in_at,
+            refreshed_at: self.refreshed_at,
+            ends_at: self.ends_at,
+            signed_in_by: self.signed_in_by,
+        })
+    }
+
+    /// Reads stored bytes. What is damaged, of a newer format or too large counts as absent (`None`).
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > LIMIT {
+            return None;
+        }
+        let wire: Wire<'_> = serde_json::from_slice(bytes).ok()?;
+        (wire.v == FORMAT).then(|| Self {
+            generation: wire.generation,
+            issuer: wire.issuer.into_owned(),
+            client_id: wire.client_id.into_owned(),
+            token_endpoint: wire.token_endpoint.into_owned(),
+            subject: wire.subject.into_owned(),
+            refresh_token: wire.refresh_token.map(|t| Secret::new(&*t)),
+            token: wire.token.map(WireToken::take),
+            claims: wire.claims,
+            signed_in_at: wire.signed_in_at,
+            refreshed_at: wire.refreshed_at,
+            ends_at: wire.ends_at,
+            signed_in_by: wire.signed_in_by,
+        })
+    }
+
+    /// Whether this session was made for the configured issuer and client. If not, there is no session: its
+    /// tokens are neither used nor sent anywhere.
+    pub fn belongs_to(&self, settings: &Settings) -> bool {
+        self.issuer == settings.issuer && self.client_id == settings.client_id
+    }
+
+    /// The token, if it was issued under the configuration in force.
+    pub fn token_for(&self, settings: &Settings) -> Option<&IssuedToken> {
+        self.token
+            .as_ref()
+            .filter(|token| token.digest == settings.token_digest)
+    }
+
+    /// The name that people know the account by.
+    pub fn account(&self) -> &str {
+        ["email", "preferred_username", "upn", "name"]
+            .into_iter()
+            .find_map(|claim| self.claims.get(claim).and_then(Json::as_str))
+            .unwrap_or(&self.subject)
+    }
+}
+
+/// Serialises into memory that is wiped, and that never moves: a growing buffer would leave copies behind.
+fn to_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Texts, numbers and maps with text keys always serialise.
+    let _ = serde_json::to_writer(&mut count, value);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(count.0));
+    let _ = serde_json::to_writer(&mut *bytes, value);
+    bytes
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> Record {
+        Record {
+            generation: 7,
+            issuer: "https://idp.example".to_owned(),
+            client_id: "desktop".to_owned(),
+            token_endpoint: "https://idp.example/token".to_owned(),
+            subject: "248289761001".to_owned(),
+            refresh_token: Some(Secret::new("rt")),
+            token: Some(IssuedToken {
+                value: Secret::new("at"),
+                life: Life {
+                    issued_at: 100,
+                    expires_at: 400,
+                },
+                obtained_at_ms: 100_250,
+                headers: BTreeMap::new(),
+                digest: "d".to_owned(),
+            }),
+            claims: Map::from_iter([("email".to_owned(), Json::from("ann@example.com"))]),
+            signed_in_at: 100,
+            refreshed_at: 100,
+            ends_at: None,
+            signed_in_by: SignedInBy::Browser,
+        }
+    }
+
+    #[test]
+    fn the_stored_bytes_are_exactly_these() {
+        assert_eq!(
+            std::str::from_utf8(&sample().to_bytes()).unwrap(),
+            r#"{"v":1,"generation":7,"issuer":"https://idp.example","client_id":"desktop","token_endpoint":"https://idp.example/token","subject":"248289761001","refresh_token":"rt","token":{"value":"at","issued_at":100,"expires_at":400,"obtained_at_ms":100250,"digest":"d"},"claims":{"email":"ann@example.com"},"signed_in_at":100,"refreshed_at":100,"signed_in_by":"browser"}"#
+        );
+        assert_eq!(Record::from_bytes(&sample().to_bytes()), Some(sample()));
+    }
+
+    #[test]
+    fn escaped_secrets_survive() {
+        let mut record = sample();
+        record.refresh_token = Some(Secret::new("a\"b\\c\u{e9}"));
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_absent() {
+        let newer = String::from_utf8(sample().to_bytes().to_vec())
+            .unwrap()
+            .replace("\"v\":1", "\"v\":2");
+        for bytes in [&b""[..], b"{", b"null", b"\xff", newer.as_bytes()] {
+            assert_eq!(Record::from_bytes(bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_cache_entry_belongs_to_one_generation_and_configuration() {
+        let token = sample().token.unwrap();
+        let bytes = token.to_cache(7);
+        assert_eq!(IssuedToken::from_cache(&bytes, 7, "d"), Some(token));
+        assert_eq!(IssuedToken::from_cache(&bytes, 8, "d"), None);
+        assert_eq!(IssuedToken::from_cache(&bytes, 7, "e"), None);
+        assert_eq!(IssuedToken::from_cache(b"junk", 7, "d"), None);
+    }
+}

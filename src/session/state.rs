@@ -1,0 +1,177 @@
+//! The state file beside a session: what must be known without asking the secret store. Nothing in it is secret.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::config::settings::{ProfileName, Settings};
+use crate::error::{Failure, Result};
+use crate::platform::files::{PrivateDir, Unsafe};
+use crate::platform::paths;
+
+/// Version of the file's format.
+const FORMAT: u32 = 1;
+
+/// Largest state file that is read, in bytes.
+const LIMIT: u64 = 64 * 1024;
+
+/// Most warnings that are kept; older ones give way.
+const WARNINGS: usize = 10;
+
+/// What is known about the session without asking the secret store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Session {
+    /// Nothing is known: ask the secret store.
+    #[default]
+    Unknown,
+    /// There is none.
+    None,
+    /// There is one.
+    Stored,
+    /// There is one, but it is of no use any more: only a new sign-in helps.
+    Ended {
+        /// Why, in words for people.
+        why: String,
+    },
+}
+
+/// Something a person should know that no host call could tell them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// What.
+    pub text: String,
+}
+
+/// The state file's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    v: u32,
+    /// Whose state this is, so that `logout --all` finds sessions that no configuration names any more.
+    pub profile: String,
+    /// The issuer it belongs to.
+    pub issuer: String,
+    /// The client it belongs to.
+    pub client_id: String,
+    /// Grows with each sign-in and sign-out; cached tokens of another generation are not used.
+    pub generation: u64,
+    /// What is known about the session.
+    pub session: Session,
+    /// What `status` and `doctor` should tell.
+    pub warnings: Vec<Warning>,
+}
+
+impl State {
+    /// Raises the generation. Milliseconds, so that a state file that was lost is not taken for the old one.
+    pub fn raise_generation(&mut self) {
+        self.generation = (self.generation + 1).max(clock::now_millis());
+    }
+
+    /// Adds a warning.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.warnings.retain(|warning| warning.text != text);
+        self.warnings.push(Warning {
+            at: clock::now(),
+            text,
+        });
+        let surplus = self.warnings.len().saturating_sub(WARNINGS);
+        self.warnings.drain(..surplus);
+    }
+}
+
+/// The folder in which one profile's state, lock and provider snapshot lie.
+#[derive(Clone, Debug)]
+pub struct StateFiles {
+    dir: PrivateDir,
+    key: String,
+}
+
+impl StateFiles {
+    /// Opens the folder, creating it if need be.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        let path = paths::state_dir()?;
+        let dir = PrivateDir::create(&path).map_err(|reason| unusable(&path, &reason))?;
+        Ok(Self {
+            dir,
+            key: settings.key(),
+        })
+    }
+
+    /// The folder of all profiles' files.
+    pub fn dir(&self) -> &PrivateDir {
+        &self.dir
+    }
+
+    /// Name of one of this profile's files.
+    pub fn name(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.key)
+    }
+
+    /// Reads the state. A damaged or newer file counts as one that knows nothing; an unsafe one is an error.
+    pub fn read(&self) -> Result<State> {
+        read(&self.dir, &self.name("state"))
+    }
+
+    /// Replaces the state in one step. Only the holder of the lock may call this.
+    pub fn write(&self, settings: &Settings, state: &State) -> Result<()> {
+        let state = State {
+            v: FORMAT,
+            profile: settings.profile.to_string(),
+            issuer: settings.issuer.clone(),
+            client_id: settings.client_id.clone(),
+            ..state.clone()
+        };
+        let bytes = serde_json::to_vec(&state).unwrap_or_default();
+        self.dir
+            .replace(&self.name("state"), &bytes)
+            .map_err(|error| unusable(self.dir.path(), &Unsafe::Io(error)))
+    }
+}
+
+fn read(dir: &PrivateDir, name: &str) -> Result<State> {
+    let bytes = dir
+        .read(name, LIMIT)
+        .map_err(|reason| unusable(&dir.path().join(name), &reason))?;
+    Ok(bytes
+        .and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok())
+        .filter(|state| state.v == FORMAT)
+        .unwrap_or_default())
+}
+
+/// Every profile that has a state file, with issuer and client.
+pub fn all() -> Result<Vec<(ProfileName, State)>> {
+    let path = paths::state_dir()?;
+    let Some(dir) = PrivateDir::open(&path).map_err(|reason| unusable(&path, &reason))? else {
+        return Ok(Vec::new());
+    };
+    let entries =
+        std::fs::read_dir(dir.path()).map_err(|error| unusable(&path, &Unsafe::Io(error)))?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| name.ends_with(".state")) else {
+            continue;
+        };
+        let state = read(&dir, name)?;
+        if let Ok(profile) = ProfileName::parse(&state.profile) {
+            found.push((profile, state));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+fn unusable(path: &std::path::Path, reason: &Unsafe) -> Failure {
+    let shown = path.display();
+    Failure::config(
+        format!("the state folder is not safe to use: {shown}: {reason}"),
+        match reason {
+            Unsafe::Mode => format!("chmod -R go= '{shown}'"),
+            Unsafe::Owner => "set HOME to your own home folder".to_owned(),
+            _ => format!("make sure that you can write to '{shown}'"),
+        },
+    )
+}

@@ -1,0 +1,140 @@
+//! The cache of the short-lived token to print.
+//!
+//! Keychains are slow under load; this is a place that only this user can read and that forgets by itself. On
+//! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory.
+//! A cache that cannot be read or written is a miss, never an error.
+
+#[cfg(target_os = "linux")]
+mod kernel_keyring;
+
+use crate::clock;
+use crate::config::settings::{CacheChoice, Settings};
+use crate::platform::files::PrivateDir;
+use crate::platform::paths;
+use crate::session::record::IssuedToken;
+use crate::session::state::StateFiles;
+
+/// Largest entry that is read, in bytes: a token of 16 KiB and its headers.
+const LIMIT: u64 = 64 * 1024;
+
+/// A place where the token may lie.
+#[derive(Clone, Debug)]
+enum Place {
+    #[cfg(target_os = "linux")]
+    KernelKeyring(String),
+    File(PrivateDir, String),
+}
+
+impl Place {
+    fn read(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::KernelKeyring(name) => kernel_keyring::read(name),
+            Self::File(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
+        }
+    }
+
+    /// Whether the place took it.
+    fn write(&self, bytes: &[u8], lifetime: u64) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::KernelKeyring(name) => kernel_keyring::write(name, bytes, lifetime),
+            Self::File(dir, name) => {
+                let _ = lifetime;
+                dir.replace(name, bytes).is_ok()
+            }
+        }
+    }
+
+    fn clear(&self) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::KernelKeyring(name) => kernel_keyring::clear(name),
+            Self::File(dir, name) => {
+                let _ = dir.remove(name);
+            }
+        }
+    }
+
+    fn describe(&self) -> &'static str {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::KernelKeyring(_) => "kernel keyring",
+            Self::File(..) => "file",
+        }
+    }
+}
+
+/// The cache of one profile.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    places: Vec<Place>,
+    /// Every place that any configuration could have used: clearing means all of them.
+    everywhere: Vec<Place>,
+}
+
+impl Cache {
+    /// The cache that the configuration asks for.
+    pub fn open(settings: &Settings, files: &StateFiles) -> Self {
+        let private = private_places(settings);
+        let file = Place::File(files.dir().clone(), files.name("token"));
+        let places = match settings.cache {
+            CacheChoice::Auto => private.clone(),
+            CacheChoice::File => vec![file.clone()],
+            CacheChoice::Keychain | CacheChoice::None => Vec::new(),
+        };
+        let mut everywhere = private;
+        everywhere.push(file);
+        Self { places, everywhere }
+    }
+
+    /// The cached token, if it belongs to this generation and configuration.
+    pub fn read(&self, generation: u64, settings: &Settings) -> Option<IssuedToken> {
+        self.places.iter().find_map(|place| {
+            let bytes = place.read()?;
+            IssuedToken::from_cache(&bytes, generation, &settings.token_digest)
+        })
+    }
+
+    /// Keeps a token in the first place that takes it.
+    pub fn write(&self, generation: u64, token: &IssuedToken) {
+        let bytes = token.to_cache(generation);
+        let lifetime = token.life.left(clock::now());
+        let taken = self
+            .places
+            .iter()
+            .find(|place| place.write(&bytes, lifetime));
+        match taken {
+            Some(place) => log::debug!("token cached in the {}", place.describe()),
+            None => log::debug!("no cache took the token"),
+        }
+    }
+
+    /// Forgets the token in every place where it could lie.
+    pub fn clear(&self) {
+        self.everywhere.iter().for_each(Place::clear);
+    }
+
+    /// Where tokens are cached, for people.
+    pub fn describe(&self) -> &'static str {
+        self.places.first().map_or("keychain", Place::describe)
+    }
+}
+
+/// Places in memory that only this user can read.
+#[cfg(target_os = "linux")]
+fn private_places(settings: &Settings) -> Vec<Place> {
+    let mut places = vec![Place::KernelKeyring(settings.key())];
+    if let Some(path) = paths::runtime_dir()
+        && let Ok(dir) = PrivateDir::create(&path.join("gatepass"))
+    {
+        places.push(Place::File(dir, format!("{}.token", settings.key())));
+    }
+    places
+}
+
+/// On the other systems there is none yet: the keychain is asked.
+#[cfg(not(target_os = "linux"))]
+fn private_places(_: &Settings) -> Vec<Place> {
+    Vec::new()
+}

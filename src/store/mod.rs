@@ -1,0 +1,93 @@
+//! Where secrets are kept.
+//!
+//! [`keychain`] holds the session record; [`cache`] the short-lived token to print, where reading it costs
+//! microseconds.
+
+pub mod cache;
+pub mod keychain;
+
+#[cfg(target_os = "linux")]
+mod secret_service;
+
+use zeroize::Zeroizing;
+
+use crate::caller::Deadline;
+use crate::error::{Failure, Id};
+
+/// Why a secret store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// It is there, but locked.
+    Locked,
+    /// There is none (no session bus, no service).
+    Absent(String),
+    /// It refused: the person dismissed its prompt, or its rules forbid it.
+    Denied,
+    /// The value is too large for it, or it is full.
+    Full,
+    /// It did not answer in time.
+    Silent,
+    /// Something else.
+    Other(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (what, remedy) = match error {
+            StoreError::Locked => (
+                "the keychain is locked".to_owned(),
+                "unlock it (sign in to your desktop, or open the keyring manager), then run it again",
+            ),
+            StoreError::Absent(why) => (
+                format!("there is no keychain in this session: {why}"),
+                if cfg!(target_os = "linux") {
+                    "start a Secret Service such as gnome-keyring in your session, then run it again"
+                } else {
+                    "sign in to your desktop, then run it again"
+                },
+            ),
+            StoreError::Denied => (
+                "the keychain refused access".to_owned(),
+                "allow gatepass in the keychain's prompt or settings, then run it again",
+            ),
+            StoreError::Full => (
+                "the session is too large for the keychain".to_owned(),
+                "ask your administrator to shorten the provider's tokens (fewer claims)",
+            ),
+            StoreError::Silent => (
+                "the keychain did not answer in time".to_owned(),
+                "restart the keychain service (or your session), then run it again",
+            ),
+            StoreError::Other(why) => (
+                format!("the keychain failed: {why}"),
+                "look at the keychain in your system's keyring manager, then run it again",
+            ),
+        };
+        Failure::new(Id::Keychain, what, remedy)
+    }
+}
+
+/// Whether the store may show a prompt of its own (to unlock, to allow access).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompting {
+    /// A person waits for us: it may.
+    Allowed,
+    /// Nobody would see it: a prompt needed is a locked store.
+    Forbidden,
+}
+
+/// A place for session records. One implementation per kind of store; every call is bounded in time.
+pub trait SecretStore {
+    /// The secret under this name; `Ok(None)` if there is none.
+    fn read(
+        &self,
+        name: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
+
+    /// Creates or replaces the secret under this name.
+    fn write(&self, name: &str, secret: &[u8], deadline: Deadline) -> Result<(), StoreError>;
+
+    /// Removes the secret; says whether there was one.
+    fn remove(&self, name: &str, deadline: Deadline) -> Result<bool, StoreError>;
+}
