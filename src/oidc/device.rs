@@ -1,0 +1,236 @@
+//! The device authorization grant (RFC 8628).
+
+use std::time::Duration;
+
+use oauth2::basic::BasicErrorResponseType;
+use oauth2::{
+    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError, Scope,
+    StandardDeviceAuthorizationResponse, StandardErrorResponse,
+};
+use url::Url;
+
+use super::client::Client;
+use super::http::{Http, HttpError};
+use super::tokens::{self, Grant, Refusal, endpoint, extra};
+use crate::config::settings::{Settings, check_url};
+use crate::error::{Failure, Id, Result};
+
+/// Longest time for which a code is polled, whatever the provider says.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// Longest pause between two polls that fail.
+const BACK_OFF: Duration = Duration::from_secs(10);
+
+/// What the person needs to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Where to go. Validated; a host name outside ASCII is in punycode.
+    pub address: String,
+    /// The same with the code in it, if the provider offers that.
+    pub complete_address: Option<String>,
+    /// What to type there.
+    pub user_code: String,
+    /// How long the code is good.
+    pub expires_in: Duration,
+}
+
+/// A device authorization that was begun.
+#[derive(Debug)]
+pub struct DeviceAuthorization {
+    /// What the person needs to see.
+    pub invitation: Invitation,
+    response: StandardDeviceAuthorizationResponse,
+}
+
+impl DeviceAuthorization {
+    /// Asks the provider for a device code.
+    pub fn begin(
+        http: &Http,
+        client: &Client,
+        settings: &Settings,
+        issuer_hosts: &[&str],
+    ) -> Result<Self> {
+        let mut request = client
+            .exchange_device_code()
+            .map_err(|_| {
+                Failure::config(
+                    "the provider offers no sign-in by device code",
+                    "gatepass login --browser",
+                )
+            })?
+            .add_scopes(settings.scopes.iter().cloned().map(Scope::new));
+        for (name, value) in extra(settings) {
+            request = request.add_extra_param(name, value);
+        }
+        let response = request
+            .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http))
+            .map_err(begin_failed)?;
+        let invitation = invitation(&response, settings, issuer_hosts)?;
+        Ok(Self {
+            invitation,
+            response,
+        })
+    }
+
+    /// Polls until the person has decided, the code has expired or `pause` says to stop.
+    ///
+    /// `pause` sleeps for the time it is given and returns a failure to end the waiting.
+    pub fn wait(
+        &self,
+        http: &Http,
+        client: &Client,
+        settings: &Settings,
+        pause: impl Fn(Duration),
+    ) -> Result<Grant, Refusal> {
+        // Section 3.5: the interval is the least time between polls; somebody who has not seen the code yet
+        // cannot have confirmed it.
+        pause(self.response.interval());
+        let mut request = client
+            .exchange_device_access_token(&self.response)
+            .set_max_backoff_interval(BACK_OFF);
+        for (name, value) in extra(settings) {
+            request = request.add_extra_param(name, value);
+        }
+        let time = self.invitation.expires_in;
+        let response = request
+            .request(&endpoint(http), pause, Some(time))
+            .map_err(refused)?;
+        tokens::grant(response)
+    }
+}
+
+fn invitation(
+    response: &StandardDeviceAuthorizationResponse,
+    settings: &Settings,
+    issuer_hosts: &[&str],
+) -> Result<Invitation> {
+    let user_code = response.user_code().secret();
+    let code_character = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b' ';
+    if !(4..=20).contains(&user_code.len()) || !user_code.bytes().all(code_character) {
+        return Err(Failure::untrusted(
+            "the provider's device code is malformed",
+        ));
+    }
+    let address = address(response.verification_uri(), settings, issuer_hosts)?;
+    let complete_address = response
+        .verification_uri_complete()
+        .map(|uri| self::address(uri.secret(), settings, issuer_hosts))
+        .transpose()?;
+    Ok(Invitation {
+        address,
+        complete_address,
+        user_code: user_code.clone(),
+        expires_in: response.expires_in().min(LONGEST),
+    })
+}
+
+/// A verification address that may be shown: `https`, on a host of the provider's or one that is configured.
+fn address(given: &str, settings: &Settings, issuer_hosts: &[&str]) -> Result<String> {
+    let wrong = |what: String| Failure::untrusted(format!("the verification address {what}"));
+    let url = Url::parse(given).map_err(|_| wrong("is no address".to_owned()))?;
+    check_url(url.as_str()).map_err(|_| wrong("is not https".to_owned()))?;
+    let host = url.host_str().unwrap_or_default();
+    let allowed = if settings.device_hosts.is_empty() {
+        issuer_hosts.iter().any(|known| same_site(host, known))
+    } else {
+        settings
+            .device_hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(host))
+    };
+    if !allowed {
+        return Err(wrong(format!(
+            "is on {host}, which is none of the provider's hosts (`device_hosts` can allow it)"
+        )));
+    }
+    Ok(url.into())
+}
+
+/// The same host, or one below the same parent domain (of at least two labels).
+fn same_site(host: &str, known: &str) -> bool {
+    let parent = |name: &str| {
+        let labels: Vec<&str> = name.split('.').collect();
+        let is_name = labels.len() > 2 && labels.iter().any(|label| label.parse::<u8>().is_err());
+        is_name.then(|| labels[1..].join("."))
+    };
+    host == known
+        || parent(host).is_some_and(|parent| parent == known)
+        || parent(known)
+            .is_some_and(|parent| parent == host || host.ends_with(&format!(".{parent}")))
+}
+
+type BeginError = RequestTokenError<HttpError, StandardErrorResponse<BasicErrorResponseType>>;
+
+fn begin_failed(error: BeginError) -> Failure {
+    match error {
+        RequestTokenError::ServerResponse(response) => {
+            let description = response.error_description().map(String::as_str);
+            match tokens::by_code(response.error().as_ref(), description) {
+                Refusal::Failure(failure) => failure,
+                Refusal::GrantOver(said) => Failure::new(
+                    Id::SignInFailed,
+                    format!("the provider refused: {said}"),
+                    "gatepass login --browser",
+                )
+                .from_provider(),
+            }
+        }
+        RequestTokenError::Request(error) => error.into(),
+        _ => Failure::untrusted("the provider's device authorization answer is malformed"),
+    }
+}
+
+type PollError = RequestTokenError<HttpError, StandardErrorResponse<DeviceCodeErrorResponseType>>;
+
+fn refused(error: PollError) -> Refusal {
+    let failed = |what: &str| {
+        Refusal::Failure(
+            Failure::new(Id::SignInFailed, what, "gatepass login --device").from_provider(),
+        )
+    };
+    match error {
+        RequestTokenError::ServerResponse(response) => match response.error() {
+            DeviceCodeErrorResponseType::AccessDenied => failed("the sign-in was refused"),
+            DeviceCodeErrorResponseType::ExpiredToken => {
+                failed("the sign-in was not completed in time")
+            }
+            other => {
+                let description = response.error_description().map(String::as_str);
+                match other.as_ref() {
+                    "authorization_declined" => failed("the sign-in was refused"),
+                    code => tokens::by_code(code, description),
+                }
+            }
+        },
+        RequestTokenError::Request(error) => Refusal::Failure(error.into()),
+        _ => Refusal::Failure(Failure::untrusted(
+            "the provider's token answer is malformed",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_site;
+
+    #[test]
+    fn verification_hosts_are_the_providers_own() {
+        for (host, known) in [
+            ("idp.example.com", "idp.example.com"),
+            ("device.example.com", "idp.example.com"),
+            ("example.com", "idp.example.com"),
+            ("idp.example.com", "example.com"),
+        ] {
+            assert!(same_site(host, known), "{host} {known}");
+        }
+        for (host, known) in [
+            ("evil.example", "idp.example.com"),
+            ("example.com.evil.example", "idp.example.com"),
+            ("evilexample.com", "idp.example.com"),
+            ("other.com", "example.com"),
+            ("127.0.0.2", "127.0.0.1"),
+        ] {
+            assert!(!same_site(host, known), "{host} {known}");
+        }
+    }
+}

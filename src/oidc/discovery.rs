@@ -1,0 +1,305 @@
+//! OpenID Connect Discovery 1.0: what the issuer says about itself, and its keys.
+
+use openidconnect::core::CoreJsonWebKeySet;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::http::Http;
+use super::json::Object;
+use crate::clock;
+use crate::config::settings::{Settings, check_url, is_loopback};
+use crate::error::{Failure, Result};
+use crate::session::state::StateFiles;
+use crate::text;
+
+/// How long a fetched document is used for refreshes, in seconds. A sign-in always fetches it anew.
+const KEPT_FOR: u64 = 24 * 60 * 60;
+
+/// Largest snapshot that is read from the state folder, in bytes.
+const SNAPSHOT: u64 = 2 * 1024 * 1024;
+
+/// The members of the discovery document that gatepass acts on. Unknown members are ignored.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metadata {
+    issuer: String,
+    /// Where the browser is sent.
+    pub authorization_endpoint: Option<Url>,
+    /// Where codes and refresh tokens are redeemed.
+    pub token_endpoint: Url,
+    jwks_uri: Url,
+    /// RFC 8628.
+    pub device_authorization_endpoint: Option<Url>,
+    /// RFC 7009.
+    pub revocation_endpoint: Option<Url>,
+    /// RFC 9126.
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
+    /// RFC 9207: the authorization response names its issuer.
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+    /// Signature algorithms of ID tokens.
+    #[serde(default)]
+    pub id_token_signing_alg_values_supported: Vec<String>,
+    /// Scopes that the provider admits to.
+    pub scopes_supported: Option<Vec<String>>,
+}
+
+impl Metadata {
+    fn parse(bytes: &[u8], settings: &Settings) -> Result<Self> {
+        let wrong = |what: String| {
+            Failure::untrusted(format!(
+                "the discovery document of {} {what}",
+                settings.issuer
+            ))
+        };
+        let object = Object::parse(bytes).map_err(|_| wrong("is not a JSON object".to_owned()))?;
+        let metadata: Self = serde_json::from_value(object.0.into()).map_err(|error| {
+            wrong(format!(
+                "is malformed: {}",
+                text::from_server(&error.to_string())
+            ))
+        })?;
+        // Discovery section 4.3: the issuer is identical, code point by code point.
+        if metadata.issuer != settings.issuer {
+            return Err(wrong(format!(
+                "names another issuer: \"{}\"",
+                text::from_server(&metadata.issuer)
+            )));
+        }
+        let to_this_machine = Url::parse(&settings.issuer).is_ok_and(|url| is_loopback(&url));
+        for (name, url) in metadata.endpoints() {
+            check_url(url.as_str())
+                .map_err(|reason| wrong(format!("has a `{name}` that {}", negated(&reason))))?;
+            // Plain HTTP is for an issuer on this machine only; a remote issuer has no business here.
+            if is_loopback(url) && !to_this_machine {
+                return Err(wrong(format!("has a `{name}` on this machine")));
+            }
+        }
+        Ok(metadata)
+    }
+
+    fn endpoints(&self) -> Vec<(&'static str, &Url)> {
+        [
+            (
+                "authorization_endpoint",
+                self.authorization_endpoint.as_ref(),
+            ),
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("jwks_uri", Some(&self.jwks_uri)),
+            (
+                "device_authorization_endpoint",
+                self.device_authorization_endpoint.as_ref(),
+            ),
+            ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, url)| url.map(|url| (name, url)))
+        .collect()
+    }
+}
+
+/// Turns "is an https address" into "is not an https address".
+fn negated(reason: &str) -> String {
+    match reason.strip_prefix("is ") {
+        Some(rest) => format!("is not {rest}"),
+        None => reason.to_owned(),
+    }
+}
+
+/// A provider as it described itself.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The discovery document.
+    pub metadata: Metadata,
+    /// The keys that sign ID tokens.
+    pub keys: CoreJsonWebKeySet,
+    raw: RawSnapshot,
+}
+
+/// The two documents as they were fetched, kept in the state folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RawSnapshot {
+    issuer: String,
+    fetched_at: u64,
+    metadata: Box<RawValue>,
+    keys: Box<RawValue>,
+}
+
+impl Provider {
+    /// Fetches both documents and keeps them for later refreshes.
+    pub fn fetch(http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
+        let url = discovery_url(settings)?;
+        let bytes = http.get_json(&url).map_err(Failure::from)?;
+        let metadata = Metadata::parse(&bytes, settings)?;
+        let (keys, raw_keys) = fetch_keys(http, &metadata)?;
+        let raw = RawSnapshot {
+            issuer: settings.issuer.clone(),
+            fetched_at: clock::now(),
+            metadata: raw_json(bytes)?,
+            keys: raw_keys,
+        };
+        let provider = Self {
+            metadata,
+            keys,
+            raw,
+        };
+        provider.keep(files);
+        Ok(provider)
+    }
+
+    /// The kept documents, if they are recent and still pass every check.
+    pub fn kept(settings: &Settings, files: &StateFiles) -> Option<Self> {
+        let bytes = files.dir().read(&files.name("provider"), SNAPSHOT).ok()??;
+        let raw: RawSnapshot = serde_json::from_slice(&bytes).ok()?;
+        let age = clock::now().checked_sub(raw.fetched_at)?;
+        if age > KEPT_FOR || raw.issuer != settings.issuer {
+            return None;
+        }
+        Some(Self {
+            metadata: Metadata::parse(raw.metadata.get().as_bytes(), settings).ok()?,
+            keys: parse_keys(raw.keys.get().as_bytes()).ok()?,
+            raw,
+        })
+    }
+
+    /// The kept documents, or fresh ones.
+    pub fn kept_or_fetch(http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
+        match Self::kept(settings, files) {
+            Some(provider) => Ok(provider),
+            None => Self::fetch(http, settings, files),
+        }
+    }
+
+    /// Fetches the keys anew (OIDC Core section 10.1.1: an unknown key may be a new one).
+    pub fn refetch_keys(&mut self, http: &Http, files: &StateFiles) -> Result<()> {
+        let (keys, raw) = fetch_keys(http, &self.metadata)?;
+        self.keys = keys;
+        self.raw.keys = raw;
+        self.keep(files);
+        Ok(())
+    }
+
+    /// A snapshot that cannot be kept costs two requests at the next refresh, nothing else.
+    fn keep(&self, files: &StateFiles) {
+        let kept = serde_json::to_vec(&self.raw)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| files.dir().replace(&files.name("provider"), &bytes));
+        if let Err(error) = kept {
+            log::warn!("the provider's documents could not be kept: {error}");
+        }
+    }
+}
+
+/// Discovery section 4.1: a terminating `/` is removed before the well-known path is appended.
+fn discovery_url(settings: &Settings) -> Result<Url> {
+    let base = settings
+        .issuer
+        .strip_suffix('/')
+        .unwrap_or(&settings.issuer);
+    Url::parse(&format!("{base}/.well-known/openid-configuration"))
+        .map_err(|_| Failure::config("`issuer` is not an address", "gatepass config path"))
+}
+
+fn fetch_keys(http: &Http, metadata: &Metadata) -> Result<(CoreJsonWebKeySet, Box<RawValue>)> {
+    let bytes = http.get_json(&metadata.jwks_uri).map_err(Failure::from)?;
+    Ok((parse_keys(&bytes)?, raw_json(bytes)?))
+}
+
+fn raw_json(bytes: Vec<u8>) -> Result<Box<RawValue>> {
+    String::from_utf8(bytes)
+        .ok()
+        .and_then(|text| RawValue::from_string(text).ok())
+        .ok_or_else(|| Failure::untrusted("the provider sent something that is not JSON text"))
+}
+
+/// Keys of unknown kinds are left out: a provider may publish keys that are none of our business.
+fn parse_keys(bytes: &[u8]) -> Result<CoreJsonWebKeySet> {
+    serde_json::from_slice(bytes)
+        .map_err(|_| Failure::untrusted("the provider's key set is malformed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UserFile;
+    use crate::config::document::Document;
+    use crate::config::layers::Layers;
+    use crate::config::settings::ProfileName;
+
+    fn settings(issuer: &str) -> Settings {
+        let file = UserFile {
+            path: "c".into(),
+            document: Some(
+                Document::parse(format!("issuer = '{issuer}'\nclient_id = 'c'").as_bytes())
+                    .unwrap(),
+            ),
+        };
+        let profile = ProfileName::default();
+        Settings::resolve(&Layers::new(&file, &profile).unwrap(), &profile).unwrap()
+    }
+
+    fn document(issuer: &str, token_endpoint: &str) -> String {
+        format!(
+            r#"{{"issuer":"{issuer}","token_endpoint":"{token_endpoint}","jwks_uri":"https://idp.example/keys","authorization_endpoint":"https://other.example/auth","x":[1]}}"#
+        )
+    }
+
+    #[test]
+    fn the_well_known_path_is_appended_once() {
+        for (issuer, url) in [
+            ("https://h", "https://h/.well-known/openid-configuration"),
+            ("https://h/", "https://h/.well-known/openid-configuration"),
+            (
+                "https://h/a",
+                "https://h/a/.well-known/openid-configuration",
+            ),
+            (
+                "https://h/a/",
+                "https://h/a/.well-known/openid-configuration",
+            ),
+        ] {
+            assert_eq!(discovery_url(&settings(issuer)).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn the_issuer_is_compared_byte_for_byte() {
+        let issuer = "https://idp.example";
+        let parse = |named: &str| {
+            Metadata::parse(
+                document(named, "https://idp.example/t").as_bytes(),
+                &settings(issuer),
+            )
+        };
+        assert!(parse(issuer).is_ok());
+        for other in [
+            "https://idp.example/",
+            "https://IDP.example",
+            "https://idp.example:443",
+            "https://idp.exampleINVALID",
+        ] {
+            assert_eq!(parse(other).unwrap_err().id.exit_code(), 8, "{other}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_https_and_nobody_sends_us_to_this_machine() {
+        let issuer = "https://idp.example";
+        let parse = |endpoint: &str| {
+            Metadata::parse(document(issuer, endpoint).as_bytes(), &settings(issuer))
+        };
+        assert!(parse("https://elsewhere.example/t").is_ok());
+        for endpoint in [
+            "http://idp.example/t",
+            "https://u:p@idp.example/t",
+            "https://idp.example/t#f",
+            "http://127.0.0.1:1/t",
+            "https://localhost/t",
+            "file:///etc/passwd",
+            "/t",
+        ] {
+            assert_eq!(parse(endpoint).unwrap_err().id.exit_code(), 8, "{endpoint}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! HTTP to the provider: `https` only (loopback excepted), no redirects, bounded in time and size.
+
+use std::error::Error as StdError;
+use std::io::Read;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use oauth2::{HttpRequest, HttpResponse};
+use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, NoProxy, Proxy};
+use url::Url;
+
+use crate::caller::Deadline;
+use crate::config::settings::{Settings, is_loopback};
+use crate::error::{Failure, Id, Result};
+use crate::platform::files::{self, Access};
+use crate::text;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Longest wait for a whole answer.
+const TOTAL: Duration = Duration::from_secs(30);
+
+/// Largest answer that is read, in bytes.
+const BODY: u64 = 1024 * 1024;
+
+/// Largest file of certificates that is read, in bytes.
+const CERTIFICATES: u64 = 4 * 1024 * 1024;
+
+/// Why there is no answer that could be understood. None of these says anything about the session.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nothing was sent: no address, no route, no connection.
+    #[error("cannot connect to {host}: {why}")]
+    NotSent {
+        /// Who was to be reached.
+        host: String,
+        /// Why not.
+        why: String,
+    },
+    /// The server's certificate or the TLS handshake was refused; nothing was sent.
+    #[error("no secure connection to {host}: {why}")]
+    Tls {
+        /// Who was to be reached.
+        host: String,
+        /// Why not.
+        why: String,
+    },
+    /// The request may have arrived, but there is no answer.
+    #[error("no answer from {host}: {why}")]
+    NoAnswer {
+        /// Who was asked.
+        host: String,
+        /// Why there is none.
+        why: String,
+    },
+    /// A status that means "not now".
+    #[error("{host} answers {status}")]
+    Status {
+        /// Who answered.
+        host: String,
+        /// With what.
+        status: StatusCode,
+    },
+    /// Something else than the protocol's JSON: a captive portal, a proxy's page.
+    #[error("{host} sent something that is not JSON")]
+    NotJson {
+        /// Who answered.
+        host: String,
+    },
+    /// More than anybody needs to say.
+    #[error("{host} sent more than a megabyte")]
+    TooLarge {
+        /// Who answered.
+        host: String,
+    },
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        let remedy = match &error {
+            HttpError::NotSent { .. } => {
+                "check the network (VPN, proxy), then run it again; the session is kept"
+            }
+            HttpError::Tls { .. } => {
+                "if your network inspects TLS, configure its certificate as `ca_file`; the session is kept"
+            }
+            HttpError::NotJson { .. } => {
+                "open any web page: a network sign-in page may be in the way; the session is kept"
+            }
+            _ => "run it again in a few minutes; the session is kept",
+        };
+        let failure = Self::new(Id::Unavailable, error.to_string(), remedy);
+        match error {
+            HttpError::NotSent { .. } | HttpError::Tls { .. } => failure,
+            _ => failure.from_provider(),
+        }
+    }
+}
+
+/// A client for one run and one deadline.
+#[derive(Debug)]
+pub struct Http {
+    client: Client,
+    deadline: Deadline,
+}
+
+impl Http {
+    /// A client for this configuration. Its requests end at the deadline at the latest.
+    pub fn new(settings: &Settings, deadline: Deadline) -> Result<Self> {
+        // Two calls in one process are one too many, which changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let issuer = Url::parse(&settings.issuer).ok();
+        let to_this_machine = issuer.as_ref().is_some_and(is_loopback);
+        let mut builder = Client::builder()
+            .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .https_only(!to_this_machine)
+            .referer(false)
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(Duration::from_secs(5));
+        if let Some(path) = &settings.ca_file {
+            builder = builder.tls_certs_merge(certificates(path)?);
+        }
+        if to_this_machine {
+            builder = builder.no_proxy();
+        } else if let Some(proxy) = &settings.proxy {
+            let except = NoProxy::from_string(&settings.no_proxy.join(","));
+            let proxy = Proxy::all(proxy).map_err(|_| {
+                Failure::config(
+                    "`proxy` is not the address of a proxy",
+                    "gatepass config path",
+                )
+            })?;
+            builder = builder.proxy(proxy.no_proxy(except));
+        }
+        let client = builder.build().map_err(|error| {
+            Failure::config(
+                format!("cannot set up HTTPS: {}", cause(&error)),
+                "check `ca_file`, `proxy` and the system's certificates",
+            )
+        })?;
+        Ok(Self { client, deadline })
+    }
+
+    /// Fetches a JSON document.
+    pub fn get_json(&self, url: &Url) -> Result<Vec<u8>, HttpError> {
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(url.as_str())
+            .header(header::ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|error| HttpError::NotSent {
+                host: host(url),
+                why: error.to_string(),
+            })?;
+        let response = self.send(request)?;
+        if response.status() != StatusCode::OK {
+            return Err(HttpError::Status {
+                host: host(url),
+                status: response.status(),
+            });
+        }
+        if !is_json(&response) {
+            return Err(HttpError::NotJson { host: host(url) });
+        }
+        Ok(response.into_body())
+    }
+
+    /// Sends one request and reads its answer, whatever its status.
+    fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let url = Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::NotSent {
+            host: String::new(),
+            why: error.to_string(),
+        })?;
+        let host = host(&url);
+        let started = std::time::Instant::now();
+        let time = self.deadline.left().min(TOTAL);
+        let response = self
+            .client
+            .request(parts.method.clone(), url.clone())
+            .headers(parts.headers)
+            .timeout(time.max(Duration::from_millis(1)))
+            .body(body)
+            .send()
+            .map_err(|error| failed(&error, host.clone()))?;
+        let status = response.status();
+        let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+        if response.headers().contains_key(header::CONTENT_ENCODING) {
+            // None was asked for; what expands while it is read has no bound.
+            return Err(HttpError::NotJson { host });
+        }
+        let mut body = Vec::new();
+        response
+            .take(BODY + 1)
+            .read_to_end(&mut body)
+            .map_err(|error| HttpError::NoAnswer {
+                host: host.clone(),
+                why: error.to_string(),
+            })?;
+        log::debug!(
+            "{} {host}{} answered {} with {} bytes after {} ms",
+            parts.method,
+            url.path(),
+            status.as_u16(),
+            body.len(),
+            started.elapsed().as_millis()
+        );
+        if body.len() as u64 > BODY {
+            return Err(HttpError::TooLarge { host });
+        }
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        if let Some(content_type) = content_type {
+            answer
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request to one of the OAuth endpoints and sorts out what is no answer in the protocol's terms.
+    ///
+    /// What is left for the caller: 200 with JSON, and 4xx with JSON or with nothing.
+    pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let mut response = self.send(request)?;
+        let status = response.status();
+        if status.is_redirection()
+            || status.is_server_error()
+            || status == StatusCode::TOO_MANY_REQUESTS
+        {
+            return Err(HttpError::Status { host, status });
+        }
+        if response.body().is_empty() {
+            return Ok(response);
+        }
+        match super::json::Object::parse(response.body()) {
+            Ok(object) => {
+                if status.is_success() && object.0.get("error").is_some_and(|e| e.is_string()) {
+                    // Some providers send errors with 200.
+                    *response.status_mut() = StatusCode::BAD_REQUEST;
+                }
+                // Errors often come without the right type; a success must have it.
+                if !response.status().is_success() {
+                    response.headers_mut().insert(
+                        header::CONTENT_TYPE,
+                        HeaderValue::from_static("application/json"),
+                    );
+                } else if !is_json(&response) {
+                    return Err(HttpError::NotJson { host });
+                }
+                if status.is_success() {
+                    *response.status_mut() = StatusCode::OK;
+                }
+                Ok(response)
+            }
+            Err(error) if status.is_success() && is_json(&response) && error.is_data() => {
+                // JSON, but no object or with a repeated member: understood and refused by the caller.
+                Ok(response)
+            }
+            Err(_) => Err(HttpError::NotJson { host }),
+        }
+    }
+}
+
+fn host(url: &Url) -> String {
+    text::from_server(url.host_str().unwrap_or_default())
+}
+
+fn is_json(response: &HttpResponse) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim())
+        .is_some_and(|kind| {
+            kind.eq_ignore_ascii_case("application/json")
+                || kind.to_ascii_lowercase().ends_with("+json")
+        })
+}
+
+fn failed(error: &reqwest::Error, host: String) -> HttpError {
+    let why = cause(error);
+    if is_tls(error) {
+        HttpError::Tls { host, why }
+    } else if error.is_connect() {
+        HttpError::NotSent { host, why }
+    } else if error.is_timeout() {
+        HttpError::NoAnswer {
+            host,
+            why: "it took too long".to_owned(),
+        }
+    } else {
+        HttpError::NoAnswer { host, why }
+    }
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<rustls::Error>() {
+            return true;
+        }
+        // An I/O error hides the TLS error inside itself.
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// The innermost cause, which is what helps; the outer ones repeat the address.
+fn cause(error: &reqwest::Error) -> String {
+    let mut text = "the request failed".to_owned();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = cause.to_string();
+        next = cause.source();
+    }
+    text::from_server(&text)
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
+    let unusable = |why: String| {
+        Failure::config(
+            format!("`ca_file` {} cannot be used: {why}", path.display()),
+            "give `ca_file` a PEM file with the organisation's certificates",
+        )
+    };
+    let bytes = files::read(path, Access::OwnerWrites, CERTIFICATES)
+        .map_err(|reason| unusable(reason.to_string()))?
+        .ok_or_else(|| unusable("there is no such file".to_owned()))?;
+    let certificates =
+        Certificate::from_pem_bundle(&bytes).map_err(|_| unusable("it is not PEM".to_owned()))?;
+    if certificates.is_empty() {
+        return Err(unusable("it has no certificate in it".to_owned()));
+    }
+    Ok(certificates)
+}

@@ -1,0 +1,61 @@
+//! JSON objects from a provider, read strictly where it matters.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// A JSON object in which no member appears twice: two readers could otherwise see two different answers.
+#[derive(Clone, Debug)]
+pub struct Object(pub Map<String, Value>);
+
+impl Object {
+    /// Reads an object. Nesting is limited by the JSON library (128 levels).
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(Error::custom("a member appears twice"));
+                    }
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Object;
+
+    #[test]
+    fn only_objects_without_repetition_are_read() {
+        assert!(Object::parse(br#"{"a":1,"b":{"c":2}}"#).is_ok());
+        for bytes in [
+            &br#"{"a":1,"a":2}"#[..],
+            b"[]",
+            b"null",
+            b"",
+            b"{",
+            b"\xef\xbb\xbf{}",
+        ] {
+            assert!(Object::parse(bytes).is_err());
+        }
+    }
+}

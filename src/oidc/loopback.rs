@@ -1,0 +1,739 @@
+//! The loopback redirect (RFC 8252 section 7.3): a listener on this machine for one authorization response.
+//!
+//! Whatever knocks (port scanners, prefetching browsers, other programs of this machine, other web pages), only
+//! a response with the right `state` ends the wait, and only once. Slow, huge and malformed requests are the
+//! HTTP library's to refuse: it bounds header size and time, and the listener bounds connections.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+
+use super::page::{self, Ending};
+use crate::config::settings::{Redirect, RedirectHost, ResponseMode};
+use crate::error::{Failure, Result};
+use crate::secret::Secret;
+
+/// Longest request line and headers, in bytes, and most headers.
+const HEAD: (usize, usize) = (16 * 1024, 64);
+
+/// Longest body of a form post, in bytes.
+const FORM: usize = 64 * 1024;
+
+/// Longest time for a request to arrive.
+const ARRIVAL: Duration = Duration::from_secs(5);
+
+/// Most connections at a time; the oldest one gives way to a new one.
+const CONNECTIONS: usize = 128;
+
+/// How long the result page is there to be fetched after the end.
+const PAGE: Duration = Duration::from_secs(2);
+
+/// Longest authorization code that is accepted, in bytes.
+const CODE: usize = 8 * 1024;
+
+/// What the response to our authorization request must look like.
+#[derive(Debug)]
+pub struct Expected {
+    /// Our `state`.
+    pub state: Secret,
+    /// The issuer, which RFC 9207's `iss` must equal.
+    pub issuer: String,
+    /// Whether the provider promised to send `iss`.
+    pub issuer_required: bool,
+    /// Whose sign-in this is, for the page.
+    pub organisation: String,
+}
+
+/// The authorization response.
+#[derive(Debug)]
+pub enum Answer {
+    /// The person signed in.
+    Code(Secret),
+    /// The provider says no.
+    Error {
+        /// The OAuth error code.
+        code: String,
+        /// The provider's words.
+        description: Option<String>,
+    },
+    /// The state is ours, but the response comes from another issuer or names none (RFC 9207 section 2.4).
+    WrongIssuer,
+}
+
+/// An answer, and the browser that waits to be told how it ended.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What came.
+    pub answer: Answer,
+    reply: oneshot::Sender<Ending>,
+}
+
+impl Arrival {
+    /// Tells the person at the browser how the sign-in ended.
+    pub fn tell(self, ending: Ending) {
+        // A browser that has gone away needs no page.
+        let _ = self.reply.send(ending);
+    }
+}
+
+/// Bound sockets, not answering yet. The port is ours from here to the end.
+#[derive(Debug)]
+pub struct Loopback {
+    sockets: Vec<TcpListener>,
+    authority: String,
+    path: String,
+    mode: ResponseMode,
+}
+
+impl Loopback {
+    /// Binds the first free port of the configured ones.
+    pub fn bind(redirect: &Redirect) -> Result<Self> {
+        for port in &redirect.ports {
+            if let Ok((sockets, port)) = bind_port(redirect.host, *port) {
+                let host = redirect.host.as_str();
+                return Ok(Self {
+                    sockets,
+                    // Browsers leave the default port out of addresses and `Host`.
+                    authority: if port == 80 {
+                        host.to_owned()
+                    } else {
+                        format!("{host}:{port}")
+                    },
+                    path: redirect.path.clone(),
+                    mode: redirect.response_mode,
+                });
+            }
+        }
+        let ports: Vec<String> = redirect.ports.iter().map(u16::to_string).collect();
+        Err(Failure::config(
+            format!(
+                "every redirect port is taken on {}: {}",
+                redirect.host.as_str(),
+                ports.join(", ")
+            ),
+            "close the program that uses the port, or add another one to `redirect_ports`",
+        ))
+    }
+
+    /// The redirect URI, exactly as it must be sent to the provider.
+    pub fn redirect_uri(&self) -> String {
+        format!("http://{}{}", self.authority, self.path)
+    }
+
+    /// Starts answering.
+    pub fn serve(self, expected: Expected) -> Result<Running> {
+        let (arrivals_in, arrivals) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let desk = Arc::new(Desk {
+            authority: self.authority,
+            done_path: format!("{}/done", self.path.trim_end_matches('/')),
+            path: self.path,
+            mode: self.mode,
+            expected,
+            claimed: AtomicBool::new(false),
+            ending: Mutex::new(None),
+            page_fetched: tokio::sync::Notify::new(),
+            arrivals: arrivals_in,
+        });
+        let sockets = self.sockets;
+        let thread = thread::Builder::new()
+            .name("loopback".to_owned())
+            .spawn(move || listen(sockets, desk, stopped))
+            .map_err(|error| Failure::internal(format!("no thread for the redirect: {error}")))?;
+        Ok(Running {
+            arrivals,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Binds one port on the address families that the host name stands for.
+fn bind_port(host: RedirectHost, port: u16) -> std::io::Result<(Vec<TcpListener>, u16)> {
+    let v4 = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let v6 = |port| TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    let first = match host {
+        RedirectHost::Ipv4 | RedirectHost::Localhost => v4(port)?,
+        RedirectHost::Ipv6 => v6(port)?,
+    };
+    let port = first.local_addr()?.port();
+    let mut sockets = vec![first];
+    if host == RedirectHost::Localhost {
+        // A machine without IPv6 has only one `localhost`; one where somebody else holds the port on the
+        // other family would hand them our response.
+        match v6(port) {
+            Ok(second) => sockets.push(second),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok((sockets, port))
+}
+
+/// A listener that answers.
+#[derive(Debug)]
+pub struct Running {
+    arrivals: mpsc::Receiver<Arrival>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Waits for the response, at most this long.
+    pub fn wait(&self, time: Duration) -> Option<Arrival> {
+        self.arrivals.recv_timeout(time).ok()
+    }
+
+    /// Closes the port, after the browser had a moment to fetch the result page.
+    pub fn close(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What all connections share.
+struct Desk {
+    authority: String,
+    path: String,
+    done_path: String,
+    mode: ResponseMode,
+    expected: Expected,
+    /// Set by the first right response; there is no second one.
+    claimed: AtomicBool,
+    /// Set once the sign-in has ended.
+    ending: Mutex<Option<Ending>>,
+    page_fetched: tokio::sync::Notify,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: oneshot::Receiver<()>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+    else {
+        return;
+    };
+    runtime.block_on(async {
+        let connections = Arc::new(Mutex::new(VecDeque::new()));
+        let mut accepting = Vec::new();
+        for socket in sockets {
+            let ready = socket
+                .set_nonblocking(true)
+                .and_then(|()| tokio::net::TcpListener::from_std(socket));
+            match ready {
+                Ok(socket) => accepting.push(tokio::spawn(accept(
+                    socket,
+                    Arc::clone(&desk),
+                    Arc::clone(&connections),
+                ))),
+                Err(error) => log::warn!("a redirect socket cannot be used: {error}"),
+            }
+        }
+        // Ends when the owner drops its side.
+        let _ = stopped.await;
+        let ended = desk.ending.lock().is_ok_and(|ending| ending.is_some());
+        if ended {
+            let _ = tokio::time::timeout(PAGE, desk.page_fetched.notified()).await;
+            // The page was handed to the connection; let it leave.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_millis(50));
+}
+
+type Connections = Arc<Mutex<VecDeque<tokio::task::AbortHandle>>>;
+
+async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: Connections) {
+    loop {
+        let Ok((stream, _)) = socket.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let desk = Arc::clone(&desk);
+        let task = tokio::spawn(async move {
+            let service = service_fn(move |request| answer(request, Arc::clone(&desk)));
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(ARRIVAL)
+                .max_buf_size(HEAD.0)
+                .max_headers(HEAD.1)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        if let Ok(mut open) = connections.lock() {
+            open.retain(|task: &tokio::task::AbortHandle| !task.is_finished());
+            if open.len() >= CONNECTIONS
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
+            open.push_back(task.abort_handle());
+        }
+    }
+}
+
+/// What a request is, judged by everything but its parameters.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// The redirect, parameters in the query.
+    Query(String),
+    /// The redirect, parameters in the body.
+    Form,
+    /// A fetch of the result page.
+    Done,
+    /// Not for us.
+    Refused(StatusCode),
+}
+
+impl Desk {
+    fn kind(&self, method: &Method, target: &http::Uri, headers: &HeaderMap) -> Kind {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host_fits = hosts
+            .next()
+            .is_some_and(|host| host.as_bytes() == self.authority.as_bytes())
+            && hosts.next().is_none();
+        if !host_fits || target.authority().is_some() || target.scheme().is_some() {
+            // A rebound name or a proxy's request: this is not who they meant.
+            return Kind::Refused(StatusCode::MISDIRECTED_REQUEST);
+        }
+        if target.path() == self.done_path {
+            return if method == Method::GET {
+                Kind::Done
+            } else {
+                Kind::Refused(StatusCode::METHOD_NOT_ALLOWED)
+            };
+        }
+        if target.path() != self.path {
+            return Kind::Refused(StatusCode::NOT_FOUND);
+        }
+        let speculative = ["sec-purpose", "purpose", "x-moz"].iter().any(|name| {
+            headers
+                .get(*name)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| value.to_ascii_lowercase().contains("prefetch"))
+        });
+        if speculative {
+            // The browser asks again when the person really goes there.
+            return Kind::Refused(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        match (self.mode, method) {
+            (ResponseMode::Query, &Method::GET) => {
+                let from_a_script = headers
+                    .get(header::ORIGIN)
+                    .is_some_and(|origin| origin.as_bytes() != b"null");
+                if from_a_script {
+                    Kind::Refused(StatusCode::FORBIDDEN)
+                } else {
+                    Kind::Query(target.query().unwrap_or_default().to_owned())
+                }
+            }
+            (ResponseMode::FormPost, &Method::POST) => {
+                let is_form = headers
+                    .get(header::CONTENT_TYPE)
+                    .and_then(|value| value.to_str().ok())
+                    .and_then(|value| value.split(';').next())
+                    .is_some_and(|kind| {
+                        kind.trim()
+                            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+                    });
+                if is_form {
+                    Kind::Form
+                } else {
+                    Kind::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                }
+            }
+            _ => Kind::Refused(StatusCode::METHOD_NOT_ALLOWED),
+        }
+    }
+}
+
+/// The answer in a redirect's parameters, or `None` if it is not a response to our request.
+///
+/// `state` comes before everything else, also before `error`: whoever does not know it has no say.
+pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer> {
+    let mut state = None;
+    let mut code = None;
+    let mut error = None;
+    let mut description = None;
+    let mut issuer = None;
+    for (name, value) in url::form_urlencoded::parse(parameters) {
+        let place = match &*name {
+            "state" => &mut state,
+            "code" => &mut code,
+            "error" => &mut error,
+            "error_description" => &mut description,
+            "iss" => &mut issuer,
+            _ => continue,
+        };
+        // RFC 6749 section 3.1: parameters must not repeat.
+        if place.replace(value.into_owned()).is_some() {
+            return None;
+        }
+    }
+    if !same(state?.as_bytes(), expected.state.expose().as_bytes()) {
+        return None;
+    }
+    match issuer {
+        Some(issuer) if issuer != expected.issuer => return Some(Answer::WrongIssuer),
+        None if expected.issuer_required => return Some(Answer::WrongIssuer),
+        _ => {}
+    }
+    match (code, error) {
+        (Some(code), None) => {
+            let fine =
+                (1..=CODE).contains(&code.len()) && code.bytes().all(|b| matches!(b, 0x20..=0x7E));
+            fine.then(|| Answer::Code(Secret::new(code)))
+        }
+        (None, Some(code)) => Some(Answer::Error { code, description }),
+        _ => None,
+    }
+}
+
+/// Compares without telling by its duration where the first difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
+}
+
+type Reply = Response<Full<Bytes>>;
+
+async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Reply, Infallible> {
+    let (parts, body) = request.into_parts();
+    let kind = desk.kind(&parts.method, &parts.uri, &parts.headers);
+    Ok(match kind {
+        Kind::Query(query) => desk.respond(query.as_bytes()).await,
+        Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
+        {
+            Ok(Ok(form)) => desk.respond(&form.to_bytes()).await,
+            _ => refusal(StatusCode::BAD_REQUEST),
+        },
+        Kind::Done => match desk.ending.lock().map(|ending| *ending) {
+            Ok(Some(ending)) => {
+                desk.page_fetched.notify_one();
+                desk.page(StatusCode::OK, ending)
+            }
+            _ => refusal(StatusCode::NOT_FOUND),
+        },
+        Kind::Refused(status) => refusal(status),
+    })
+}
+
+impl Desk {
+    async fn respond(&self, parameters: &[u8]) -> Reply {
+        let Some(answer) = read_parameters(parameters, &self.expected) else {
+            log::info!("a request to the redirect that is not the expected response was refused");
+            return self.page(StatusCode::BAD_REQUEST, Ending::NotExpected);
+        };
+        if self.claimed.swap(true, Ordering::SeqCst) {
+            return self.page(StatusCode::GONE, Ending::AlreadyUsed);
+        }
+        let (reply, ended) = oneshot::channel();
+        let ending = match self.arrivals.send(Arrival { answer, reply }) {
+            Ok(()) => ended.await.unwrap_or(Ending::Failed),
+            Err(_) => Ending::Failed,
+        };
+        if let Ok(mut place) = self.ending.lock() {
+            *place = Some(ending);
+        }
+        // Away from the address with the code in it, so that it stays out of the browser's history.
+        let mut response = page_headers(Response::new(Full::default()));
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        if let Ok(location) = self.done_path.parse() {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    fn page(&self, status: StatusCode, ending: Ending) -> Reply {
+        let html = page::html(ending, &self.expected.organisation);
+        let mut response = page_headers(Response::new(Full::from(html)));
+        *response.status_mut() = status;
+        response
+    }
+}
+
+fn refusal(status: StatusCode) -> Reply {
+    let text = status.canonical_reason().unwrap_or("Refused");
+    let mut response = page_headers(Response::new(Full::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn page_headers(mut response: Reply) -> Reply {
+    let fixed = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("connection", "close"),
+    ];
+    for (name, value) in fixed {
+        response
+            .headers_mut()
+            .insert(name, header::HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = page::content_security_policy().parse() {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn expected(issuer_required: bool) -> Expected {
+        Expected {
+            state: Secret::new("s-t-a-t-e"),
+            issuer: "https://idp.example".to_owned(),
+            issuer_required,
+            organisation: "Example".to_owned(),
+        }
+    }
+
+    #[test]
+    fn state_decides_before_everything_else() {
+        let read =
+            |query: &str, required| match read_parameters(query.as_bytes(), &expected(required)) {
+                None => "nothing",
+                Some(Answer::Code(_)) => "code",
+                Some(Answer::Error { .. }) => "error",
+                Some(Answer::WrongIssuer) => "wrong issuer",
+            };
+        for (query, required, result) in [
+            ("code=c&state=s-t-a-t-e", false, "code"),
+            (
+                "state=s-t-a-t-e&code=c&session_state=x&scope=openid",
+                false,
+                "code",
+            ),
+            ("error=access_denied&state=s-t-a-t-e", false, "error"),
+            ("error=access_denied", false, "nothing"),
+            ("error=access_denied&state=s-t-a-t-e1", false, "nothing"),
+            ("code=c", false, "nothing"),
+            ("code=c&state=", false, "nothing"),
+            ("code=c&state[]=s-t-a-t-e", false, "nothing"),
+            ("code=c&state=s-t-a-t-e&state=s-t-a-t-e", false, "nothing"),
+            ("code=c&code=d&state=s-t-a-t-e", false, "nothing"),
+            ("code=c&error=e&state=s-t-a-t-e", false, "nothing"),
+            ("state=s-t-a-t-e", false, "nothing"),
+            ("code=&state=s-t-a-t-e", false, "nothing"),
+            ("code=a%00b&state=s-t-a-t-e", false, "nothing"),
+            (
+                "code=c&state=s-t-a-t-e&iss=https%3A%2F%2Fidp.example",
+                true,
+                "code",
+            ),
+            (
+                "code=c&state=s-t-a-t-e&iss=https%3A%2F%2Fidp.example1",
+                false,
+                "wrong issuer",
+            ),
+            (
+                "error=e&state=s-t-a-t-e&iss=https%3A%2F%2Fevil.example",
+                false,
+                "wrong issuer",
+            ),
+            ("code=c&state=s-t-a-t-e", true, "wrong issuer"),
+        ] {
+            assert_eq!(read(query, required), result, "{query} {required}");
+        }
+    }
+
+    struct Listener {
+        running: Running,
+        port: u16,
+    }
+
+    fn listener(mode: ResponseMode) -> Listener {
+        let redirect = Redirect {
+            host: RedirectHost::Ipv4,
+            ports: vec![0],
+            path: "/callback".to_owned(),
+            response_mode: mode,
+        };
+        let loopback = Loopback::bind(&redirect).unwrap();
+        let port = loopback.redirect_uri()["http://127.0.0.1:".len()..]
+            .split('/')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        Listener {
+            running: loopback.serve(expected(false)).unwrap(),
+            port,
+        }
+    }
+
+    fn raw(port: u16, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    fn get(port: u16, target: &str, host: &str) -> String {
+        raw(
+            port,
+            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(),
+        )
+    }
+
+    #[test]
+    fn wrong_requests_never_end_the_wait_and_the_right_one_ends_it_once() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let host = format!("127.0.0.1:{port}");
+        let good = "/callback?code=c&state=s-t-a-t-e";
+        let status = |answer: String| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        for (target, host, expected) in [
+            ("/favicon.ico", &host[..], "404"),
+            ("/", &host, "404"),
+            ("/callback/", &host, "404"),
+            ("/callback/done", &host, "404"),
+            ("/callback?error=access_denied", &host, "400"),
+            ("/callback?code=c&state=wrong", &host, "400"),
+            (good, "evil.example", "421"),
+            (good, &format!("localhost:{port}"), "421"),
+            (&format!("http://{host}{good}"), &host, "421"),
+        ] {
+            assert_eq!(status(get(port, target, host)), expected, "{target} {host}");
+        }
+        for method in ["POST", "HEAD", "PUT", "OPTIONS", "DELETE"] {
+            let request =
+                format!("{method} {good} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(status(raw(port, request.as_bytes())), "405", "{method}");
+        }
+        let prefetch = format!(
+            "GET {good} HTTP/1.1\r\nHost: {host}\r\nSec-Purpose: prefetch;prerender\r\n\r\n"
+        );
+        assert_eq!(status(raw(port, prefetch.as_bytes())), "503");
+        let twice = format!("GET {good} HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n");
+        assert_ne!(status(raw(port, twice.as_bytes())), "303");
+        assert!(running.wait(Duration::from_millis(50)).is_none());
+
+        let browser = thread::spawn({
+            let host = host.clone();
+            move || get(port, good, &host)
+        });
+        let arrival = running.wait(Duration::from_secs(5)).unwrap();
+        assert!(matches!(&arrival.answer, Answer::Code(code) if code.expose() == "c"));
+        // The first one is still being worked on; a second one is told so.
+        assert_eq!(status(get(port, good, &host)), "410");
+        arrival.tell(Ending::SignedIn);
+        let redirect = browser.join().unwrap();
+        assert!(redirect.starts_with("HTTP/1.1 303"), "{redirect}");
+        assert!(redirect.contains("location: /callback/done"));
+        let page = get(port, "/callback/done", &host);
+        assert!(page.contains("You are signed in"));
+        for header in ["no-store", "no-referrer", "nosniff", "default-src 'none'"] {
+            assert!(page.contains(header), "{header}");
+        }
+        running.close();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn slow_huge_and_malformed_requests_do_not_delay_the_right_one() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let host = format!("127.0.0.1:{port}");
+        let mut slow = Vec::new();
+        for _ in 0..200 {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _ = stream.write_all(b"GET /call");
+            slow.push(stream);
+        }
+        let long = format!(
+            "GET /callback?{} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+            "x".repeat(100_000)
+        );
+        for junk in [
+            long.as_bytes(),
+            b"\x16\x03\x01\x02\x00",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\0\0\0\0\r\n\r\n",
+        ] {
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+                let _ = stream.write_all(junk);
+            }
+        }
+        let started = std::time::Instant::now();
+        let browser = thread::spawn(move || get(port, "/callback?code=c&state=s-t-a-t-e", &host));
+        let arrival = running.wait(Duration::from_secs(5)).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(1));
+        arrival.tell(Ending::Refused);
+        assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
+    }
+
+    #[test]
+    fn form_post_takes_forms_only() {
+        let Listener { running, port } = listener(ResponseMode::FormPost);
+        let host = format!("127.0.0.1:{port}");
+        assert!(get(port, "/callback?code=c&state=s-t-a-t-e", &host).starts_with("HTTP/1.1 405"));
+        let body = "code=c&state=s-t-a-t-e";
+        let post = |kind: &str| {
+            format!(
+                "POST /callback HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        assert!(raw(port, post("text/plain").as_bytes()).starts_with("HTTP/1.1 415"));
+        let good = post("application/x-www-form-urlencoded");
+        let browser = thread::spawn(move || raw(port, good.as_bytes()));
+        running
+            .wait(Duration::from_secs(5))
+            .unwrap()
+            .tell(Ending::SignedIn);
+        assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
+    }
+
+    #[test]
+    fn a_taken_port_is_not_shared() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let redirect = |ports| Redirect {
+            host: RedirectHost::Ipv4,
+            ports,
+            path: "/callback".to_owned(),
+            response_mode: ResponseMode::Query,
+        };
+        let failure = Loopback::bind(&redirect(vec![port])).unwrap_err();
+        assert_eq!(failure.id.exit_code(), 3);
+        assert!(Loopback::bind(&redirect(vec![port, 0])).is_ok());
+    }
+}

@@ -1,0 +1,374 @@
+//! The token endpoint (RFC 6749): redeeming codes and refresh tokens, and what its errors mean.
+
+use std::borrow::Cow;
+
+use http::header;
+use oauth2::basic::{BasicErrorResponseType, BasicTokenType};
+use oauth2::{
+    AuthorizationCode, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
+    RequestTokenError, StandardErrorResponse, TokenResponse as _,
+};
+use serde_json::Value;
+
+use super::client::{Client, TokenResponse};
+use super::http::{Http, HttpError};
+use super::json::Object;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Id, Result};
+use crate::secret::Secret;
+use crate::text;
+
+/// Largest token that is accepted, in bytes.
+const TOKEN: usize = 16 * 1024;
+
+/// Longest life that is believed, in seconds (ten years).
+const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// What the token endpoint gave.
+#[derive(Debug)]
+pub struct Grant {
+    /// The access token: a bearer token in the alphabet of RFC 6750.
+    pub access_token: Secret,
+    /// The ID token, not validated yet.
+    pub id_token: Option<Secret>,
+    /// A refresh token, if one was issued or rotated.
+    pub refresh_token: Option<Secret>,
+    /// Seconds that the access token lives, if the provider says so.
+    pub expires_in: Option<u64>,
+    /// Seconds that the refresh token lives, if the provider says so.
+    pub refresh_expires_in: Option<u64>,
+}
+
+/// Why the token endpoint gave nothing.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `invalid_grant` and its kin: this code or refresh token is of no use any more.
+    GrantOver(String),
+    /// Anything else.
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Redeems an authorization code. Never repeated: a code is good for one request.
+pub fn redeem_code(
+    http: &Http,
+    client: &Client,
+    settings: &Settings,
+    code: &Secret,
+    verifier: &Secret,
+    redirect_uri: &str,
+) -> Result<Grant, Refusal> {
+    let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
+        .map_err(|_| Failure::internal("the redirect address is no address"))?;
+    let mut request = client
+        .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
+        .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()))
+        .set_redirect_uri(Cow::Owned(redirect_uri));
+    for (name, value) in extra(settings) {
+        request = request.add_extra_param(name, value);
+    }
+    let response = request.request(&endpoint(http));
+    grant(response.map_err(refusal)?)
+}
+
+/// Redeems a refresh token. Never repeated once bytes were sent: the provider may have rotated it.
+pub fn refresh(
+    http: &Http,
+    client: &Client,
+    settings: &Settings,
+    refresh_token: &Secret,
+) -> Result<Grant, Refusal> {
+    let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
+    let mut request = client.exchange_refresh_token(&refresh_token);
+    for (name, value) in extra(settings) {
+        request = request.add_extra_param(name, value);
+    }
+    let response = request.request(&endpoint(http));
+    grant(response.map_err(refusal)?)
+}
+
+/// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.
+pub fn revoke(http: &Http, client: &Client, refresh_token: &Secret) -> Result<bool> {
+    let token = RefreshToken::new(refresh_token.expose().to_owned());
+    let Ok(request) = client.revoke_token(token.into()) else {
+        return Ok(false);
+    };
+    match request.request(&endpoint(http)) {
+        Ok(()) => Ok(true),
+        Err(RequestTokenError::Request(error)) => Err(error.into()),
+        Err(RequestTokenError::ServerResponse(error)) => Err(Failure::new(
+            Id::Unavailable,
+            format!(
+                "the provider did not revoke the session: {}",
+                text::from_server(error.error().as_ref())
+            ),
+            "sign out at the provider's own page",
+        )
+        .from_provider()),
+        Err(_) => Err(Failure::new(
+            Id::Unavailable,
+            "the provider's answer to the revocation cannot be understood",
+            "sign out at the provider's own page",
+        )
+        .from_provider()),
+    }
+}
+
+/// Parameters of every token request that the configuration adds.
+pub(super) fn extra(settings: &Settings) -> Vec<(&str, &str)> {
+    let resource = settings.resource.iter().map(|r| ("resource", r.as_str()));
+    let audience = settings.audience.iter().map(|a| ("audience", a.as_str()));
+    let params = settings.token_params.iter();
+    resource
+        .chain(audience)
+        .chain(params.map(|(name, value)| (name.as_str(), value.as_str())))
+        .collect()
+}
+
+/// The token endpoint as the protocol library calls it, with answers brought into the form of RFC 6749 first.
+pub(super) fn endpoint(
+    http: &Http,
+) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> + '_ {
+    |mut request| {
+        request.headers_mut().insert(
+            header::ACCEPT,
+            header::HeaderValue::from_static("application/json"),
+        );
+        let response = http.call(request)?;
+        Ok(if response.status().is_success() {
+            response.map(in_standard_form)
+        } else {
+            response
+        })
+    }
+}
+
+/// Forgives what real providers do: lifetimes as strings or fractions, `scope` as a list.
+fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
+    let Ok(mut object) = Object::parse(&body) else {
+        return body;
+    };
+    for name in ["expires_in", "refresh_expires_in"] {
+        if let Some(value) = object.0.get_mut(name) {
+            *value = match whole_seconds(value) {
+                Some(seconds) => seconds.into(),
+                None => Value::Null,
+            };
+        }
+    }
+    if let Some(Value::Array(scopes)) = object.0.get("scope") {
+        let joined: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
+        let joined = joined.join(" ");
+        object.0.insert("scope".to_owned(), joined.into());
+    }
+    let body = zeroize::Zeroizing::new(body);
+    serde_json::to_vec(&object.0).unwrap_or_else(|_| body.to_vec())
+}
+
+/// A lifetime in whole seconds. What is negative, absurd or no number is unknown.
+fn whole_seconds(value: &Value) -> Option<u64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse::<f64>().ok()?,
+        _ => return None,
+    };
+    if !(0.0..1e18).contains(&number) {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range was checked; fractions of a second are cut on purpose"
+    )]
+    let seconds = number as u64;
+    Some(seconds.min(LONGEST))
+}
+
+/// Checks what can be checked without the issuer's keys.
+pub(super) fn grant(response: TokenResponse) -> Result<Grant, Refusal> {
+    if *response.token_type() != BasicTokenType::Bearer
+        && !response
+            .token_type()
+            .as_ref()
+            .eq_ignore_ascii_case("bearer")
+    {
+        return Err(
+            Failure::untrusted("the provider issued a token that is not a bearer token").into(),
+        );
+    }
+    let access_token = Secret::new(response.access_token().secret());
+    check_printable(&access_token)?;
+    let more = response.extra_fields();
+    let opaque = |secret: &str| {
+        let fine = !secret.is_empty()
+            && secret.len() <= 64 * 1024
+            && secret.bytes().all(|byte| matches!(byte, 0x20..=0x7E));
+        fine.then(|| Secret::new(secret))
+            .ok_or_else(|| Failure::untrusted("the provider issued a malformed refresh token"))
+    };
+    Ok(Grant {
+        refresh_token: response
+            .refresh_token()
+            .map(|token| opaque(token.secret()))
+            .transpose()?,
+        id_token: more.id_token.as_deref().map(Secret::new),
+        expires_in: response.expires_in().map(|time| time.as_secs()),
+        refresh_expires_in: more.refresh_expires_in,
+        access_token,
+    })
+}
+
+/// Whether a token may be printed and put into a header: `b64token` of RFC 6750 section 2.1, at most 16 KiB.
+pub fn check_printable(token: &Secret) -> Result<()> {
+    let text = token.expose();
+    let body = text.trim_end_matches('=');
+    let fine = !body.is_empty()
+        && text.len() <= TOKEN
+        && body.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        });
+    if fine {
+        Ok(())
+    } else {
+        Err(Failure::untrusted(
+            "the provider issued a token that no header can carry (RFC 6750)",
+        ))
+    }
+}
+
+type TokenError = RequestTokenError<HttpError, StandardErrorResponse<BasicErrorResponseType>>;
+
+fn refusal(error: TokenError) -> Refusal {
+    match error {
+        RequestTokenError::ServerResponse(response) => {
+            let code = response.error().as_ref().to_owned();
+            let said = response.error_description().cloned();
+            by_code(&code, said.as_deref())
+        }
+        RequestTokenError::Request(error) => Refusal::Failure(error.into()),
+        // The parse error carries the body, and the body carries tokens: neither is shown.
+        RequestTokenError::Parse(_, _) => Refusal::Failure(Failure::untrusted(
+            "the provider's token answer is malformed",
+        )),
+        RequestTokenError::Other(_) => Refusal::Failure(
+            Failure::new(
+                Id::Unavailable,
+                "the provider gave an empty answer",
+                "run it again in a few minutes; the session is kept",
+            )
+            .from_provider(),
+        ),
+    }
+}
+
+/// What an OAuth error code means. Decisions rest on the code alone; the description is shown, not read.
+pub fn by_code(code: &str, description: Option<&str>) -> Refusal {
+    let said = said(code, description);
+    let failure = |id, what: String, remedy: &str| {
+        Refusal::Failure(Failure::new(id, what, remedy).from_provider())
+    };
+    match code {
+        "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {
+            Refusal::GrantOver(said)
+        }
+        "access_denied" | "authorization_declined" => failure(
+            Id::SignInFailed,
+            format!("the provider refused: {said}"),
+            "sign in again, or ask your administrator whether your account may use the gateway",
+        ),
+        "invalid_client"
+        | "unauthorized_client"
+        | "invalid_scope"
+        | "invalid_target"
+        | "unsupported_grant_type"
+        | "unsupported_response_type"
+        | "invalid_request" => failure(
+            Id::Config,
+            format!("the provider does not accept this configuration: {said}"),
+            "check `client_id`, `client_auth`, `scopes` and `resource` with your administrator",
+        ),
+        _ => failure(
+            Id::Unavailable,
+            format!("the provider cannot answer now: {said}"),
+            "run it again in a few minutes; the session is kept",
+        ),
+    }
+}
+
+/// An error as the provider put it, made safe to show.
+fn said(code: &str, description: Option<&str>) -> String {
+    let code = text::printable(code, 60);
+    match description.map(text::from_server) {
+        Some(description) if !description.is_empty() => format!("{code} (\"{description}\")"),
+        _ => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_header_can_carry_is_printed() {
+        let good = ["abc", "a.b-c_d~e+f/g", "abc==", &"x".repeat(TOKEN)];
+        let bad = [
+            "",
+            "=",
+            "a b",
+            "a\nb",
+            "a\r\nX-Evil: 1",
+            "tök",
+            "a=b",
+            "a\0",
+            &"x".repeat(TOKEN + 1),
+        ];
+        for token in good {
+            assert!(check_printable(&Secret::new(token)).is_ok());
+        }
+        for token in bad {
+            assert!(check_printable(&Secret::new(token)).is_err(), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_come_in_many_forms() {
+        let cases = [
+            (Value::from(3600), Some(3600)),
+            (Value::from("3600"), Some(3600)),
+            (Value::from(59.9), Some(59)),
+            (Value::from(0), Some(0)),
+            (Value::from(-1), None),
+            (Value::from(1e17), Some(LONGEST)),
+            (Value::from("soon"), None),
+            (Value::Null, None),
+        ];
+        for (value, seconds) in cases {
+            assert_eq!(whole_seconds(&value), seconds, "{value}");
+        }
+    }
+
+    #[test]
+    fn codes_decide_and_descriptions_do_not() {
+        let id = |code: &str| match by_code(code, Some("invalid_grant")) {
+            Refusal::GrantOver(_) => 4,
+            Refusal::Failure(failure) => failure.id.exit_code(),
+        };
+        for (code, exit) in [
+            ("invalid_grant", 4),
+            ("interaction_required", 4),
+            ("access_denied", 5),
+            ("invalid_client", 3),
+            ("invalid_target", 3),
+            ("temporarily_unavailable", 6),
+            ("server_error", 6),
+            ("unheard_of", 6),
+        ] {
+            assert_eq!(id(code), exit, "{code}");
+        }
+    }
+}
