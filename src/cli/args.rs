@@ -1,0 +1,154 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, Subcommand};
+
+use crate::caller::{CallerOption, InteractiveOption};
+use crate::output::Shape;
+
+/// Prints a fresh bearer token for your organisation's LLM gateway.
+#[derive(Debug, Default, Parser)]
+#[command(
+    name = "gatepass",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "\
+Without a command gatepass prints a token and nothing else: that is what Claude Desktop, Claude Code, Codex
+and scripts run. The first time, sign in by hand:
+
+  gatepass config init --issuer https://idp.example.com --client-id YOUR-CLIENT
+  gatepass login
+  gatepass
+
+Exit codes: 0 done, 2 usage, 3 configuration, 4 sign-in needed, 5 sign-in failed, 6 provider not reachable,
+7 keychain, 8 untrusted response, 1 anything else."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
+    /// Use the profile NAME instead of `default`
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+
+    /// Read FILE instead of the user's configuration
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Say on standard error what is done
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub(super) version: bool,
+
+    /// With --version: as JSON
+    #[arg(long, requires = "version")]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print a token; the same as no command at all
+    Token(TokenArgs),
+    /// Sign in now
+    Login(LoginArgs),
+    /// Sign out: revoke at the provider, then forget on this machine
+    Logout {
+        /// Every profile, also those that no configuration names any more
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say who is signed in, where, until when
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct TokenArgs {
+    /// Least remaining life of the token, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub(super) min_validity: Option<u64>,
+
+    /// Shape of the answer
+    #[arg(long, value_enum, value_name = "SHAPE")]
+    pub(super) output: Option<Shape>,
+
+    /// Who is calling
+    #[arg(long, value_enum, value_name = "CALLER", default_value_t)]
+    pub(super) caller: CallerOption,
+
+    /// Whether a sign-in may be opened
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(super) interactive: InteractiveOption,
+
+    /// Longest time for an answer, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) timeout: Option<u64>,
+
+    /// Get a new token even if the stored one is good
+    #[arg(long)]
+    pub(super) force_refresh: bool,
+}
+
+#[derive(Debug, Default, clap::Args)]
+#[command(group(ArgGroup::new("way").args(["browser", "device"])))]
+pub(super) struct LoginArgs {
+    /// By browser on this machine
+    #[arg(long)]
+    pub(super) browser: bool,
+
+    /// By a code that you type on any device
+    #[arg(long)]
+    pub(super) device: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Write a first configuration file
+    Init(InitArgs),
+    /// Print the path of the configuration file
+    Path,
+    /// Print each effective value and where it comes from
+    Show,
+    /// Check the configuration without using the network
+    Check,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InitArgs {
+    /// The OpenID provider, as its discovery document names itself
+    #[arg(long, value_name = "URL")]
+    pub(super) issuer: String,
+
+    /// The client that your organisation registered for gatepass
+    #[arg(long, value_name = "ID")]
+    pub(super) client_id: String,
+
+    /// The gateway, without /v1
+    #[arg(long, value_name = "URL")]
+    pub(super) gateway_url: Option<String>,
+
+    /// Scopes, separated by spaces
+    #[arg(long, value_name = "SCOPES")]
+    pub(super) scopes: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

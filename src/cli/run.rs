@@ -1,0 +1,356 @@
+//! The commands that people and hosts run.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::args::{Args, LoginArgs, TokenArgs};
+use super::terminal::Terminal;
+use crate::caller::{Caller, Deadline, Host, Signs};
+use crate::config::UserFile;
+use crate::config::layers::Layers;
+use crate::config::settings::{Flow, ProfileName, Settings};
+use crate::config::value::Value;
+use crate::error::{Failure, Id, Result};
+use crate::output::{self, Shape};
+use crate::person::{Nobody, Person};
+use crate::session::record::SignedInBy;
+use crate::session::state;
+use crate::store::Prompting;
+use crate::text;
+use crate::usecase;
+use crate::usecase::status::Status;
+use crate::writer::sign_out::Revocation;
+
+/// The profile of this run: `--profile`, then the name of the binary or link, then the environment.
+pub(super) fn profile(args: &Args) -> Result<ProfileName> {
+    let by_link = || {
+        let name = std::env::args_os().next()?;
+        let stem = std::path::Path::new(&name).file_stem()?.to_str()?;
+        stem.strip_prefix("gatepass-").map(str::to_owned)
+    };
+    let by_environment = || {
+        std::env::var_os("GATEPASS_PROFILE")
+            .filter(|name| !name.is_empty())
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    match args
+        .profile
+        .clone()
+        .or_else(by_link)
+        .or_else(by_environment)
+    {
+        None => Ok(ProfileName::default()),
+        Some(name) => ProfileName::parse(&name).map_err(|reason| {
+            Failure::config(
+                format!("\"{}\" is no profile: {reason}", text::printable(&name, 80)),
+                "give --profile a name from your configuration",
+            )
+        }),
+    }
+}
+
+fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<Settings> {
+    let file = UserFile::read(args.config.as_deref())?;
+    let profile = profile(args)?;
+    let mut layers = Layers::new(&file, &profile)?;
+    for (key, value) in from_command_line {
+        layers.set_from_command_line(key, value.clone());
+    }
+    Settings::resolve(&layers, &profile)
+}
+
+/// Adds whom to ask, where the organisation says so.
+fn with_support(settings: &Settings, result: Result<()>) -> Result<()> {
+    result.map_err(|mut failure| {
+        let whom = [&settings.support_text, &settings.support_url]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>();
+        if !whom.is_empty() {
+            let _ = write!(failure.remedy, " (help: {})", whom.join(", "));
+        }
+        failure
+    })
+}
+
+pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
+    let mut given = Vec::new();
+    if let Some(seconds) = token.min_validity {
+        given.push(("min_validity", Value::Number(seconds)));
+    }
+    let settings = settings(args, &given)?;
+    let host = Host::recognise(token.caller, &Signs::read());
+    let caller = Caller::new(
+        host,
+        token.interactive,
+        token.timeout.map(Duration::from_secs),
+        &settings,
+    );
+    let terminal = Terminal::new(&settings);
+    let person: &dyn Person = if host.is_terminal() {
+        &terminal
+    } else {
+        &Nobody
+    };
+    let print = || {
+        let token = usecase::token::token(&settings, caller, token.force_refresh, person)?;
+        let shape = args_shape(args, host, &settings);
+        output::print(&output::render(&token, shape, settings.auth_scheme))
+    };
+    with_support(&settings, print())
+}
+
+fn args_shape(args: &Args, host: Host, settings: &Settings) -> Shape {
+    match &args.command {
+        Some(super::args::Command::Token(TokenArgs {
+            output: Some(shape),
+            ..
+        })) => *shape,
+        _ => Shape::for_caller(host, settings),
+    }
+}
+
+pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
+    let asked = match (login.browser, login.device) {
+        (true, _) => Some(Flow::Browser),
+        (_, true) => Some(Flow::Device),
+        _ => None,
+    };
+    let settings = settings(args, &[])?;
+    let terminal = Terminal::new(&settings);
+    let sign_in = || {
+        let way = usecase::login::way(&settings, asked, true)?;
+        let deadline = Deadline::after(settings.sign_in_timeout);
+        let signed_in = usecase::login::login(&settings, way, deadline, &terminal)?;
+        terminal.signed_in(&signed_in);
+        Ok(())
+    };
+    with_support(&settings, sign_in())
+}
+
+pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
+    let configured = if all {
+        None
+    } else {
+        Some(settings(args, &[])?)
+    };
+    let targets = match configured {
+        Some(settings) => vec![settings],
+        None => everywhere(args)?,
+    };
+    let prompting = if Host::recognise(Default::default(), &Signs::read()).is_terminal() {
+        Prompting::Allowed
+    } else {
+        Prompting::Forbidden
+    };
+    let mut first_failure = None;
+    let mut report = String::new();
+    if targets.is_empty() {
+        report.push_str("nobody is signed in\n");
+    }
+    for settings in &targets {
+        let name = &settings.profile;
+        match usecase::logout::logout(settings, prompting) {
+            Ok(done) => {
+                let whom = done.account.map_or_else(String::new, |account| {
+                    format!(" ({})", text::from_server(&account))
+                });
+                let _ = match done.revocation {
+                    Revocation::Done => writeln!(report, "{name}: revoked at the provider{whom}"),
+                    Revocation::NotOffered => {
+                        writeln!(report, "{name}: the provider offers no revocation{whom}")
+                    }
+                    Revocation::Off => {
+                        writeln!(
+                            report,
+                            "{name}: not revoked: `revoke_on_logout` is false{whom}"
+                        )
+                    }
+                    Revocation::Nothing => Ok(()),
+                    Revocation::Failed(failure) => {
+                        writeln!(
+                            report,
+                            "{name}: NOT revoked at the provider: {}",
+                            failure.what
+                        )
+                    }
+                };
+                let _ = if done.forgotten {
+                    writeln!(report, "{name}: forgotten on this machine")
+                } else {
+                    writeln!(report, "{name}: nobody was signed in")
+                };
+            }
+            Err(failure) => {
+                let _ = writeln!(report, "{name}: NOT forgotten: {}", failure.what);
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    output::print(report.as_bytes())?;
+    first_failure.map_or(Ok(()), Err)
+}
+
+/// Every profile of the configuration and every one that left a state file.
+fn everywhere(args: &Args) -> Result<Vec<Settings>> {
+    let file = UserFile::read(args.config.as_deref())?;
+    let mut found: Vec<Settings> = Vec::new();
+    let names = file
+        .document
+        .iter()
+        .flat_map(|document| document.profiles.keys().cloned())
+        .chain([ProfileName::default()]);
+    for name in names {
+        // A profile that cannot be used has no session that could be found through it.
+        if let Ok(settings) = crate::config::load(&file, &name) {
+            found.push(settings);
+        }
+    }
+    for (profile, state) in state::all()? {
+        let known = found.iter().any(|settings| {
+            settings.profile == profile
+                && settings.issuer == state.issuer
+                && settings.client_id == state.client_id
+        });
+        if !known {
+            found.extend(Settings::of_session(
+                &profile,
+                &state.issuer,
+                &state.client_id,
+            ));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn status(args: &Args, json: bool) -> Result<()> {
+    let settings = settings(args, &[])?;
+    let status = usecase::status::status(&settings)?;
+    let text = if json {
+        let mut text = serde_json::to_string_pretty(&status)
+            .map_err(|error| Failure::internal(error.to_string()))?;
+        text.push('\n');
+        text
+    } else {
+        in_words(&status)
+    };
+    output::print(text.as_bytes())?;
+    match &status.why {
+        None => Ok(()),
+        Some(why) => with_support(
+            &settings,
+            Err(Failure::new(Id::SignInRequired, why, "gatepass login")),
+        ),
+    }
+}
+
+fn in_words(status: &Status) -> String {
+    let mut out = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "{name:<12} {value}");
+    };
+    row("profile", &status.profile);
+    match (&status.account, status.signed_in) {
+        (Some(account), true) => row("signed in", &format!("as {account}")),
+        (Some(account), false) => row("signed in", &format!("no (was {account})")),
+        (None, _) => row("signed in", "no"),
+    }
+    row(
+        "provider",
+        &format!("{} ({})", status.organisation, status.issuer),
+    );
+    if let Some(gateway) = &status.gateway_url {
+        row("gateway", gateway);
+    }
+    if let Some(token) = &status.token {
+        let life = match token.seconds_left {
+            0 => format!("expired at {}", token.expires_at),
+            left => format!(
+                "valid for {} (until {})",
+                text::duration(left),
+                token.expires_at
+            ),
+        };
+        row("token", &life);
+    }
+    if let Some(session) = &status.session {
+        let flow = match session.flow {
+            SignedInBy::Browser => "browser",
+            SignedInBy::Device => "device code",
+        };
+        row("since", &format!("{} by {flow}", session.signed_in_at));
+        row("refreshed", &session.refreshed_at);
+        match (&session.ends_at, session.renewable) {
+            (Some(end), _) => row("ends", end),
+            (None, true) => row(
+                "ends",
+                "when the provider says so; until then it renews itself",
+            ),
+            (None, false) => row(
+                "ends",
+                "with the token: the provider issued no refresh token",
+            ),
+        }
+    }
+    row(
+        "kept in",
+        &format!("{}; token cached in: {}", status.store, status.cache),
+    );
+    for warning in &status.warnings {
+        row(
+            "warning",
+            &format!("{} ({})", warning.text, text::moment(warning.at)),
+        );
+    }
+    out
+}
+
+pub(super) fn version(json: bool) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = if json {
+        format!(
+            "{}\n",
+            serde_json::json!({
+                "name": "gatepass",
+                "version": version,
+                "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+                "policy_digest": null,
+            })
+        )
+    } else {
+        format!("gatepass {version}\n")
+    };
+    output::print(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn prompting_options_have_the_promised_words() {
+        use clap::ValueEnum;
+        let words = |option: Option<clap::builder::PossibleValue>| {
+            option.map(|value| value.get_name().to_owned())
+        };
+        let interactive: Vec<_> = crate::caller::InteractiveOption::value_variants()
+            .iter()
+            .filter_map(|option| words(option.to_possible_value()))
+            .collect();
+        assert_eq!(interactive, ["auto", "never", "always"]);
+        let callers: Vec<_> = crate::caller::CallerOption::value_variants()
+            .iter()
+            .filter_map(|option| words(option.to_possible_value()))
+            .collect();
+        assert_eq!(
+            callers,
+            [
+                "auto",
+                "claude-desktop",
+                "claude-code",
+                "codex",
+                "terminal",
+                "script"
+            ]
+        );
+    }
+}

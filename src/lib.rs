@@ -1,0 +1,18 @@
+//! gatepass: prints a fresh bearer token for an organisation's LLM gateway.
+
+pub mod caller;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod logging;
+pub mod oidc;
+pub mod output;
+pub mod person;
+pub mod platform;
+pub mod secret;
+pub mod session;
+pub mod store;
+pub mod text;
+pub mod usecase;
+pub mod writer;

@@ -1,0 +1,125 @@
+//! What a host reads: one token, once, and nothing else.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use crate::caller::Host;
+use crate::config::settings::{AuthScheme, Settings};
+use crate::error::{Failure, Id, Result};
+use crate::platform;
+use crate::session::record::IssuedToken;
+
+/// The shape in which a token is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// The token and a newline.
+    Bare,
+    /// `{"token":"…","headers":{…}}` on one line.
+    Json,
+    /// One header line.
+    Header,
+    /// A flat JSON map of all headers, the credential's included.
+    Headers,
+}
+
+impl Shape {
+    /// The shape that a caller gets if it did not ask for one.
+    pub fn for_caller(host: Host, settings: &Settings) -> Self {
+        if !settings.headers.is_empty() && host.reads_json() {
+            Self::Json
+        } else {
+            Self::Bare
+        }
+    }
+}
+
+/// The exact bytes to print.
+pub fn render(token: &IssuedToken, shape: Shape, scheme: AuthScheme) -> Zeroizing<Vec<u8>> {
+    let value = token.value.expose();
+    let (name, credential) = match scheme {
+        AuthScheme::Bearer => ("Authorization", Zeroizing::new(format!("Bearer {value}"))),
+        AuthScheme::XApiKey => ("x-api-key", Zeroizing::new(value.to_owned())),
+    };
+    let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 64));
+    match shape {
+        Shape::Bare => out.extend_from_slice(value.as_bytes()),
+        Shape::Header => {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(credential.as_bytes());
+        }
+        Shape::Json => {
+            // Written by hand only as far as the order of the two members goes.
+            out.extend_from_slice(b"{\"token\":");
+            out.extend_from_slice(Value::from(value).to_string().as_bytes());
+            out.extend_from_slice(b",\"headers\":");
+            out.extend_from_slice(json!(token.headers).to_string().as_bytes());
+            out.push(b'}');
+        }
+        Shape::Headers => {
+            let mut map: Map<String, Value> = token
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().into()))
+                .collect();
+            map.insert(name.to_owned(), credential.as_str().into());
+            out.extend_from_slice(Value::from(map).to_string().as_bytes());
+        }
+    }
+    out.push(b'\n');
+    out
+}
+
+/// Writes to standard output, once. A closed or full one is an error: the host would see an empty answer.
+pub fn print(bytes: &[u8]) -> Result<()> {
+    let failed = |why: &str| {
+        Failure::new(
+            Id::Internal,
+            format!("standard output does not take the answer: {why}"),
+            "check how the host or script reads gatepass's output",
+        )
+    };
+    if platform::stdout_was_closed() {
+        return Err(failed("it is closed"));
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| failed(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::record::tests::sample;
+
+    #[test]
+    fn the_shapes_are_exactly_these() {
+        let mut token = sample().token.unwrap();
+        let text = |token: &IssuedToken, shape, scheme| {
+            String::from_utf8(render(token, shape, scheme).to_vec()).unwrap()
+        };
+        use AuthScheme::{Bearer, XApiKey};
+        assert_eq!(text(&token, Shape::Bare, Bearer), "at\n");
+        assert_eq!(
+            text(&token, Shape::Json, Bearer),
+            "{\"token\":\"at\",\"headers\":{}}\n"
+        );
+        token.headers.insert("X-User".to_owned(), "ann".to_owned());
+        assert_eq!(
+            text(&token, Shape::Header, Bearer),
+            "Authorization: Bearer at\n"
+        );
+        assert_eq!(text(&token, Shape::Header, XApiKey), "x-api-key: at\n");
+        assert_eq!(
+            text(&token, Shape::Headers, Bearer),
+            "{\"Authorization\":\"Bearer at\",\"X-User\":\"ann\"}\n"
+        );
+        assert_eq!(
+            text(&token, Shape::Headers, XApiKey),
+            "{\"X-User\":\"ann\",\"x-api-key\":\"at\"}\n"
+        );
+    }
+}

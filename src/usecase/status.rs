@@ -1,0 +1,157 @@
+//! How things stand: who is signed in, where, until when. Never a secret.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::caller::Deadline;
+use crate::clock;
+use crate::config::settings::{Settings, TokenChoice};
+use crate::error::{Failure, Result};
+use crate::session::reader::Reader;
+use crate::session::record::{Record, SignedInBy};
+use crate::session::state::{Session, Warning};
+use crate::store::keychain::Keychain;
+use crate::store::{Prompting, SecretStore};
+use crate::text;
+use crate::writer::{sign_in_required, without_session};
+
+/// Version of the JSON form. It grows only if a member changes its meaning or goes away.
+const FORMAT: u32 = 1;
+
+/// Longest wait for the keychain.
+const KEYCHAIN: Duration = Duration::from_secs(10);
+
+/// The answer, in the form of `gatepass status --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    format: u32,
+    /// The profile.
+    pub profile: String,
+    /// Whether a call would get a token without a sign-in.
+    pub signed_in: bool,
+    /// Why not, if not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The name that people know the account by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `sub`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Whose sign-in it is.
+    pub organisation: String,
+    /// The issuer.
+    pub issuer: String,
+    /// The client.
+    pub client_id: String,
+    /// The gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_url: Option<String>,
+    /// The token to print.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+    /// The session behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionStatus>,
+    /// Where the session is kept.
+    pub store: &'static str,
+    /// Where the token to print is cached.
+    pub cache: &'static str,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// The token to print.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenStatus {
+    /// `access_token` or `id_token`.
+    pub kind: &'static str,
+    /// When it ends (RFC 3339, UTC).
+    pub expires_at: String,
+    /// Seconds that are left; 0 if it has ended.
+    pub seconds_left: u64,
+}
+
+/// The session behind the token.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionStatus {
+    /// How the person signed in.
+    pub flow: SignedInBy,
+    /// When (RFC 3339, UTC).
+    pub signed_in_at: String,
+    /// When the provider last issued something.
+    pub refreshed_at: String,
+    /// Whether it renews itself.
+    pub renewable: bool,
+    /// When it ends, if the provider or the organisation says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
+}
+
+/// Looks without changing anything.
+pub fn status(settings: &Settings) -> Result<Status> {
+    let reader = Reader::open(settings)?;
+    let record = if reader.state.session == Session::None {
+        None
+    } else {
+        let keychain = Keychain::new(Prompting::Forbidden);
+        let bytes = keychain.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
+        reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()))
+    };
+    let now = clock::now();
+    let unusable = unusable(&reader.state.session, record.as_ref(), now);
+    Ok(Status {
+        format: FORMAT,
+        profile: settings.profile.to_string(),
+        signed_in: unusable.is_none(),
+        why: unusable.map(|failure| failure.what),
+        account: record.as_ref().map(|r| text::from_server(r.account())),
+        subject: record.as_ref().map(|r| text::from_server(&r.subject)),
+        organisation: settings.display_name.clone(),
+        issuer: settings.issuer.clone(),
+        client_id: settings.client_id.clone(),
+        gateway_url: settings.gateway_url.clone(),
+        token: record
+            .as_ref()
+            .and_then(|record| record.token_for(settings))
+            .map(|token| TokenStatus {
+                kind: match settings.token {
+                    TokenChoice::AccessToken => "access_token",
+                    TokenChoice::IdToken => "id_token",
+                },
+                expires_at: text::moment(token.life.expires_at),
+                seconds_left: token.life.left(now),
+            }),
+        session: record.as_ref().map(|record| SessionStatus {
+            flow: record.signed_in_by,
+            signed_in_at: text::moment(record.signed_in_at),
+            refreshed_at: text::moment(record.refreshed_at),
+            renewable: record.refresh_token.is_some(),
+            ends_at: record.ends_at.map(text::moment),
+        }),
+        store: "keychain",
+        cache: reader.cache.describe(),
+        warnings: reader.state.warnings,
+    })
+}
+
+/// Why a call would need a sign-in, if it would.
+fn unusable(session: &Session, record: Option<&Record>, now: u64) -> Option<Failure> {
+    if let Some(failure) = without_session(session) {
+        return Some(failure);
+    }
+    match record {
+        None => Some(sign_in_required("nobody is signed in")),
+        Some(record) if record.refresh_token.is_some() => None,
+        Some(record) => {
+            let valid = record
+                .token
+                .as_ref()
+                .is_some_and(|token| token.life.left(now) > 0);
+            (!valid).then(|| {
+                sign_in_required("the token has expired and the provider issued no refresh token")
+            })
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The only place that changes a session.
+//!
+//! A [`Writer`] holds the profile's lock. Whatever it decides, it decides on what it read after it took the
+//! lock: another process may have refreshed, signed in or signed out in between.
+
+mod issue;
+pub mod refresh;
+pub mod sign_in;
+pub mod sign_out;
+
+use crate::caller::Deadline;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Id, Result};
+use crate::session::lock::WriterLock;
+use crate::session::reader::Reader;
+use crate::session::record::{IssuedToken, Record};
+use crate::session::state::Session;
+use crate::store::{SecretStore, StoreError};
+
+/// Tries to store a rotated refresh token before giving up.
+const STORE_TRIES: u32 = 3;
+
+/// The right and the means to change one profile's session.
+pub struct Writer<'a> {
+    reader: Reader<'a>,
+    store: &'a dyn SecretStore,
+    deadline: Deadline,
+    _lock: WriterLock,
+}
+
+impl<'a> Writer<'a> {
+    /// Takes the lock and reads the state anew.
+    pub fn take(
+        settings: &'a Settings,
+        store: &'a dyn SecretStore,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let files = crate::session::state::StateFiles::open(settings)?;
+        let lock = WriterLock::take(&files, deadline)?;
+        Ok(Self {
+            reader: Reader::open(settings)?,
+            store,
+            deadline,
+            _lock: lock,
+        })
+    }
+
+    fn settings(&self) -> &'a Settings {
+        self.reader.settings
+    }
+
+    /// The name of this profile's entry in the secret store.
+    fn entry(&self) -> &'a str {
+        self.settings().profile.as_str()
+    }
+
+    /// The stored session, if there is one for this configuration.
+    fn stored(&self) -> Result<Option<Record>> {
+        let bytes = self.store.read(self.entry(), self.deadline)?;
+        Ok(self
+            .reader
+            .accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
+    }
+
+    /// Stores a record, trying again if the store fails for a moment.
+    fn keep(&self, record: &Record) -> Result<(), StoreError> {
+        let bytes = record.to_bytes();
+        let mut tries = 1;
+        loop {
+            match self.store.write(self.entry(), &bytes, self.deadline) {
+                Ok(()) => return Ok(()),
+                Err(error) if tries == STORE_TRIES || self.deadline.passed() => return Err(error),
+                Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
+            }
+            tries += 1;
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+
+    /// Notes what is known about the session.
+    fn note(&mut self, session: Session) -> Result<()> {
+        if self.reader.state.session != session {
+            self.reader.state.session = session;
+            self.write_state()?;
+        }
+        Ok(())
+    }
+
+    fn write_state(&self) -> Result<()> {
+        self.reader.files.write(self.settings(), &self.reader.state)
+    }
+
+    /// Makes a token of the current generation known to the readers.
+    fn publish(&self, token: &IssuedToken) {
+        self.reader.cache.write(self.reader.state.generation, token);
+    }
+}
+
+/// There is no session, or none that may be used.
+pub fn sign_in_required(why: &str) -> Failure {
+    Failure::new(Id::SignInRequired, why, "gatepass login").from_provider()
+}
+
+/// The failure that a state without a usable session stands for, if it does.
+pub fn without_session(session: &Session) -> Option<Failure> {
+    match session {
+        Session::None => Some(sign_in_required("nobody is signed in")),
+        Session::Ended { why } => Some(sign_in_required(why)),
+        Session::Unknown | Session::Stored => None,
+    }
+}

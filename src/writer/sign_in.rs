@@ -1,0 +1,374 @@
+//! Signing in: browser or device code, validation, and only then a new session in place of the old one.
+
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use super::Writer;
+use super::issue::{self, Times};
+use crate::caller::Deadline;
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Id, Result};
+use crate::oidc::authorization::AuthorizationRequest;
+use crate::oidc::client::{self, Client};
+use crate::oidc::device::DeviceAuthorization;
+use crate::oidc::discovery::Provider;
+use crate::oidc::http::Http;
+use crate::oidc::id_token::{self, Claims, Occasion};
+use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback};
+use crate::oidc::page::Ending;
+use crate::oidc::tokens::{self, Grant, Refusal};
+use crate::person::Person;
+use crate::platform::browser;
+use crate::session::record::{IssuedToken, Record, SignedInBy};
+use crate::session::state::{Session, StateFiles};
+use crate::store::SecretStore;
+
+/// Longest wait for the lock once the person is done: a refresh that is under way is waited for.
+const LOCK: Duration = Duration::from_secs(60);
+
+/// How somebody will sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By browser on this machine.
+    Browser,
+    /// By device code.
+    Device,
+    /// By device code if the provider offers that, else by a browser that the person opens.
+    DeviceIfOffered,
+}
+
+/// A completed sign-in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The stored session.
+    pub record: Record,
+    /// The token to print.
+    pub token: IssuedToken,
+}
+
+/// What a sign-in needs.
+pub struct SignIn<'a> {
+    /// The effective configuration.
+    pub settings: &'a Settings,
+    /// Where the session is kept.
+    pub store: &'a dyn SecretStore,
+    /// When the sign-in expires.
+    pub deadline: Deadline,
+    /// Who is told what happens.
+    pub person: &'a dyn Person,
+}
+
+/// A provider that was asked to sign somebody in, and what it gave.
+struct Outcome {
+    grant: Grant,
+    claims: Claims,
+    times: Times,
+    token_endpoint: String,
+    by: SignedInBy,
+}
+
+impl SignIn<'_> {
+    /// Signs in and stores the session.
+    pub fn run(&self, way: Way) -> Result<SignedIn> {
+        let files = StateFiles::open(self.settings)?;
+        let http = Http::new(self.settings, self.deadline)?;
+        // Always fetched anew: what was kept may be what made the last sign-in fail.
+        let provider = Provider::fetch(&http, self.settings, &files)?;
+        let offers_device_codes = provider.metadata.device_authorization_endpoint.is_some();
+        match way {
+            Way::Device => self.by_device(&http, provider, &files),
+            Way::DeviceIfOffered if offers_device_codes => self.by_device(&http, provider, &files),
+            Way::Browser | Way::DeviceIfOffered => self.by_browser(&http, provider, &files),
+        }
+    }
+
+    /// Authorization code with PKCE over a loopback redirect (RFC 8252).
+    fn by_browser(
+        &self,
+        http: &Http,
+        mut provider: Provider,
+        files: &StateFiles,
+    ) -> Result<SignedIn> {
+        let loopback = Loopback::bind(&self.settings.redirect)?;
+        refuse_required_par(&provider)?;
+        let client = client::client(self.settings, &provider.metadata)?;
+        let redirect_uri = loopback.redirect_uri();
+        let request = AuthorizationRequest::new(&client, self.settings, &redirect_uri)?;
+        let running = loopback.serve(Expected {
+            state: request.state.clone(),
+            issuer: self.settings.issuer.clone(),
+            issuer_required: provider
+                .metadata
+                .authorization_response_iss_parameter_supported,
+            organisation: self.settings.display_name.clone(),
+        })?;
+        match browser::open(&self.settings.browser, &request.url) {
+            Ok(()) => self.person.browser_opened(&request.url),
+            Err(why) => self.person.browser_missing(&request.url, &why),
+        }
+        let started = Instant::now();
+        let at_most = self.deadline.left();
+        let arrival = loop {
+            if let Some(arrival) = running.wait(Duration::from_secs(1).min(self.deadline.left())) {
+                break Some(arrival);
+            }
+            if self.deadline.passed() {
+                break None;
+            }
+            self.person.waiting(started.elapsed(), at_most);
+        };
+        self.person.done();
+        let Some(arrival) = arrival else {
+            return Err(Failure::new(
+                Id::SignInFailed,
+                "the sign-in was not completed in time",
+                "gatepass login; if the browser showed an error about the redirect address, register it with the provider",
+            )
+            .from_provider());
+        };
+        let result = self
+            .redeem(
+                &arrival,
+                &request,
+                &redirect_uri,
+                http,
+                &client,
+                &mut provider,
+                files,
+            )
+            .and_then(|outcome| self.keep(outcome));
+        arrival.tell(match &result {
+            Ok(_) => Ending::SignedIn,
+            Err(failure) if failure.id == Id::SignInFailed => Ending::Refused,
+            Err(_) => Ending::Failed,
+        });
+        running.close();
+        result
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one sign-in, used once"
+    )]
+    fn redeem(
+        &self,
+        arrival: &Arrival,
+        request: &AuthorizationRequest,
+        redirect_uri: &str,
+        http: &Http,
+        client: &Client,
+        provider: &mut Provider,
+        files: &StateFiles,
+    ) -> Result<Outcome> {
+        let code = match &arrival.answer {
+            Answer::Code(code) => code,
+            Answer::WrongIssuer => {
+                return Err(Failure::untrusted(
+                    "the authorization response does not come from the configured issuer (`iss`)",
+                ));
+            }
+            Answer::Error { code, description } => {
+                return Err(refused_by_provider(code, description.as_deref()));
+            }
+        };
+        let asked_at = clock::now();
+        let grant = tokens::redeem_code(
+            http,
+            client,
+            self.settings,
+            code,
+            &request.verifier,
+            redirect_uri,
+        )
+        .map_err(code_refused)?;
+        let occasion = Occasion::SignIn(&request.nonce);
+        self.checked(
+            grant,
+            asked_at,
+            &occasion,
+            SignedInBy::Browser,
+            provider,
+            http,
+            files,
+        )
+    }
+
+    /// Device authorization grant (RFC 8628).
+    fn by_device(
+        &self,
+        http: &Http,
+        mut provider: Provider,
+        files: &StateFiles,
+    ) -> Result<SignedIn> {
+        let client = client::client(self.settings, &provider.metadata)?;
+        let hosts = provider_hosts(self.settings, &provider);
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let authorization = DeviceAuthorization::begin(http, &client, self.settings, &hosts)?;
+        self.person.invited(&authorization.invitation);
+        let started = Instant::now();
+        let at_most = authorization.invitation.expires_in;
+        let pause = |time: Duration| {
+            let end = Instant::now() + time;
+            while let Some(left) = end.checked_duration_since(Instant::now()) {
+                std::thread::sleep(left.min(Duration::from_secs(1)));
+                self.person.waiting(started.elapsed(), at_most);
+            }
+        };
+        let asked_at = clock::now();
+        let granted = authorization.wait(http, &client, self.settings, pause);
+        self.person.done();
+        let grant = granted.map_err(code_refused)?;
+        // The token was issued at the last poll, at most one poll's pause ago; its life is counted from the
+        // answer less the longest request.
+        let asked_at = clock::now().saturating_sub(2).max(asked_at);
+        let occasion = Occasion::DeviceSignIn;
+        self.checked(
+            grant,
+            asked_at,
+            &occasion,
+            SignedInBy::Device,
+            &mut provider,
+            http,
+            files,
+        )
+        .and_then(|outcome| self.keep(outcome))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one sign-in, used twice"
+    )]
+    fn checked(
+        &self,
+        grant: Grant,
+        asked_at: u64,
+        occasion: &Occasion<'_>,
+        by: SignedInBy,
+        provider: &mut Provider,
+        http: &Http,
+        files: &StateFiles,
+    ) -> Result<Outcome> {
+        let times = Times {
+            asked_at,
+            obtained_at_ms: clock::now_millis(),
+        };
+        let Some(id_token) = &grant.id_token else {
+            return Err(Failure::untrusted("the provider issued no ID token"));
+        };
+        let claims = id_token::validate(
+            id_token,
+            &grant.access_token,
+            occasion,
+            provider,
+            self.settings,
+            http,
+            files,
+        )?;
+        issue::check_account(&claims, self.settings)?;
+        Ok(Outcome {
+            claims,
+            times,
+            by,
+            token_endpoint: provider.metadata.token_endpoint.to_string(),
+            grant,
+        })
+    }
+
+    /// Replaces the stored session by the complete new one.
+    fn keep(&self, outcome: Outcome) -> Result<SignedIn> {
+        let Outcome {
+            grant,
+            claims,
+            times,
+            token_endpoint,
+            by,
+        } = outcome;
+        let kept = issue::kept_claims(&claims, self.settings);
+        let token = issue::token_to_print(&grant, Some(&claims), &kept, times, self.settings)?
+            .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
+        let mut writer = Writer::take(self.settings, self.store, Deadline::after(LOCK))?;
+        // First the old tokens lose their validity for readers, then the new session takes the old one's place.
+        writer.reader.state.raise_generation();
+        writer.reader.state.session = Session::Unknown;
+        writer.reader.state.warnings.clear();
+        if grant.refresh_token.is_none() {
+            writer.reader.state.warn(format!(
+                "the provider issued no refresh token: the next sign-in is needed at {}",
+                crate::text::moment(token.life.expires_at)
+            ));
+        }
+        writer.write_state()?;
+        writer.reader.cache.clear();
+        let record = Record {
+            generation: writer.reader.state.generation,
+            issuer: self.settings.issuer.clone(),
+            client_id: self.settings.client_id.clone(),
+            token_endpoint,
+            subject: claims.subject().to_owned(),
+            refresh_token: grant.refresh_token,
+            token: Some(token.clone()),
+            claims: kept,
+            signed_in_at: times.asked_at,
+            refreshed_at: times.asked_at,
+            ends_at: grant
+                .refresh_expires_in
+                .filter(|seconds| *seconds > 0)
+                .or(self.settings.session_lifetime)
+                .map(|seconds| times.asked_at.saturating_add(seconds)),
+            signed_in_by: by,
+        };
+        writer.keep(&record).map_err(Failure::from)?;
+        writer.publish(&token);
+        writer.note(Session::Stored)?;
+        Ok(SignedIn { record, token })
+    }
+}
+
+/// Hosts that belong to the provider: its issuer's and its endpoints'.
+fn provider_hosts(settings: &Settings, provider: &Provider) -> Vec<String> {
+    let metadata = &provider.metadata;
+    let issuer = Url::parse(&settings.issuer).ok();
+    [
+        issuer.as_ref(),
+        metadata.device_authorization_endpoint.as_ref(),
+        metadata.authorization_endpoint.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(|url| url.host_str().map(str::to_owned))
+    .collect()
+}
+
+fn refuse_required_par(provider: &Provider) -> Result<()> {
+    if provider.metadata.require_pushed_authorization_requests {
+        return Err(Failure::config(
+            "the provider insists on pushed authorization requests (RFC 9126), which this version does not send",
+            "ask your administrator to allow plain authorization requests for this client",
+        ));
+    }
+    Ok(())
+}
+
+/// What an error in the authorization response means (RFC 6749 section 4.1.2.1, OIDC Core section 3.1.2.6).
+fn refused_by_provider(code: &str, description: Option<&str>) -> Failure {
+    match tokens::by_code(code, description) {
+        Refusal::Failure(failure) => failure,
+        Refusal::GrantOver(said) => sign_in_failed(&format!("the provider refused: {said}")),
+    }
+}
+
+/// A code that the token endpoint does not take is no session that ended: the sign-in failed.
+fn code_refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Failure(failure) => failure,
+        Refusal::GrantOver(said) => {
+            sign_in_failed(&format!("the provider did not accept the sign-in: {said}"))
+        }
+    }
+}
+
+fn sign_in_failed(what: &str) -> Failure {
+    Failure::new(Id::SignInFailed, what, "gatepass login").from_provider()
+}

@@ -1,0 +1,96 @@
+//! Signing out: revoke at the provider, then forget, whatever the provider says.
+
+use std::time::Duration;
+
+use super::Writer;
+use crate::error::{Failure, Result};
+use crate::oidc::client;
+use crate::oidc::discovery::Provider;
+use crate::oidc::http::Http;
+use crate::oidc::tokens;
+use crate::session::record::Record;
+use crate::session::state::Session;
+
+/// Longest time that the provider gets.
+const REVOCATION: Duration = Duration::from_secs(10);
+
+/// What became of the session at the provider.
+#[derive(Debug)]
+pub enum Revocation {
+    /// The provider took it back.
+    Done,
+    /// The provider offers no revocation.
+    NotOffered,
+    /// The configuration forbids it.
+    Off,
+    /// There was nothing to revoke.
+    Nothing,
+    /// The provider could not be told.
+    Failed(Failure),
+}
+
+/// What signing out did.
+#[derive(Debug)]
+pub struct SignedOut {
+    /// Whose session it was, if that is known.
+    pub account: Option<String>,
+    /// At the provider.
+    pub revocation: Revocation,
+    /// Whether there was something to forget on this machine.
+    pub forgotten: bool,
+}
+
+impl Writer<'_> {
+    /// Ends the session.
+    pub fn sign_out(&mut self) -> Result<SignedOut> {
+        let bytes = self.store.read(self.entry(), self.deadline)?;
+        let record = self
+            .reader
+            .accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
+        // First nobody finds a token any more, then the rest may take its time.
+        self.reader.state.raise_generation();
+        self.reader.state.session = Session::Unknown;
+        self.write_state()?;
+        self.reader.cache.clear();
+        let revocation = match &record {
+            Some(record) => self.revoke(record),
+            None => Revocation::Nothing,
+        };
+        let forgotten = self.store.remove(self.entry(), self.deadline)?;
+        let _ = self
+            .reader
+            .files
+            .dir()
+            .remove(&self.reader.files.name("provider"));
+        self.reader.state.warnings.clear();
+        self.note(Session::None)?;
+        Ok(SignedOut {
+            account: record.as_ref().map(|record| record.account().to_owned()),
+            revocation,
+            forgotten,
+        })
+    }
+
+    fn revoke(&self, record: &Record) -> Revocation {
+        let Some(refresh_token) = &record.refresh_token else {
+            return Revocation::Nothing;
+        };
+        if !self.settings().revoke_on_logout {
+            return Revocation::Off;
+        }
+        let told = || -> Result<Revocation> {
+            let http = Http::new(self.settings(), self.deadline.at_most(REVOCATION))?;
+            let provider = Provider::kept_or_fetch(&http, self.settings(), &self.reader.files)?;
+            if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
+                return Ok(Revocation::NotOffered);
+            }
+            let client = client::client(self.settings(), &provider.metadata)?;
+            Ok(if tokens::revoke(&http, &client, refresh_token)? {
+                Revocation::Done
+            } else {
+                Revocation::NotOffered
+            })
+        };
+        told().unwrap_or_else(Revocation::Failed)
+    }
+}
