@@ -144,6 +144,13 @@ impl Deadline {
         self.left().is_zero()
     }
 
+    /// The moment this long before the deadline.
+    #[must_use]
+    pub fn less(self, time: Duration) -> Self {
+        let now = Instant::now();
+        Self(self.0.checked_sub(time).unwrap_or(now).max(now))
+    }
+
     /// The earlier of this deadline and a moment this far from now.
     #[must_use]
     pub fn at_most(self, time: Duration) -> Self {

@@ -15,4 +15,5 @@ pub mod session;
 pub mod store;
 pub mod text;
 pub mod usecase;
+pub mod worker;
 pub mod writer;

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Parser, Subcommand};
 
 use crate::caller::{CallerOption, InteractiveOption};
 use crate::output::Shape;
+use crate::worker;
 
 /// Prints a fresh bearer token for your organisation's LLM gateway.
 #[derive(Debug, Default, Parser)]
@@ -71,6 +72,23 @@ pub(super) enum Command {
     /// Look after the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The detached worker that other commands start
+    #[command(hide = true, name = worker::COMMAND)]
+    Worker(WorkerArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkerArgs {
+    #[arg(value_enum)]
+    pub(super) task: worker::Task,
+    #[arg(long)]
+    pub(super) min_validity: u64,
+    #[arg(long)]
+    pub(super) asked_at: u64,
+    #[arg(long)]
+    pub(super) within: u64,
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Default, clap::Args)]

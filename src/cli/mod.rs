@@ -53,6 +53,7 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
         Some(Command::Logout { all }) => run::logout(&args, *all),
         Some(Command::Status { json }) => run::status(&args, *json),
         Some(Command::Config(command)) => config::run(&args, command),
+        Some(Command::Worker(worker)) => run::worker(&args, worker),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::args::{Args, LoginArgs, TokenArgs};
+use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
 use super::terminal::Terminal;
 use crate::caller::{Caller, Deadline, Host, Signs};
 use crate::config::UserFile;
@@ -19,6 +19,10 @@ use crate::store::Prompting;
 use crate::text;
 use crate::usecase;
 use crate::usecase::status::Status;
+use crate::usecase::token::TokenRequest;
+use crate::worker::serve::serve;
+use crate::worker::start::Configuration;
+use crate::writer::refresh::Need;
 use crate::writer::sign_out::Revocation;
 
 /// The profile of this run: `--profile`, then the name of the binary or link, then the environment.
@@ -94,11 +98,38 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         &Nobody
     };
     let print = || {
-        let token = usecase::token::token(&settings, caller, token.force_refresh, person)?;
+        let request = TokenRequest {
+            configuration: Configuration {
+                settings: &settings,
+                file: args.config.as_deref(),
+            },
+            caller,
+            force_refresh: token.force_refresh,
+            person,
+        };
+        let token = request.answer()?;
         let shape = args_shape(args, host, &settings);
         output::print(&output::render(&token, shape, settings.auth_scheme))
     };
     with_support(&settings, print())
+}
+
+/// Runs as the detached worker. Its answer goes through the pipe that its starter made, success or not.
+pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
+    let settings = settings(
+        args,
+        &[("min_validity", Value::Number(worker.min_validity))],
+    )?;
+    let need = Need {
+        asked_at_ms: worker.asked_at,
+        force: worker.force,
+    };
+    serve(
+        worker.task,
+        &settings,
+        need,
+        Duration::from_millis(worker.within),
+    )
 }
 
 fn args_shape(args: &Args, host: Host, settings: &Settings) -> Shape {

@@ -8,6 +8,7 @@ use qrcode::render::unicode::Dense1x2;
 use url::Url;
 
 use crate::config::settings::Settings;
+use crate::error::Result;
 use crate::oidc::device::Invitation;
 use crate::person::Person;
 use crate::text;
@@ -82,13 +83,14 @@ impl Person for Terminal {
         self.say(&format!("  {address}"));
     }
 
-    fn browser_missing(&self, address: &Url, why: &str) {
+    fn browser_missing(&self, address: &Url, why: &str) -> Result<()> {
         self.headline();
         self.say(&format!(
             "  {}. Open this address on this machine:",
             text::printable(why, 200)
         ));
         self.say(&format!("  {address}"));
+        Ok(())
     }
 
     fn invited(&self, invitation: &Invitation) {

@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for a whole answer.
 const TOTAL: Duration = Duration::from_secs(30);
 
+/// First and longest pause between two attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
 /// Largest answer that is read, in bytes.
 const BODY: u64 = 1024 * 1024;
 
@@ -105,6 +108,8 @@ impl From<HttpError> for Failure {
 pub struct Http {
     client: Client,
     deadline: Deadline,
+    /// Until when a connection that fails is tried again.
+    connect_until: Deadline,
 }
 
 impl Http {
@@ -142,7 +147,21 @@ impl Http {
                 "check `ca_file`, `proxy` and the system's certificates",
             )
         })?;
-        Ok(Self { client, deadline })
+        Ok(Self {
+            client,
+            deadline,
+            connect_until: Deadline::after(Duration::ZERO),
+        })
+    }
+
+    /// The same client, trying again until then what failed before a byte was sent: a laptop that has just
+    /// woken up needs a moment. What was sent is never sent again.
+    #[must_use]
+    pub fn connecting_until(self, connect_until: Deadline) -> Self {
+        Self {
+            connect_until,
+            ..self
+        }
     }
 
     /// Fetches a JSON document.
@@ -171,6 +190,20 @@ impl Http {
 
     /// Sends one request and reads its answer, whatever its status.
     fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.send_once(request.clone()) {
+                Err(HttpError::NotSent { host, why }) if self.connect_until.left() > pause => {
+                    log::debug!("cannot connect to {host} ({why}), trying again");
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn send_once(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::NotSent {
             host: String::new(),

@@ -125,11 +125,22 @@ impl PrivateDir {
 
     /// Replaces a file in one step: readers see the old content or the new one, whatever happens.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.replace_with(name, bytes, true)
+    }
+
+    /// The same without waiting for the disk: after a power cut the file may be the old one or empty.
+    pub fn replace_unsynced(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.replace_with(name, bytes, false)
+    }
+
+    fn replace_with(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(&self.0)?;
         file.write_all(bytes)?;
-        file.as_file().sync_data()?;
+        if sync {
+            file.as_file().sync_data()?;
+        }
         file.persist(self.0.join(name)).map_err(|e| e.error)?;
         Ok(())
     }

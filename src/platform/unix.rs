@@ -45,3 +45,13 @@ pub fn harden() {
 pub fn become_session_leader() {
     let _ = setsid();
 }
+
+/// A command that runs this very program, also if the file was replaced or removed since it was started.
+pub fn this_program() -> std::io::Result<std::process::Command> {
+    if cfg!(target_os = "linux") {
+        let mut command = std::process::Command::new("/proc/self/exe");
+        std::os::unix::process::CommandExt::arg0(&mut command, "gatepass");
+        return Ok(command);
+    }
+    std::env::current_exe().map(std::process::Command::new)
+}

@@ -22,3 +22,13 @@ pub fn become_session_leader() {}
 pub fn stdout_was_closed() -> bool {
     false
 }
+
+/// A command that runs this program detached: no console, not in the caller's job where it may leave it.
+pub fn this_program() -> std::io::Result<std::process::Command> {
+    use std::os::windows::process::CommandExt;
+    /// `DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP` (processthreadsapi.h).
+    const FLAGS: u32 = 0x0000_0008 | 0x0000_0200;
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.creation_flags(FLAGS);
+    Ok(command)
+}

@@ -1,6 +1,6 @@
-//! One writer per profile and user.
+//! Kernel locks: one writer, one open sign-in, one start of a worker, per profile and user.
 //!
-//! The kernel releases the lock when its holder ends, however it ends. The lock file is empty and never deleted.
+//! The kernel releases a lock when its holder ends, however it ends. Lock files are empty and never deleted.
 
 use std::fs::{File, TryLockError};
 use std::thread;
@@ -10,17 +10,38 @@ use super::state::StateFiles;
 use crate::caller::Deadline;
 use crate::error::{Failure, Id, Result};
 
-/// Shortest and longest pause between two looks at a lock that somebody else holds.
+/// Shortest and longest pause between two looks at something that another process is busy with.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
 
-/// The right to change a session. Released when dropped.
-#[derive(Debug)]
-pub struct WriterLock(#[expect(dead_code, reason = "held, not read")] File);
+/// What a lock is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Changing the session.
+    Write,
+    /// Having a sign-in open.
+    SignIn,
+    /// Starting a worker, so that many callers at once start one.
+    Start,
+}
 
-impl WriterLock {
+impl Purpose {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Write => "lock",
+            Self::SignIn => "sign-in-lock",
+            Self::Start => "start-lock",
+        }
+    }
+}
+
+/// A lock that is held. Released when dropped.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Lock {
     /// Takes the lock if nobody holds it.
-    pub fn try_take(files: &StateFiles) -> Result<Option<Self>> {
-        let file = open(files)?;
+    pub fn try_take(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
+        let file = open(files, purpose)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -29,10 +50,10 @@ impl WriterLock {
     }
 
     /// Waits for the lock until the deadline.
-    pub fn take(files: &StateFiles, deadline: Deadline) -> Result<Self> {
-        let mut pause = PAUSES.0;
+    pub fn take(files: &StateFiles, purpose: Purpose, deadline: Deadline) -> Result<Self> {
+        let mut pause = Pause::default();
         loop {
-            if let Some(lock) = Self::try_take(files)? {
+            if let Some(lock) = Self::try_take(files, purpose)? {
                 return Ok(lock);
             }
             if deadline.passed() {
@@ -42,20 +63,46 @@ impl WriterLock {
                     "run it again in a moment",
                 ));
             }
-            thread::sleep(pause.min(deadline.left()));
-            pause = (pause * 2).min(PAUSES.1);
+            pause.sleep(deadline);
+        }
+    }
+
+    /// Whether somebody holds the lock at this moment. Looking excludes nobody else from looking.
+    pub fn is_held(files: &StateFiles, purpose: Purpose) -> Result<bool> {
+        match open(files, purpose)?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(unusable(&error)),
         }
     }
 }
 
-fn open(files: &StateFiles) -> Result<File> {
+/// Pauses that grow, between looks at what another process does.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(PAUSES.0)
+    }
+}
+
+impl Pause {
+    /// Sleeps for a moment, never past the deadline.
+    pub fn sleep(&mut self, deadline: Deadline) {
+        thread::sleep(self.0.min(deadline.left()));
+        self.0 = (self.0 * 2).min(PAUSES.1);
+    }
+}
+
+fn open(files: &StateFiles, purpose: Purpose) -> Result<File> {
     files
         .dir()
-        .lock_file(&files.name("lock"))
+        .lock_file(&files.name(purpose.file()))
         .map_err(|reason| {
             Failure::config(
                 format!(
-                    "the lock file in {} is not safe to use: {reason}",
+                    "a lock file in {} is not safe to use: {reason}",
                     files.dir().path().display()
                 ),
                 format!("chmod -R go= '{}'", files.dir().path().display()),

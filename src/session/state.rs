@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::config::settings::{ProfileName, Settings};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Id, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
 use crate::platform::paths;
 
@@ -44,6 +44,67 @@ pub struct Warning {
     pub text: String,
 }
 
+/// A failure as it is kept in a file or sent through a pipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFailure {
+    id: String,
+    what: String,
+    remedy: String,
+    from_provider: bool,
+}
+
+impl From<&Failure> for KeptFailure {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            id: failure.id.as_str().to_owned(),
+            what: failure.what.clone(),
+            remedy: failure.remedy.clone(),
+            from_provider: failure.origin == Origin::Provider,
+        }
+    }
+}
+
+impl From<KeptFailure> for Failure {
+    fn from(kept: KeptFailure) -> Self {
+        let id = Id::parse(&kept.id).unwrap_or(Id::Internal);
+        let failure = Self::new(id, kept.what, kept.remedy);
+        if kept.from_provider {
+            failure.from_provider()
+        } else {
+            failure
+        }
+    }
+}
+
+/// How an attempt ended, for those who waited for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Why it failed, if it did.
+    pub failure: Option<KeptFailure>,
+}
+
+impl Ended {
+    /// The end of an attempt, now.
+    pub fn now(failure: Option<&Failure>) -> Self {
+        Self {
+            at_ms: clock::now_millis(),
+            failure: failure.map(KeptFailure::from),
+        }
+    }
+}
+
+/// A refresh request that was sent and whose answer has not been stored yet. If this is found at the start of
+/// a run, somebody died in between.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// When it was sent, in seconds since 1970.
+    pub sent_at: u64,
+    /// Digest of the refresh token that was sent.
+    pub refresh_token: String,
+}
+
 /// The state file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +120,10 @@ pub struct State {
     pub generation: u64,
     /// What is known about the session.
     pub session: Session,
+    /// How the last refresh ended.
+    pub refreshed: Option<Ended>,
+    /// A refresh whose answer has not been stored.
+    pub in_flight: Option<InFlight>,
     /// What `status` and `doctor` should tell.
     pub warnings: Vec<Warning>,
 }
@@ -97,6 +162,17 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: settings.key(),
+        })
+    }
+
+    /// Files in another folder than the user's own.
+    #[cfg(test)]
+    pub(crate) fn at(path: &std::path::Path, key: &str) -> Result<Self> {
+        let dir =
+            PrivateDir::create(&path.join("state")).map_err(|reason| unusable(path, &reason))?;
+        Ok(Self {
+            dir,
+            key: key.to_owned(),
         })
     }
 

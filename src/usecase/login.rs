@@ -7,12 +7,15 @@ use crate::config::settings::{Flow, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::{self, Desktop};
+use crate::session::lock::Pause;
+use crate::session::open_sign_in::{self, OpenSignIn};
+use crate::session::state::StateFiles;
+use crate::store::Prompting;
 use crate::store::keychain::Keychain;
-use crate::store::{Prompting, SecretStore};
 use crate::writer::sign_in::{SignIn, SignedIn, Way};
 
-/// Longest wait for a keychain that asks the person to unlock it.
-const UNLOCK: Duration = Duration::from_secs(120);
+/// How long another sign-in may take to give way.
+const GIVE_WAY: Duration = Duration::from_secs(5);
 
 /// Chooses the way: what was asked for, else what the configuration says, else what this session can do.
 ///
@@ -37,21 +40,62 @@ pub fn way(settings: &Settings, asked: Option<Flow>, code_is_seen: bool) -> Resu
     Ok(way)
 }
 
-/// Signs in and stores the session.
+/// Signs in, in place of any sign-in that is open. What was refused before is forgotten.
 pub fn login(
     settings: &Settings,
     way: Way,
     deadline: Deadline,
     person: &dyn Person,
 ) -> Result<SignedIn> {
+    let files = StateFiles::open(settings)?;
+    let mut open = OpenSignIn::begin(&files)?;
+    if open.is_none() {
+        open_sign_in::ask_to_stop(&files);
+        let until = Deadline::after(GIVE_WAY);
+        let mut pause = Pause::default();
+        while open.is_none() && !until.passed() {
+            pause.sleep(until);
+            open = OpenSignIn::begin(&files)?;
+        }
+    }
+    let open = open.ok_or_else(|| {
+        Failure::new(
+            Id::SignInRequired,
+            "a sign-in is open in another terminal",
+            "finish or stop that one, then run it again",
+        )
+    })?;
+    open.forgive();
+    run(settings, way, deadline, person, open)
+}
+
+/// Signs in in the foreground, unless a sign-in is open already (`None`).
+pub fn foreground(
+    settings: &Settings,
+    way: Way,
+    deadline: Deadline,
+    person: &dyn Person,
+) -> Result<Option<Result<SignedIn>>> {
+    let files = StateFiles::open(settings)?;
+    Ok(OpenSignIn::begin(&files)?.map(|open| run(settings, way, deadline, person, open)))
+}
+
+fn run(
+    settings: &Settings,
+    way: Way,
+    deadline: Deadline,
+    person: &dyn Person,
+    open: OpenSignIn,
+) -> Result<SignedIn> {
     let keychain = Keychain::new(Prompting::Allowed);
-    // A sign-in whose result cannot be kept is not begun.
-    keychain.read(settings.profile.as_str(), deadline.at_most(UNLOCK))?;
-    SignIn {
+    let sign_in = SignIn {
         settings,
         store: &keychain,
         deadline,
         person,
-    }
-    .run(way)
+        open: &open,
+    };
+    let result = sign_in.check_store().and_then(|()| sign_in.run(way));
+    open.end(result.as_ref().err());
+    result
 }

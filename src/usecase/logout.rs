@@ -5,16 +5,21 @@ use std::time::Duration;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::Result;
+use crate::session::open_sign_in;
+use crate::session::state::StateFiles;
 use crate::store::Prompting;
 use crate::store::keychain::Keychain;
-use crate::writer::Writer;
 use crate::writer::sign_out::SignedOut;
+use crate::writer::{Budget, Writer};
 
 /// Longest time that signing out may take.
 const TIME: Duration = Duration::from_secs(60);
 
 /// Ends a profile's session at the provider and on this machine.
 pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
+    // A sign-in that somebody still has open would undo this.
+    open_sign_in::ask_to_stop(&StateFiles::open(settings)?);
     let keychain = Keychain::new(prompting);
-    Writer::take(settings, &keychain, Deadline::after(TIME))?.sign_out()
+    let budget = Budget::of(Deadline::after(TIME));
+    Writer::take(settings, &keychain, budget)?.sign_out()
 }

@@ -11,10 +11,10 @@ pub mod sign_out;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::session::lock::WriterLock;
+use crate::session::lock::{Lock, Purpose};
 use crate::session::reader::Reader;
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::Session;
+use crate::session::state::{Session, StateFiles};
 use crate::store::{SecretStore, StoreError};
 
 /// Tries to store a rotated refresh token before giving up.
@@ -24,8 +24,28 @@ const STORE_TRIES: u32 = 3;
 pub struct Writer<'a> {
     reader: Reader<'a>,
     store: &'a dyn SecretStore,
-    deadline: Deadline,
-    _lock: WriterLock,
+    budget: Budget,
+    _lock: Lock,
+}
+
+/// Until when what may be waited for. One budget is handed through; nothing below adds time of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// The caller must have its answer by then: waiting for locks, reading the store and connecting end here.
+    pub answer_by: Deadline,
+    /// What was begun and cannot be undone (a request that was sent, storing its result) is finished by then,
+    /// whether or not the caller still waits.
+    pub finish_by: Deadline,
+}
+
+impl Budget {
+    /// A caller that stays until the end.
+    pub fn of(deadline: Deadline) -> Self {
+        Self {
+            answer_by: deadline,
+            finish_by: deadline,
+        }
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -33,14 +53,14 @@ impl<'a> Writer<'a> {
     pub fn take(
         settings: &'a Settings,
         store: &'a dyn SecretStore,
-        deadline: Deadline,
+        budget: Budget,
     ) -> Result<Self> {
-        let files = crate::session::state::StateFiles::open(settings)?;
-        let lock = WriterLock::take(&files, deadline)?;
+        let files = StateFiles::open(settings)?;
+        let lock = Lock::take(&files, Purpose::Write, budget.answer_by)?;
         Ok(Self {
             reader: Reader::open(settings)?,
             store,
-            deadline,
+            budget,
             _lock: lock,
         })
     }
@@ -56,7 +76,7 @@ impl<'a> Writer<'a> {
 
     /// The stored session, if there is one for this configuration.
     fn stored(&self) -> Result<Option<Record>> {
-        let bytes = self.store.read(self.entry(), self.deadline)?;
+        let bytes = self.store.read(self.entry(), self.budget.answer_by)?;
         Ok(self
             .reader
             .accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
@@ -67,9 +87,14 @@ impl<'a> Writer<'a> {
         let bytes = record.to_bytes();
         let mut tries = 1;
         loop {
-            match self.store.write(self.entry(), &bytes, self.deadline) {
+            match self
+                .store
+                .write(self.entry(), &bytes, self.budget.finish_by)
+            {
                 Ok(()) => return Ok(()),
-                Err(error) if tries == STORE_TRIES || self.deadline.passed() => return Err(error),
+                Err(error) if tries == STORE_TRIES || self.budget.finish_by.passed() => {
+                    return Err(error);
+                }
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;

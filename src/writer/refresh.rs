@@ -1,45 +1,60 @@
 //! Refreshing: one request to the token endpoint, its result stored before anybody sees it.
 
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
 use super::issue::{self, Times};
 use super::{Writer, sign_in_required, without_session};
+use crate::caller::Deadline;
 use crate::clock;
-use crate::error::{Failure, Id, Result};
+use crate::config::settings::hex;
+use crate::error::{Failure, Id, Origin, Result};
 use crate::oidc::client::{self, Client};
 use crate::oidc::discovery::Provider;
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::tokens::{self, Grant, Refusal};
 use crate::secret::Secret;
+use crate::session::reader::Reader;
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::Session;
+use crate::session::state::{Ended, InFlight, Session};
 use crate::session::validity::Freshness;
 
 /// What a caller needs of the token.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// Only a token that arrived after this moment will do (`--force-refresh`), in milliseconds since 1970.
-    pub obtained_after_ms: Option<u64>,
+    /// When the caller asked, in milliseconds since 1970. A token that arrived later is always good enough:
+    /// callers that wait for one refresh share its result.
+    pub asked_at_ms: u64,
+    /// Only such a token will do (`--force-refresh`).
+    pub force: bool,
 }
 
 impl Need {
-    /// Whether a token fulfils it, its remaining life aside.
-    pub fn is_met_by(self, token: &IssuedToken) -> bool {
-        self.obtained_after_ms
-            .is_none_or(|moment| token.obtained_at_ms >= moment)
+    /// Whether this token may be given to the caller.
+    pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
+        let newer = token.obtained_at_ms >= self.asked_at_ms && is_valid(token);
+        newer || (!self.force && reader.is_good(token))
     }
 }
 
+/// Least time that is left to the caller when connecting is given up.
+const RESERVE: Duration = Duration::from_secs(2);
+
 impl Writer<'_> {
-    /// A token that fulfils the need: one that somebody else got in the meantime, or a new one.
+    /// A token that meets the need: one that somebody else got in the meantime, or a new one.
     pub fn refresh(&mut self, need: Need) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&self.reader.state.session) {
             return Err(failure);
         }
         if let Some(token) = self.reader.cached()
-            && need.is_met_by(&token)
-            && self.reader.is_good(&token)
+            && need.is_met_by(&token, &self.reader)
         {
             return Ok(token);
+        }
+        if let Some(failure) = self.answer_of_the_attempt_waited_for(need) {
+            return Err(failure);
         }
         let Some(record) = self.stored()? else {
             self.note(Session::None)?;
@@ -50,36 +65,55 @@ impl Writer<'_> {
         self.note(Session::Stored)?;
         let stored = record.token_for(self.settings()).cloned();
         if let Some(token) = &stored
-            && need.is_met_by(token)
-            && self.reader.is_good(token)
+            && need.is_met_by(token, &self.reader)
         {
             self.publish(token);
             return Ok(token.clone());
         }
+        let fallback = stored.filter(|token| is_valid(token) && !need.force);
         let Some(refresh_token) = record.refresh_token.clone() else {
-            return stored
-                .filter(|token| is_valid(token) && need.is_met_by(token))
-                .ok_or_else(|| {
-                    sign_in_required(
-                        "the token has expired and the provider issued no refresh token",
-                    )
-                });
+            return fallback.ok_or_else(|| {
+                sign_in_required("the token has expired and the provider issued no refresh token")
+            });
         };
-        match self.redeem(record, &refresh_token) {
+        let result = self.redeem(record, &refresh_token, fallback.is_some());
+        self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
+        self.reader.state.in_flight = None;
+        self.write_state()?;
+        match (result, fallback) {
             // While the provider cannot be reached, a token that is still valid is better than none.
-            Err(failure) if failure.id == Id::Unavailable => match stored {
-                Some(token) if is_valid(&token) && need.obtained_after_ms.is_none() => {
-                    log::warn!("{}; the stored token is still valid", failure.what);
-                    Ok(token)
-                }
-                _ => Err(failure),
-            },
-            result => result,
+            (Err(failure), Some(token)) if failure.id == Id::Unavailable => {
+                log::warn!("{}; the stored token is still valid", failure.what);
+                Ok(token)
+            }
+            (result, _) => result,
         }
     }
 
-    fn redeem(&mut self, record: Record, refresh_token: &Secret) -> Result<IssuedToken> {
-        let http = Http::new(self.settings(), self.deadline)?;
+    /// The provider's answer to an attempt that this caller waited for: it is everybody's answer. A failure of
+    /// that attempt's own surroundings is not.
+    fn answer_of_the_attempt_waited_for(&self, need: Need) -> Option<Failure> {
+        let ended = self.reader.state.refreshed.as_ref()?;
+        if ended.at_ms < need.asked_at_ms {
+            return None;
+        }
+        let failure = Failure::from(ended.failure.clone()?);
+        (failure.origin == Origin::Provider).then_some(failure)
+    }
+
+    fn redeem(
+        &mut self,
+        record: Record,
+        refresh_token: &Secret,
+        has_fallback: bool,
+    ) -> Result<IssuedToken> {
+        // With a valid token in hand nobody waits for a network that may come back.
+        let retry_until = if has_fallback {
+            Deadline::after(Duration::ZERO)
+        } else {
+            self.budget.answer_by.less(RESERVE)
+        };
+        let http = Http::new(self.settings(), self.budget.finish_by)?.connecting_until(retry_until);
         let mut provider = Provider::kept_or_fetch(&http, self.settings(), &self.reader.files)?;
         if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
             // The refresh token belongs to the endpoint that issued it and is sent nowhere else.
@@ -87,9 +121,15 @@ impl Writer<'_> {
             return Err(self.end(why)?);
         }
         let client = client::client(self.settings(), &provider.metadata)?;
+        let interrupted = self.mark_in_flight(refresh_token)?;
         let (grant, times) = match self.ask(&http, &client, refresh_token) {
             Ok(answer) => answer,
             Err(Refusal::Failure(failure)) => return Err(failure),
+            Err(Refusal::GrantOver(_)) if interrupted => {
+                return Err(self.end(
+                    "an earlier refresh was interrupted after the provider had used up the session, and its answer was lost",
+                )?);
+            }
             Err(Refusal::GrantOver(said)) => {
                 let why = format!("the provider has ended the session: {said}");
                 return Err(self.end(&why)?);
@@ -134,6 +174,18 @@ impl Writer<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// Notes that this refresh token is about to be sent. Says whether an earlier run sent it and died before
+    /// it could store the answer.
+    fn mark_in_flight(&mut self, refresh_token: &Secret) -> Result<bool> {
+        let digest = hex(&Sha256::digest(refresh_token.expose())[..16]);
+        let before = self.reader.state.in_flight.replace(InFlight {
+            sent_at: clock::now(),
+            refresh_token: digest.clone(),
+        });
+        self.write_state()?;
+        Ok(before.is_some_and(|before| before.refresh_token == digest))
     }
 
     fn ask(
@@ -209,7 +261,7 @@ impl Writer<'_> {
     }
 
     /// Stores a rotated refresh token. If that fails for good, the token of this run is still worth printing,
-    /// and what is lost is told.
+    /// and what is lost is told: the stored refresh token is used up and must not be sent again.
     fn keep_rotated(&mut self, record: &Record) -> Result<()> {
         if let Err(error) = self.keep(record) {
             let failure = Failure::from(error);
@@ -218,8 +270,10 @@ impl Writer<'_> {
                 failure.what
             );
             log::warn!("{warning}");
+            self.reader.state.session = Session::Ended {
+                why: "the renewed session could not be stored in the keychain".to_owned(),
+            };
             self.reader.state.warn(warning);
-            // The token that is printed now must also be found by those who ask next.
             self.write_state()?;
         }
         Ok(())

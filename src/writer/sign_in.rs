@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::Writer;
 use super::issue::{self, Times};
+use super::{Budget, Writer};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::Settings;
@@ -16,17 +16,27 @@ use crate::oidc::device::DeviceAuthorization;
 use crate::oidc::discovery::Provider;
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
-use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback};
+use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
 use crate::oidc::page::Ending;
 use crate::oidc::tokens::{self, Grant, Refusal};
 use crate::person::Person;
 use crate::platform::browser;
+use crate::session::open_sign_in::{Asked, OpenSignIn};
 use crate::session::record::{IssuedToken, Record, SignedInBy};
 use crate::session::state::{Session, StateFiles};
 use crate::store::SecretStore;
 
 /// Longest wait for the lock once the person is done: a refresh that is under way is waited for.
 const LOCK: Duration = Duration::from_secs(60);
+
+/// Longest wait for a keychain that asks the person to unlock it.
+const UNLOCK: Duration = Duration::from_secs(120);
+
+/// How long an unreachable provider is tried before the sign-in is given up.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How often the holder of a sign-in looks for wishes of others.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How somebody will sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +68,8 @@ pub struct SignIn<'a> {
     pub deadline: Deadline,
     /// Who is told what happens.
     pub person: &'a dyn Person,
+    /// The right to have a sign-in open.
+    pub open: &'a OpenSignIn,
 }
 
 /// A provider that was asked to sign somebody in, and what it gave.
@@ -70,10 +82,18 @@ struct Outcome {
 }
 
 impl SignIn<'_> {
+    /// Asks the store for the session that will be replaced: a sign-in whose result cannot be kept is not begun.
+    pub fn check_store(&self) -> Result<()> {
+        let time = self.deadline.at_most(UNLOCK);
+        self.store.read(self.settings.profile.as_str(), time)?;
+        Ok(())
+    }
+
     /// Signs in and stores the session.
     pub fn run(&self, way: Way) -> Result<SignedIn> {
         let files = StateFiles::open(self.settings)?;
-        let http = Http::new(self.settings, self.deadline)?;
+        let http = Http::new(self.settings, self.deadline)?
+            .connecting_until(self.deadline.at_most(CONNECT));
         // Always fetched anew: what was kept may be what made the last sign-in fail.
         let provider = Provider::fetch(&http, self.settings, &files)?;
         let offers_device_codes = provider.metadata.device_authorization_endpoint.is_some();
@@ -106,28 +126,10 @@ impl SignIn<'_> {
         })?;
         match browser::open(&self.settings.browser, &request.url) {
             Ok(()) => self.person.browser_opened(&request.url),
-            Err(why) => self.person.browser_missing(&request.url, &why),
+            Err(why) => self.person.browser_missing(&request.url, &why)?,
         }
-        let started = Instant::now();
-        let at_most = self.deadline.left();
-        let arrival = loop {
-            if let Some(arrival) = running.wait(Duration::from_secs(1).min(self.deadline.left())) {
-                break Some(arrival);
-            }
-            if self.deadline.passed() {
-                break None;
-            }
-            self.person.waiting(started.elapsed(), at_most);
-        };
-        self.person.done();
-        let Some(arrival) = arrival else {
-            return Err(Failure::new(
-                Id::SignInFailed,
-                "the sign-in was not completed in time",
-                "gatepass login; if the browser showed an error about the redirect address, register it with the provider",
-            )
-            .from_provider());
-        };
+        self.open.tab_opened();
+        let arrival = self.wait(&running, &request.url)?;
         let result = self
             .redeem(
                 &arrival,
@@ -146,6 +148,38 @@ impl SignIn<'_> {
         });
         running.close();
         result
+    }
+
+    /// Waits for the person, opening the tab again or giving way when somebody else asks for it.
+    fn wait(&self, running: &Running, address: &Url) -> Result<Arrival> {
+        let started = Instant::now();
+        let at_most = self.deadline.left();
+        let arrival = loop {
+            if let Some(arrival) = running.wait(LOOK.min(self.deadline.left())) {
+                break Ok(arrival);
+            }
+            if self.deadline.passed() {
+                break Err(Failure::new(
+                    Id::SignInFailed,
+                    "the sign-in was not completed in time",
+                    "gatepass login; if the browser showed an error about the redirect address, register it with the provider",
+                )
+                .from_provider());
+            }
+            match self.open.asked() {
+                Asked::Nothing => {}
+                Asked::Stop => break Err(replaced()),
+                Asked::OpenAgain => {
+                    log::info!("opening the same sign-in again");
+                    // The person may still have the first tab, so a failure changes nothing.
+                    let _ = browser::open(&self.settings.browser, address);
+                    self.open.tab_opened();
+                }
+            }
+            self.person.waiting(started.elapsed(), at_most);
+        };
+        self.person.done();
+        arrival
     }
 
     #[expect(
@@ -207,6 +241,7 @@ impl SignIn<'_> {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let authorization = DeviceAuthorization::begin(http, &client, self.settings, &hosts)?;
         self.person.invited(&authorization.invitation);
+        self.open.tab_opened();
         let started = Instant::now();
         let at_most = authorization.invitation.expires_in;
         let pause = |time: Duration| {
@@ -288,10 +323,13 @@ impl SignIn<'_> {
         let kept = issue::kept_claims(&claims, self.settings);
         let token = issue::token_to_print(&grant, Some(&claims), &kept, times, self.settings)?
             .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
-        let mut writer = Writer::take(self.settings, self.store, Deadline::after(LOCK))?;
+        let budget = Budget::of(Deadline::after(LOCK));
+        let mut writer = Writer::take(self.settings, self.store, budget)?;
         // First the old tokens lose their validity for readers, then the new session takes the old one's place.
         writer.reader.state.raise_generation();
         writer.reader.state.session = Session::Unknown;
+        writer.reader.state.refreshed = None;
+        writer.reader.state.in_flight = None;
         writer.reader.state.warnings.clear();
         if grant.refresh_token.is_none() {
             writer.reader.state.warn(format!(
@@ -324,6 +362,15 @@ impl SignIn<'_> {
         writer.note(Session::Stored)?;
         Ok(SignedIn { record, token })
     }
+}
+
+/// Somebody asked for a sign-in of their own in place of this one.
+fn replaced() -> Failure {
+    Failure::new(
+        Id::SignInFailed,
+        "another sign-in took the place of this one",
+        "finish the newer sign-in",
+    )
 }
 
 /// Hosts that belong to the provider: its issuer's and its endpoints'.

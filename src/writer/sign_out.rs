@@ -43,7 +43,7 @@ pub struct SignedOut {
 impl Writer<'_> {
     /// Ends the session.
     pub fn sign_out(&mut self) -> Result<SignedOut> {
-        let bytes = self.store.read(self.entry(), self.deadline)?;
+        let bytes = self.store.read(self.entry(), self.budget.answer_by)?;
         let record = self
             .reader
             .accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
@@ -56,7 +56,7 @@ impl Writer<'_> {
             Some(record) => self.revoke(record),
             None => Revocation::Nothing,
         };
-        let forgotten = self.store.remove(self.entry(), self.deadline)?;
+        let forgotten = self.store.remove(self.entry(), self.budget.finish_by)?;
         let _ = self
             .reader
             .files
@@ -79,7 +79,7 @@ impl Writer<'_> {
             return Revocation::Off;
         }
         let told = || -> Result<Revocation> {
-            let http = Http::new(self.settings(), self.deadline.at_most(REVOCATION))?;
+            let http = Http::new(self.settings(), self.budget.answer_by.at_most(REVOCATION))?;
             let provider = Provider::kept_or_fetch(&http, self.settings(), &self.reader.files)?;
             if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
                 return Ok(Revocation::NotOffered);

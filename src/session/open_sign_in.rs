@@ -1,0 +1,291 @@
+//! The one open sign-in of a profile: who has it open, when a tab was opened, how it ended, and until when hosts
+//! may not open another one.
+//!
+//! The holder of the sign-in lock writes the progress file. Others read it, and may leave a wish: to see the tab
+//! again, or to stop.
+
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::{Lock, Purpose};
+use super::state::{Ended, StateFiles};
+use crate::clock;
+use crate::error::{Failure, Id, Origin, Result};
+use crate::text;
+
+/// Version of the files' formats.
+const FORMAT: u32 = 1;
+
+/// Largest file that is read, in bytes.
+const LIMIT: u64 = 16 * 1024;
+
+/// A tab that was opened longer ago than this may have been closed by the person: it may be opened again.
+const TAB_MS: u64 = 45_000;
+
+/// How often the same request is opened again.
+const AGAIN: u32 = 3;
+
+/// How long hosts' calls open nothing after the first, second, third and every later refusal, in seconds.
+const BACK_OFF: [u64; 4] = [60, 300, 900, 3600];
+
+/// What everybody may know of the last or open sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    v: u32,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// When the last tab was opened, in milliseconds since 1970; 0 before the first.
+    pub tab_opened_ms: u64,
+    /// How many tabs were opened.
+    pub tabs: u32,
+    /// How it ended, if it has.
+    pub ended: Option<Ended>,
+    /// Refusals in a row.
+    pub refusals: u32,
+    /// Until when hosts' calls open nothing, in seconds since 1970.
+    pub closed_until: u64,
+}
+
+/// What somebody else wants of the holder.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Wish {
+    open_again_ms: u64,
+    stop_ms: u64,
+}
+
+/// What the holder should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Go on waiting.
+    Nothing,
+    /// Open the same request again.
+    OpenAgain,
+    /// Make room for another sign-in.
+    Stop,
+}
+
+impl Progress {
+    /// Reads the progress file. One that is damaged or missing says that nothing ever happened.
+    pub fn read(files: &StateFiles) -> Self {
+        read(files, "sign-in")
+    }
+
+    /// The failure that a host's call gets while nothing may be opened.
+    pub fn back_off(&self) -> Option<Failure> {
+        let left = self.closed_until.checked_sub(clock::now())?;
+        // A clock that was set back must not close the door for longer than any back-off lasts.
+        let in_force = left > 0 && left <= BACK_OFF[BACK_OFF.len() - 1];
+        in_force.then(|| {
+            Failure::new(
+                Id::SignInRequired,
+                format!(
+                    "the last sign-in was refused; none is opened until {}",
+                    text::moment(self.closed_until)
+                ),
+                "gatepass login",
+            )
+            .from_provider()
+        })
+    }
+
+    /// Whether the tab was opened so long ago that the person may have closed it.
+    pub fn may_open_again(&self) -> bool {
+        self.tabs > 0
+            && self.tabs <= AGAIN
+            && clock::now_millis().saturating_sub(self.tab_opened_ms) > TAB_MS
+    }
+}
+
+/// Asks the holder to open the same request again.
+pub fn ask_to_open_again(files: &StateFiles) {
+    ask(files, |wish| wish.open_again_ms = clock::now_millis());
+}
+
+/// Asks the holder to make room.
+pub fn ask_to_stop(files: &StateFiles) {
+    ask(files, |wish| wish.stop_ms = clock::now_millis());
+}
+
+fn ask(files: &StateFiles, change: impl FnOnce(&mut Wish)) {
+    let mut wish: Wish = read(files, "wish");
+    change(&mut wish);
+    write(files, "wish", &wish);
+}
+
+/// The right to have a sign-in open. Released when dropped.
+#[derive(Debug)]
+pub struct OpenSignIn {
+    files: StateFiles,
+    progress: RefCell<Progress>,
+    _lock: Lock,
+}
+
+impl OpenSignIn {
+    /// Begins a sign-in, unless somebody has one open.
+    pub fn begin(files: &StateFiles) -> Result<Option<Self>> {
+        let Some(lock) = Lock::try_take(files, Purpose::SignIn)? else {
+            return Ok(None);
+        };
+        let before = Progress::read(files);
+        let open = Self {
+            files: files.clone(),
+            progress: RefCell::new(Progress {
+                v: FORMAT,
+                began_ms: clock::now_millis(),
+                refusals: before.refusals,
+                closed_until: before.closed_until,
+                ..Progress::default()
+            }),
+            _lock: lock,
+        };
+        open.save();
+        Ok(Some(open))
+    }
+
+    /// Forgets earlier refusals: a person asked for this sign-in.
+    pub fn forgive(&self) {
+        self.change(|progress| {
+            progress.refusals = 0;
+            progress.closed_until = 0;
+        });
+    }
+
+    /// A tab was opened.
+    pub fn tab_opened(&self) {
+        self.change(|progress| {
+            progress.tabs += 1;
+            progress.tab_opened_ms = clock::now_millis();
+        });
+    }
+
+    /// What others want.
+    pub fn asked(&self) -> Asked {
+        let wish: Wish = read(&self.files, "wish");
+        let progress = self.progress.borrow();
+        if wish.stop_ms > progress.began_ms {
+            Asked::Stop
+        } else if wish.open_again_ms > progress.tab_opened_ms && progress.may_open_again() {
+            Asked::OpenAgain
+        } else {
+            Asked::Nothing
+        }
+    }
+
+    /// The sign-in has ended. A refusal, once a tab was opened, closes the door to hosts' calls for a while.
+    pub fn end(self, failure: Option<&Failure>) {
+        self.change(|progress| {
+            progress.ended = Some(Ended::now(failure));
+            match failure {
+                None => {
+                    progress.refusals = 0;
+                    progress.closed_until = 0;
+                }
+                Some(failure) if progress.tabs > 0 && failure.origin == Origin::Provider => {
+                    let step = usize::try_from(progress.refusals).unwrap_or(usize::MAX);
+                    let time = BACK_OFF[step.min(BACK_OFF.len() - 1)];
+                    progress.closed_until = clock::now() + time;
+                    progress.refusals = progress.refusals.saturating_add(1);
+                }
+                Some(_) => {}
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.borrow_mut());
+        self.save();
+    }
+
+    fn save(&self) {
+        write(&self.files, "sign-in", &*self.progress.borrow());
+    }
+}
+
+/// These files help processes to get along; one that cannot be read or written is no reason to stop.
+fn read<T: Default + for<'de> Deserialize<'de>>(files: &StateFiles, kind: &str) -> T {
+    files
+        .dir()
+        .read(&files.name(kind), LIMIT)
+        .ok()
+        .flatten()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+fn write(files: &StateFiles, kind: &str, content: &impl Serialize) {
+    let written = serde_json::to_vec(content)
+        .map_err(std::io::Error::from)
+        .and_then(|bytes| files.dir().replace(&files.name(kind), &bytes));
+    if let Err(error) = written {
+        log::warn!("a file beside the session could not be written: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_stays_closed_for_one_five_fifteen_and_sixty_minutes() {
+        let base = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(base.path(), "k").unwrap();
+        let refused = Failure::new(Id::SignInFailed, "no", "x").from_provider();
+        for minutes in [1, 5, 15, 60, 60] {
+            let open = OpenSignIn::begin(&files).unwrap().unwrap();
+            assert!(
+                OpenSignIn::begin(&files).unwrap().is_none(),
+                "one at a time"
+            );
+            open.tab_opened();
+            open.end(Some(&refused));
+            let left = Progress::read(&files).closed_until - clock::now();
+            assert!(
+                (minutes * 60 - 2..=minutes * 60).contains(&left),
+                "{minutes} {left}"
+            );
+            assert!(Progress::read(&files).back_off().is_some());
+        }
+        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        open.forgive();
+        assert!(Progress::read(&files).back_off().is_none());
+        open.end(None);
+        assert_eq!(Progress::read(&files).refusals, 0);
+    }
+
+    #[test]
+    fn failures_of_the_surroundings_and_before_any_tab_close_no_door() {
+        let base = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(base.path(), "k").unwrap();
+        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        open.end(Some(
+            &Failure::new(Id::SignInFailed, "no", "x").from_provider(),
+        ));
+        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        open.tab_opened();
+        open.end(Some(&Failure::new(Id::Keychain, "no", "x")));
+        assert_eq!(Progress::read(&files).closed_until, 0);
+    }
+
+    #[test]
+    fn wishes_are_for_the_sign_in_that_is_open() {
+        let base = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(base.path(), "k").unwrap();
+        ask_to_stop(&files);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        assert_eq!(open.asked(), Asked::Nothing);
+        open.tab_opened();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        ask_to_open_again(&files);
+        assert_eq!(open.asked(), Asked::Nothing, "the tab is young");
+        open.change(|progress| progress.tab_opened_ms -= TAB_MS + 1);
+        assert_eq!(open.asked(), Asked::OpenAgain);
+        open.change(|progress| progress.tabs = AGAIN + 1);
+        assert_eq!(open.asked(), Asked::Nothing, "often enough");
+        ask_to_stop(&files);
+        assert_eq!(open.asked(), Asked::Stop);
+    }
+}

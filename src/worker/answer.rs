@@ -1,0 +1,92 @@
+//! What a worker says through its pipe: that it has begun, and how it ended.
+//!
+//! The pipe is the one way on which a token passes between two processes of gatepass without the keychain; it
+//! has no name and ends with them.
+
+use std::io::{BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::error::Result;
+use crate::session::record::IssuedToken;
+use crate::session::state::KeptFailure;
+
+/// Longest line that is read, in bytes: a token of 16 KiB and its headers.
+const LINE: u64 = 256 * 1024;
+
+/// One line from the worker.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It holds the lock and works.
+    Begun,
+    /// It is done.
+    Done(Result<IssuedToken>),
+}
+
+/// A failure on its own line, told apart from a token by its first byte.
+#[derive(Serialize, Deserialize)]
+struct FailureLine {
+    failure: KeptFailure,
+}
+
+impl Answer {
+    /// Writes the line. A caller that was killed reads nothing, which is no reason to stop.
+    pub(super) fn write(&self, mut to: impl Write) {
+        let line = match self {
+            Self::Begun => Zeroizing::new(b"begun".to_vec()),
+            Self::Done(Ok(token)) => token.to_cache(0),
+            Self::Done(Err(failure)) => {
+                let failure = KeptFailure::from(failure);
+                Zeroizing::new(serde_json::to_vec(&FailureLine { failure }).unwrap_or_default())
+            }
+        };
+        let _ = to
+            .write_all(&line)
+            .and_then(|()| to.write_all(b"\n"))
+            .and_then(|()| to.flush());
+    }
+
+    /// Reads one line; `None` at the end.
+    pub(super) fn read(from: &mut impl BufRead, digest: &str) -> Option<Self> {
+        let mut line = Zeroizing::new(Vec::new());
+        std::io::Read::take(&mut *from, LINE)
+            .read_until(b'\n', &mut line)
+            .ok()?;
+        match line.strip_suffix(b"\n")? {
+            b"begun" => Some(Self::Begun),
+            line if line.first() == Some(&b'{') => {
+                let line: FailureLine = serde_json::from_slice(line).ok()?;
+                Some(Self::Done(Err(line.failure.into())))
+            }
+            line => IssuedToken::from_cache(line, 0, digest).map(|token| Self::Done(Ok(token))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+    use crate::session::record::tests::sample;
+
+    #[test]
+    fn lines_arrive_as_they_were_sent() {
+        let token = sample().token.unwrap();
+        let failure = Failure::config("a\nb", "c").from_provider();
+        let mut pipe = Vec::new();
+        Answer::Begun.write(&mut pipe);
+        Answer::Done(Ok(token.clone())).write(&mut pipe);
+        Answer::Done(Err(failure.clone())).write(&mut pipe);
+        let mut pipe = &pipe[..];
+        assert!(matches!(Answer::read(&mut pipe, "d"), Some(Answer::Begun)));
+        assert!(
+            matches!(Answer::read(&mut pipe, "d"), Some(Answer::Done(Ok(read))) if read == token)
+        );
+        assert!(
+            matches!(Answer::read(&mut pipe, "d"), Some(Answer::Done(Err(read))) if read == failure)
+        );
+        assert!(Answer::read(&mut pipe, "d").is_none());
+        assert!(Answer::read(&mut &b"cut short"[..], "d").is_none());
+    }
+}

@@ -1,0 +1,24 @@
+//! The detached worker: the same binary, doing the work that must outlive its caller.
+//!
+//! A host kills its helper when its time is up. So the process that a host sees only reads and waits; a worker of
+//! its own refreshes, or keeps a sign-in open, and stores the result. It has left the caller's session and
+//! terminal, its life is bounded, and what it was told on its command line is no secret.
+//!
+//! [`join`] waits for work, [`start`] starts a worker, [`serve`] is what it does, `answer` what passes between them.
+
+mod answer;
+pub mod join;
+pub mod serve;
+pub mod start;
+
+/// The hidden command that makes this binary a worker.
+pub const COMMAND: &str = "worker";
+
+/// What a worker is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Task {
+    /// Refresh the session.
+    Refresh,
+    /// Keep a browser sign-in open until the person is done.
+    SignIn,
+}

@@ -1,0 +1,75 @@
+//! What a worker does.
+
+use std::io;
+use std::time::Duration;
+
+use super::Task;
+use super::answer::Answer;
+use crate::caller::Deadline;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Id, Result};
+use crate::person::Nobody;
+use crate::platform;
+use crate::session::open_sign_in::OpenSignIn;
+use crate::session::record::IssuedToken;
+use crate::session::state::StateFiles;
+use crate::store::Prompting;
+use crate::store::keychain::Keychain;
+use crate::writer::refresh::Need;
+use crate::writer::sign_in::{SignIn, Way};
+use crate::writer::{Budget, Writer};
+
+/// Least time before the caller's deadline at which a worker gives up what it can still give up.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Time to finish what was begun when the caller's time is over: one request and one write to the keychain.
+const FINISH: Duration = Duration::from_secs(60);
+
+/// Runs a worker to its end. `within` is what is left of the caller's time.
+pub fn serve(task: Task, settings: &Settings, need: Need, within: Duration) -> Result<()> {
+    platform::become_session_leader();
+    let answer_by = Deadline::after(within).less(RESERVE);
+    let result = match task {
+        Task::Refresh => refresh(settings, need, answer_by),
+        Task::SignIn => sign_in(settings),
+    };
+    Answer::Done(result).write(io::stdout());
+    Ok(())
+}
+
+fn refresh(settings: &Settings, need: Need, answer_by: Deadline) -> Result<IssuedToken> {
+    let keychain = Keychain::new(Prompting::Forbidden);
+    let budget = Budget {
+        answer_by,
+        finish_by: Deadline::after(answer_by.left() + FINISH),
+    };
+    let mut writer = Writer::take(settings, &keychain, budget)?;
+    Answer::Begun.write(io::stdout());
+    writer.refresh(need)
+}
+
+/// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller.
+fn sign_in(settings: &Settings) -> Result<IssuedToken> {
+    let files = StateFiles::open(settings)?;
+    let Some(open) = OpenSignIn::begin(&files)? else {
+        return Err(Failure::new(
+            Id::SignInRequired,
+            "a sign-in is already open",
+            "finish it in your browser",
+        ));
+    };
+    Answer::Begun.write(io::stdout());
+    let keychain = Keychain::new(Prompting::Allowed);
+    let sign_in = SignIn {
+        settings,
+        store: &keychain,
+        deadline: Deadline::after(settings.sign_in_timeout),
+        person: &Nobody,
+        open: &open,
+    };
+    let result = sign_in
+        .check_store()
+        .and_then(|()| sign_in.run(Way::Browser));
+    open.end(result.as_ref().err());
+    result.map(|signed_in| signed_in.token)
+}
