@@ -78,7 +78,13 @@ impl Writer<'_> {
         };
         let result = self.redeem(record, &refresh_token, fallback.is_some());
         self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
-        self.reader.state.in_flight = None;
+        // Where a request was sent and no answer came, the provider may have used up the refresh token: the mark
+        // stays, so that the next refusal can be explained.
+        let no_answer = matches!(&result, Err(failure)
+            if failure.id == Id::Unavailable && failure.origin == Origin::Provider);
+        if !no_answer {
+            self.reader.state.in_flight = None;
+        }
         self.write_state()?;
         match (result, fallback) {
             // While the provider cannot be reached, a token that is still valid is better than none.

