@@ -53,7 +53,7 @@ fn workers(home: &str) -> Vec<u32> {
         let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let environment = String::from_utf8_lossy(&environment);
-        if line.starts_with("gatepass\0worker\0") && environment.contains(home) {
+        if line.starts_with("gatepass\0detached-worker\0") && environment.contains(home) {
             found.push(id);
         }
     }

@@ -62,10 +62,18 @@ pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
             unix_only::check_file(&file, access)?;
             Ok(Some(file))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) if unix_only::is_link(&error) => Err(Unsafe::Kind),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Neither the file nor, perhaps, its folder is there.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Reads a whole file of at most `limit` bytes after checking it. `Ok(None)` if there is no such file.

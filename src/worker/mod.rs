@@ -12,7 +12,7 @@ pub mod serve;
 pub mod start;
 
 /// The hidden command that makes this binary a worker.
-pub const COMMAND: &str = "worker";
+pub const COMMAND: &str = "detached-worker";
 
 /// What a worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
