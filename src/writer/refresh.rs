@@ -130,7 +130,12 @@ impl Writer<'_> {
         let interrupted = self.mark_in_flight(refresh_token)?;
         let (grant, times) = match self.ask(&http, &client, refresh_token) {
             Ok(answer) => answer,
-            Err(Refusal::Failure(failure)) => return Err(failure),
+            Err(Refusal::Failure(failure)) => {
+                if failure.id == Id::UntrustedResponse {
+                    self.end(&failure.what)?;
+                }
+                return Err(failure);
+            }
             Err(Refusal::GrantOver(_)) if interrupted => {
                 return Err(self.end(
                     "an earlier refresh was interrupted after the provider had used up the session, and its answer was lost",

@@ -1,0 +1,588 @@
+//! A provider that lies, fails or talks nonsense, and one that behaves in unusual ways: the documented exit code,
+//! nothing on standard output, nothing stored, no secret in the most talkative log.
+#![cfg(target_os = "linux")]
+
+use gatepass_testkit::lab::{Outcome, Person, Scene};
+use gatepass_testkit::provider::{self, Fault, Forgery, Hook, Provider, Response, When};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_gatepass");
+
+type Case = (&'static str, Hook, Fault, i32);
+
+fn scene() -> Scene<Provider> {
+    let settings = provider::Settings {
+        auto_approve: true,
+        ..provider::Settings::default()
+    };
+    Scene::around(
+        PROGRAM,
+        Provider::start(settings),
+        Person::without_browser(),
+    )
+}
+
+fn set(name: &'static str, value: Value) -> impl Fn(&mut Value) + Send + Sync + 'static {
+    move |object| object[name] = value.clone()
+}
+
+fn drop_member(name: &'static str) -> impl Fn(&mut Value) + Send + Sync + 'static {
+    move |object| {
+        object.as_object_mut().unwrap().remove(name);
+    }
+}
+
+fn append(name: &'static str, more: &'static str) -> impl Fn(&mut Value) + Send + Sync + 'static {
+    move |object| {
+        let changed = format!("{}{more}", object[name].as_str().unwrap());
+        object[name] = json!(changed);
+    }
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_secs()).unwrap()
+}
+
+/// What is refused in any answer of the token endpoint.
+fn bad_grants(hook: Hook) -> Vec<Case> {
+    vec![
+        (
+            "token type mac",
+            hook,
+            Fault::json(set("token_type", json!("mac"))),
+            8,
+        ),
+        (
+            "token type DPoP",
+            hook,
+            Fault::json(set("token_type", json!("DPoP"))),
+            8,
+        ),
+        (
+            "no token type",
+            hook,
+            Fault::json(drop_member("token_type")),
+            8,
+        ),
+        (
+            "no access token",
+            hook,
+            Fault::json(drop_member("access_token")),
+            8,
+        ),
+        (
+            "empty access token",
+            hook,
+            Fault::json(set("access_token", json!(""))),
+            8,
+        ),
+        (
+            "header injection",
+            hook,
+            Fault::access_token(|token| token.push_str("\r\nX-Evil: 1")),
+            8,
+        ),
+        (
+            "space in token",
+            hook,
+            Fault::access_token(|token| token.push_str(" b")),
+            8,
+        ),
+        (
+            "token of 17 kB",
+            hook,
+            Fault::access_token(|token| *token = "x".repeat(17_000)),
+            8,
+        ),
+        (
+            "oidcc-client-test-invalid-iss",
+            hook,
+            Fault::claims(append("iss", "1")),
+            8,
+        ),
+        (
+            "oidcc-client-test-missing-sub",
+            hook,
+            Fault::claims(drop_member("sub")),
+            8,
+        ),
+        ("empty sub", hook, Fault::claims(set("sub", json!(""))), 8),
+        (
+            "oidcc-client-test-invalid-aud",
+            hook,
+            Fault::claims(append("aud", "1")),
+            8,
+        ),
+        (
+            "oidcc-client-test-missing-aud",
+            hook,
+            Fault::claims(drop_member("aud")),
+            8,
+        ),
+        (
+            "a further audience",
+            hook,
+            Fault::claims(set("aud", json!(["gatepass", "other"]))),
+            8,
+        ),
+        (
+            "oidcc-client-test-missing-iat",
+            hook,
+            Fault::claims(drop_member("iat")),
+            8,
+        ),
+        (
+            "issued in the future",
+            hook,
+            Fault::claims(set("iat", json!(now() + 3600))),
+            8,
+        ),
+        (
+            "expired",
+            hook,
+            Fault::claims(set("exp", json!(now() - 360))),
+            8,
+        ),
+        ("no exp", hook, Fault::claims(drop_member("exp")), 8),
+        ("no iss", hook, Fault::claims(drop_member("iss")), 8),
+        (
+            "another azp",
+            hook,
+            Fault::claims(set("azp", json!("other"))),
+            8,
+        ),
+        (
+            "not valid yet",
+            hook,
+            Fault::claims(set("nbf", json!(now() + 3600))),
+            8,
+        ),
+        (
+            "oidcc-client-test-invalid-athash",
+            hook,
+            Fault::claims(append("at_hash", "1")),
+            8,
+        ),
+        (
+            "oidcc-client-test-invalid-sig",
+            hook,
+            Fault::Forge(Forgery::FlippedBits),
+            8,
+        ),
+        (
+            "unknown key, known kid",
+            hook,
+            Fault::Forge(Forgery::UnknownKey),
+            8,
+        ),
+        ("unknown kid", hook, Fault::Forge(Forgery::UnknownKid), 8),
+        (
+            "key in the header",
+            hook,
+            Fault::Forge(Forgery::EmbeddedKey),
+            8,
+        ),
+        (
+            "encryption key",
+            hook,
+            Fault::Forge(Forgery::EncryptionKey),
+            8,
+        ),
+        (
+            "oidcc-client-test-idtoken-sig-none",
+            hook,
+            Fault::Forge(Forgery::Unsigned("none")),
+            8,
+        ),
+        ("alg nOnE", hook, Fault::Forge(Forgery::Unsigned("nOnE")), 8),
+        (
+            "HS256 by the client id",
+            hook,
+            Fault::Forge(Forgery::HmacOfClientId),
+            8,
+        ),
+        (
+            "HS256 by the public key",
+            hook,
+            Fault::Forge(Forgery::HmacOfPublicKey),
+            8,
+        ),
+        (
+            "crit",
+            hook,
+            Fault::jose_header(set("crit", json!(["exp"]))),
+            8,
+        ),
+        (
+            "jku",
+            hook,
+            Fault::jose_header(set("jku", json!("https://evil.example/keys"))),
+            8,
+        ),
+        (
+            "not JSON",
+            hook,
+            Fault::html("<html>sign in to the hotel</html>"),
+            6,
+        ),
+        ("500", hook, Fault::status(500), 6),
+        ("503", hook, Fault::status(503), 6),
+        ("429", hook, Fault::status(429), 6),
+        (
+            "redirect",
+            hook,
+            Fault::elsewhere(307, "https://evil.example/token"),
+            6,
+        ),
+        ("dropped", hook, Fault::Drop(When::Before), 6),
+        (
+            "invalid_client",
+            hook,
+            Fault::oauth_error("invalid_client"),
+            3,
+        ),
+        (
+            "invalid_scope",
+            hook,
+            Fault::oauth_error("invalid_scope"),
+            3,
+        ),
+        (
+            "temporarily_unavailable",
+            hook,
+            Fault::oauth_error("temporarily_unavailable"),
+            6,
+        ),
+    ]
+}
+
+fn bad_sign_ins() -> Vec<Case> {
+    use Hook::{CodeGrant, Discovery, Keys, Redirect};
+    let mut cases = bad_grants(CodeGrant);
+    let evil = "http://evil.example/token";
+    cases.extend([
+        (
+            "oidcc-client-test-discovery-issuer-mismatch",
+            Discovery,
+            Fault::json(append("issuer", "INVALID")),
+            8,
+        ),
+        (
+            "issuer with a slash",
+            Discovery,
+            Fault::json(append("issuer", "/")),
+            8,
+        ),
+        (
+            "no token endpoint",
+            Discovery,
+            Fault::json(drop_member("token_endpoint")),
+            8,
+        ),
+        (
+            "plain http",
+            Discovery,
+            Fault::json(set("token_endpoint", json!(evil))),
+            8,
+        ),
+        (
+            "a file",
+            Discovery,
+            Fault::json(set("authorization_endpoint", json!("file:///etc/passwd"))),
+            8,
+        ),
+        (
+            "an array",
+            Discovery,
+            Fault::reply(Response::json(200, &json!([1]))),
+            8,
+        ),
+        ("discovery 500", Discovery, Fault::status(500), 6),
+        ("discovery html", Discovery, Fault::html("<html>"), 6),
+        (
+            "discovery elsewhere",
+            Discovery,
+            Fault::elsewhere(302, "https://evil.example/"),
+            6,
+        ),
+        ("keys 500", Keys, Fault::status(500), 6),
+        ("no keys", Keys, Fault::json(set("keys", json!([]))), 8),
+        (
+            "keys are none",
+            Keys,
+            Fault::reply(Response::json(200, &json!({"keys": 1}))),
+            8,
+        ),
+        (
+            "refused",
+            Redirect,
+            Fault::redirect_error("access_denied"),
+            5,
+        ),
+        (
+            "scope refused",
+            Redirect,
+            Fault::redirect_error("invalid_scope"),
+            3,
+        ),
+        (
+            "client refused",
+            Redirect,
+            Fault::redirect_error("unauthorized_client"),
+            3,
+        ),
+        (
+            "not now",
+            Redirect,
+            Fault::redirect_error("temporarily_unavailable"),
+            6,
+        ),
+        (
+            "wrong issuer in the redirect",
+            Redirect,
+            Fault::redirect(|pairs| {
+                pairs.retain(|(name, _)| name != "iss");
+                pairs.push(("iss".to_owned(), "https://evil.example".to_owned()));
+            }),
+            8,
+        ),
+        (
+            "no ID token",
+            CodeGrant,
+            Fault::json(drop_member("id_token")),
+            8,
+        ),
+        (
+            "oidcc-client-test-nonce-invalid",
+            CodeGrant,
+            Fault::claims(append("nonce", "1")),
+            8,
+        ),
+        (
+            "no nonce",
+            CodeGrant,
+            Fault::claims(drop_member("nonce")),
+            8,
+        ),
+        (
+            "an old token",
+            CodeGrant,
+            Fault::claims(set("iat", json!(now() - 3600))),
+            8,
+        ),
+        (
+            "two megabytes",
+            CodeGrant,
+            Fault::Padding(2 * 1024 * 1024),
+            6,
+        ),
+        (
+            "code refused",
+            CodeGrant,
+            Fault::oauth_error("invalid_grant"),
+            5,
+        ),
+    ]);
+    cases
+}
+
+/// The exit code, silence on standard output, and no secret in the log.
+fn check(name: &str, outcome: &Outcome, code: i32, provider: &Provider) {
+    assert_eq!(outcome.code, code, "{name}: {}", outcome.stderr);
+    outcome.expect(code);
+    assert_eq!(outcome.stdout, "", "{name}");
+    for secret in provider.issued_secrets() {
+        assert!(
+            !outcome.stderr.contains(&secret),
+            "{name}: a secret was logged"
+        );
+    }
+}
+
+#[test]
+fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
+    let scene = scene().signed_in();
+    let before = scene.keyring.items_snapshot();
+    for (name, hook, fault, code) in bad_sign_ins() {
+        scene.provider.script(hook, fault);
+        let outcome = scene.gatepass(["login"]).env("GATEPASS_LOG", "debug").run();
+        check(name, &outcome, code, &scene.provider);
+        assert_eq!(scene.keyring.items_snapshot(), before, "{name}");
+        scene.provider.clear_script();
+    }
+    scene.background().expect(0);
+    scene.gatepass(["token", "--force-refresh"]).run().expect(0);
+}
+
+#[test]
+fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
+    let mut cases = bad_grants(Hook::RefreshGrant);
+    let hook = Hook::RefreshGrant;
+    cases.push((
+        "oidcc-client-test-refresh-token-invalid-sub",
+        hook,
+        Fault::claims(append("sub", "1")),
+        8,
+    ));
+    for (name, hook, fault, code) in cases {
+        // A refresh whose answer was refused ends the session, so each case has its own.
+        let scene = scene().signed_in();
+        let before = scene.keyring.items_snapshot();
+        scene.provider.script(hook, fault);
+        let run = || {
+            scene
+                .gatepass(["token", "--force-refresh"])
+                .env("GATEPASS_LOG", "debug")
+                .run()
+        };
+        check(name, &run(), code, &scene.provider);
+        assert_eq!(scene.keyring.items_snapshot(), before, "{name}");
+        let sent = scene.provider.token_grants("refresh_token");
+        scene.provider.clear_script();
+        if code == 8 {
+            check(name, &run(), 4, &scene.provider);
+            assert_eq!(scene.provider.token_grants("refresh_token"), sent, "{name}");
+        } else {
+            assert_eq!(run().code, 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn unusual_but_right_answers_are_accepted() {
+    use Hook::{CodeGrant, Discovery, Keys};
+    let scene = scene();
+    let cases: Vec<(&str, Hook, Fault)> = vec![
+        (
+            "token type in odd case",
+            CodeGrant,
+            Fault::json(set("token_type", json!("bEARER"))),
+        ),
+        (
+            "no expires_in",
+            CodeGrant,
+            Fault::json(drop_member("expires_in")),
+        ),
+        (
+            "expires_in as a string",
+            CodeGrant,
+            Fault::json(set("expires_in", json!("300"))),
+        ),
+        ("no scope", CodeGrant, Fault::json(drop_member("scope"))),
+        (
+            "scope as a list",
+            CodeGrant,
+            Fault::json(set("scope", json!(["openid"]))),
+        ),
+        (
+            "unknown members",
+            CodeGrant,
+            Fault::json(set("ext_expires_in", json!({"a": [1]}))),
+        ),
+        (
+            "audience as a list",
+            CodeGrant,
+            Fault::claims(set("aud", json!(["gatepass"]))),
+        ),
+        (
+            "our azp",
+            CodeGrant,
+            Fault::claims(set("azp", json!("gatepass"))),
+        ),
+        (
+            "oidcc-client-test-missing-athash",
+            CodeGrant,
+            Fault::claims(drop_member("at_hash")),
+        ),
+        (
+            "a clock 30 s ahead",
+            CodeGrant,
+            Fault::claims(set("iat", json!(now() + 30))),
+        ),
+        (
+            "oidcc-client-test-kid-absent-multiple-jwks",
+            CodeGrant,
+            Fault::jose_header(drop_member("kid")),
+        ),
+        (
+            "an ID token of 10 kB",
+            CodeGrant,
+            Fault::claims(set("groups", json!("g".repeat(10_000)))),
+        ),
+        (
+            "unknown metadata",
+            Discovery,
+            Fault::json(set("x_unknown", json!([{"a": 1}]))),
+        ),
+        (
+            "no list of algorithms for PKCE",
+            Discovery,
+            Fault::json(drop_member("code_challenge_methods_supported")),
+        ),
+        (
+            "keys without alg",
+            Keys,
+            Fault::json(|keys| {
+                for key in keys["keys"].as_array_mut().unwrap() {
+                    key.as_object_mut().unwrap().remove("alg");
+                }
+            }),
+        ),
+        (
+            "oidcc-client-test-signing-key-rotation",
+            CodeGrant,
+            Fault::RotateKeys,
+        ),
+    ];
+    for (name, hook, fault) in cases {
+        scene.provider.script(hook, fault);
+        let outcome = scene.gatepass(["login"]).run();
+        assert_eq!(outcome.code, 0, "{name}: {}", outcome.stderr);
+        scene.background().expect(0);
+        scene.provider.clear_script();
+    }
+}
+
+/// A response that does not know the state never ends the sign-in.
+#[test]
+fn a_response_with_the_wrong_state_is_ignored() {
+    let scene = scene();
+    scene.configure("sign_in_timeout = 30");
+    scene.provider.script(
+        Hook::Redirect,
+        Fault::redirect(|pairs| {
+            for (name, value) in pairs {
+                if name == "state" {
+                    value.push('1');
+                }
+            }
+        }),
+    );
+    let call = scene
+        .gatepass(["token", "--timeout", "3"])
+        .context("interactive")
+        .run();
+    call.expect(4);
+    assert_eq!(scene.provider.count("/token"), 0);
+    scene.provider.clear_script();
+    scene.login();
+}
+
+/// Text from a server reaches the terminal without control characters and is shown, not obeyed.
+#[test]
+fn the_providers_words_are_cleaned() {
+    let scene = scene();
+    let words = "\u{1b}]8;;https://evil.example\u{7}click\u{202e}\r\n  try: rm -rf /";
+    let answer = Response::oauth_error(400, "invalid_grant", words);
+    scene.provider.script(Hook::CodeGrant, Fault::reply(answer));
+    let outcome = scene.gatepass(["login"]).run();
+    outcome.expect(5);
+    let clean = outcome.stderr.chars().all(|c| c == '\n' || !c.is_control());
+    assert!(
+        clean && !outcome.stderr.contains('\u{202e}'),
+        "{:?}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.stderr.matches("\n  try: ").count(), 1);
+}
