@@ -197,10 +197,14 @@ impl Caller {
         Self {
             host,
             may_prompt: asked && settings.interactive != Interactive::Never,
-            deadline: Deadline::after(time),
+            // The answer must have arrived by then, not be on its way out of this process.
+            deadline: Deadline::after(time.saturating_sub(MARGIN.min(time / 10))),
         }
     }
 }
+
+/// Time to print the answer and end.
+const MARGIN: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {

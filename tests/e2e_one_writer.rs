@@ -21,7 +21,11 @@ fn times(short: usize, long: usize) -> usize {
 }
 
 fn scripted(settings: provider::Settings) -> Scene<Provider> {
-    Scene::around(PROGRAM, Provider::start(settings), Person::without_browser())
+    Scene::around(
+        PROGRAM,
+        Provider::start(settings),
+        Person::without_browser(),
+    )
 }
 
 /// Runs many at once and waits for all of them.
@@ -84,7 +88,10 @@ fn fifty_callers_cause_one_refresh() {
     for round in 1..=times(3, 20) {
         thread::sleep(Duration::from_millis(6100));
         let answers = at_once(50, || scene.background());
-        let tokens: BTreeSet<String> = answers.iter().map(|answer| answer.expect(0).token()).collect();
+        let tokens: BTreeSet<String> = answers
+            .iter()
+            .map(|answer| answer.expect(0).token())
+            .collect();
         assert_eq!(tokens.len(), 1, "round {round}");
         assert_eq!(scene.provider.count("refresh_token.consumed"), round);
     }
@@ -95,11 +102,15 @@ fn fifty_callers_cause_one_refresh() {
 #[test]
 fn forced_refreshes_at_once_are_one() {
     let scene = scripted(provider::Settings::default()).signed_in();
-    scene
-        .provider
-        .script(Hook::RefreshGrant, Fault::Delay(Duration::from_millis(1500)));
+    scene.provider.script(
+        Hook::RefreshGrant,
+        Fault::Delay(Duration::from_millis(1500)),
+    );
     let answers = at_once(20, || scene.gatepass(["token", "--force-refresh"]).run());
-    let tokens: BTreeSet<String> = answers.iter().map(|answer| answer.expect(0).token()).collect();
+    let tokens: BTreeSet<String> = answers
+        .iter()
+        .map(|answer| answer.expect(0).token())
+        .collect();
     assert_eq!(tokens.len(), 1);
     assert_eq!(scene.provider.token_grants("refresh_token"), 1);
 }
@@ -163,7 +174,10 @@ fn a_killed_worker_leaves_the_old_session_or_the_new_one() {
         let consumed = scene.provider.token_grants("refresh_token") > before;
         let after = scene.gatepass(["token", "--force-refresh"]).run();
         if after.code == 4 {
-            assert!(consumed, "a session was lost that no refresh had touched: {after:?}");
+            assert!(
+                consumed,
+                "a session was lost that no refresh had touched: {after:?}"
+            );
             assert!(after.stderr.contains("its answer was lost"), "{after:?}");
             lost += 1;
             scene.login();
@@ -180,7 +194,10 @@ fn a_killed_worker_leaves_the_old_session_or_the_new_one() {
 fn twenty_interactive_callers_open_one_tab() {
     let scene = scripted(provider::Settings::default());
     let answers = at_once(20, || scene.gatepass([]).context("interactive").run());
-    let tokens: BTreeSet<String> = answers.iter().map(|answer| answer.expect(0).token()).collect();
+    let tokens: BTreeSet<String> = answers
+        .iter()
+        .map(|answer| answer.expect(0).token())
+        .collect();
     assert_eq!(tokens.len(), 1);
     assert_eq!(scene.provider.count("/authorize"), 1);
     for answer in &answers {
@@ -227,7 +244,10 @@ fn a_sign_in_survives_its_caller() {
         run.kill();
         let next = scene.gatepass([]).context("interactive").run();
         next.expect(0);
-        assert!(scene.provider.count("/authorize") <= 1, "killed after {moment:?}");
+        assert!(
+            scene.provider.count("/authorize") <= 1,
+            "killed after {moment:?}"
+        );
         assert_eq!(scene.background().expect(0).token(), next.token());
         let home = scene.home.path().display().to_string();
         assert!(wait_until(Duration::from_secs(5), || workers(&home).is_empty()));
@@ -288,7 +308,9 @@ fn callers_are_answered_in_time_and_the_refresh_is_finished() {
 #[test]
 fn an_answer_lost_on_the_way_is_told() {
     let scene = scripted(provider::Settings::default()).signed_in();
-    scene.provider.script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
+    scene
+        .provider
+        .script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
     scene.gatepass(["token", "--force-refresh"]).run().expect(6);
     let next = scene.gatepass(["token", "--force-refresh"]).run();
     next.expect(4);
@@ -301,9 +323,10 @@ fn an_answer_lost_on_the_way_is_told() {
 #[test]
 fn a_sign_out_during_a_refresh_stays() {
     let scene = scripted(provider::Settings::default()).signed_in();
-    scene
-        .provider
-        .script(Hook::RefreshGrant, Fault::Delay(Duration::from_millis(1000)));
+    scene.provider.script(
+        Hook::RefreshGrant,
+        Fault::Delay(Duration::from_millis(1000)),
+    );
     let refresh = scene.gatepass(["token", "--force-refresh"]).spawn();
     thread::sleep(Duration::from_millis(300));
     scene.gatepass(["logout"]).run().expect(0);
@@ -336,11 +359,21 @@ fn two_profiles_are_two_sessions() {
     });
     scene.configure(&format!("[profile.other]\nissuer = \"{}\"", other.issuer()));
     scene.gatepass(["login"]).run().expect(0);
-    scene.gatepass(["login", "--profile", "other"]).run().expect(0);
+    scene
+        .gatepass(["login", "--profile", "other"])
+        .run()
+        .expect(0);
     let one = scene.background().expect(0).token();
-    let two = scene.gatepass(["--profile", "other"]).run().expect(0).token();
+    let two = scene
+        .gatepass(["--profile", "other"])
+        .run()
+        .expect(0)
+        .token();
     assert_ne!(one, two);
-    scene.gatepass(["logout", "--profile", "other"]).run().expect(0);
+    scene
+        .gatepass(["logout", "--profile", "other"])
+        .run()
+        .expect(0);
     scene.gatepass(["--profile", "other"]).run().expect(4);
     assert_eq!(scene.background().expect(0).token(), one);
 }

@@ -62,7 +62,7 @@ impl Terminal {
     pub(super) fn signed_in(&self, signed_in: &SignedIn) {
         let account = text::from_server(signed_in.record.account());
         self.say(&format!("Signed in as {}", self.strong(&account)));
-        let end = text::moment(signed_in.token.life.expires_at);
+        let end = text::moment(signed_in.token.life.expires_at());
         match (&signed_in.record.refresh_token, signed_in.record.ends_at) {
             (Some(_), Some(end)) => self.say(&format!(
                 "  The session renews itself until {}.",

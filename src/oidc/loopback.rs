@@ -256,8 +256,8 @@ fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: oneshot::Receiver
         }
         // Ends when the owner drops its side.
         let _ = stopped.await;
-        let ended = desk.ending.lock().is_ok_and(|ending| ending.is_some());
-        if ended {
+        // A browser that brought the response is being told the end, perhaps at this very moment.
+        if desk.claimed.load(Ordering::SeqCst) {
             let _ = tokio::time::timeout(PAGE, desk.page_fetched.notified()).await;
             // The page was handed to the connection; let it leave.
             tokio::time::sleep(Duration::from_millis(20)).await;

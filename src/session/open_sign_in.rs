@@ -52,8 +52,8 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Wish {
-    open_again_ms: u64,
-    stop_ms: u64,
+    open_again: bool,
+    stop: bool,
 }
 
 /// What the holder should do.
@@ -101,12 +101,12 @@ impl Progress {
 
 /// Asks the holder to open the same request again.
 pub fn ask_to_open_again(files: &StateFiles) {
-    ask(files, |wish| wish.open_again_ms = clock::now_millis());
+    ask(files, |wish| wish.open_again = true);
 }
 
 /// Asks the holder to make room.
 pub fn ask_to_stop(files: &StateFiles) {
-    ask(files, |wish| wish.stop_ms = clock::now_millis());
+    ask(files, |wish| wish.stop = true);
 }
 
 fn ask(files: &StateFiles, change: impl FnOnce(&mut Wish)) {
@@ -130,6 +130,8 @@ impl OpenSignIn {
             return Ok(None);
         };
         let before = Progress::read(files);
+        // Wishes were for whoever held the lock before.
+        write(files, "wish", &Wish::default());
         let open = Self {
             files: files.clone(),
             progress: RefCell::new(Progress {
@@ -155,6 +157,10 @@ impl OpenSignIn {
 
     /// A tab was opened.
     pub fn tab_opened(&self) {
+        let mut wish: Wish = read(&self.files, "wish");
+        if std::mem::take(&mut wish.open_again) {
+            write(&self.files, "wish", &wish);
+        }
         self.change(|progress| {
             progress.tabs += 1;
             progress.tab_opened_ms = clock::now_millis();
@@ -165,9 +171,9 @@ impl OpenSignIn {
     pub fn asked(&self) -> Asked {
         let wish: Wish = read(&self.files, "wish");
         let progress = self.progress.borrow();
-        if wish.stop_ms > progress.began_ms {
+        if wish.stop {
             Asked::Stop
-        } else if wish.open_again_ms > progress.tab_opened_ms && progress.may_open_again() {
+        } else if wish.open_again && progress.may_open_again() {
             Asked::OpenAgain
         } else {
             Asked::Nothing
@@ -274,11 +280,9 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let files = StateFiles::at(base.path(), "k").unwrap();
         ask_to_stop(&files);
-        std::thread::sleep(std::time::Duration::from_millis(5));
         let open = OpenSignIn::begin(&files).unwrap().unwrap();
         assert_eq!(open.asked(), Asked::Nothing);
         open.tab_opened();
-        std::thread::sleep(std::time::Duration::from_millis(5));
         ask_to_open_again(&files);
         assert_eq!(open.asked(), Asked::Nothing, "the tab is young");
         open.change(|progress| progress.tab_opened_ms -= TAB_MS + 1);

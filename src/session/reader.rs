@@ -24,7 +24,11 @@ pub struct Reader<'s> {
 impl<'s> Reader<'s> {
     /// Opens the profile's files and reads its state.
     pub fn open(settings: &'s Settings) -> Result<Self> {
-        let files = StateFiles::open(settings)?;
+        Self::with(settings, StateFiles::open(settings)?)
+    }
+
+    /// Reads the state from these files.
+    pub fn with(settings: &'s Settings, files: StateFiles) -> Result<Self> {
         let cache = Cache::open(settings, &files);
         let state = files.read()?;
         Ok(Self {
@@ -47,7 +51,7 @@ impl<'s> Reader<'s> {
     pub fn is_good(&self, token: &IssuedToken) -> bool {
         token
             .life
-            .freshness(clock::now(), self.settings.min_validity)
+            .freshness(clock::now_millis(), self.settings.min_validity)
             == Freshness::Good
     }
 

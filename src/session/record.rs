@@ -100,8 +100,8 @@ struct Wire<'a> {
 struct WireToken<'a> {
     #[serde(borrow)]
     value: std::borrow::Cow<'a, str>,
-    issued_at: u64,
-    expires_at: u64,
+    issued_at_ms: u64,
+    expires_at_ms: u64,
     obtained_at_ms: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
@@ -113,8 +113,8 @@ impl<'a> WireToken<'a> {
     fn of(token: &'a IssuedToken) -> Self {
         Self {
             value: token.value.expose().into(),
-            issued_at: token.life.issued_at,
-            expires_at: token.life.expires_at,
+            issued_at_ms: token.life.issued_at_ms,
+            expires_at_ms: token.life.expires_at_ms,
             obtained_at_ms: token.obtained_at_ms,
             headers: token.headers.clone(),
             digest: token.digest.as_str().into(),
@@ -125,8 +125,8 @@ impl<'a> WireToken<'a> {
         IssuedToken {
             value: Secret::new(&*self.value),
             life: Life {
-                issued_at: self.issued_at,
-                expires_at: self.expires_at,
+                issued_at_ms: self.issued_at_ms,
+                expires_at_ms: self.expires_at_ms,
             },
             obtained_at_ms: self.obtained_at_ms,
             headers: self.headers,
@@ -247,8 +247,8 @@ pub(crate) mod tests {
             token: Some(IssuedToken {
                 value: Secret::new("at"),
                 life: Life {
-                    issued_at: 100,
-                    expires_at: 400,
+                    issued_at_ms: 100_000,
+                    expires_at_ms: 400_000,
                 },
                 obtained_at_ms: 100_250,
                 headers: BTreeMap::new(),
@@ -266,7 +266,7 @@ pub(crate) mod tests {
     fn the_stored_bytes_are_exactly_these() {
         assert_eq!(
             std::str::from_utf8(&sample().to_bytes()).unwrap(),
-            r#"{"v":1,"generation":7,"issuer":"https://idp.example","client_id":"desktop","token_endpoint":"https://idp.example/token","subject":"248289761001","refresh_token":"rt","token":{"value":"at","issued_at":100,"expires_at":400,"obtained_at_ms":100250,"digest":"d"},"claims":{"email":"ann@example.com"},"signed_in_at":100,"refreshed_at":100,"signed_in_by":"browser"}"#
+            r#"{"v":1,"generation":7,"issuer":"https://idp.example","client_id":"desktop","token_endpoint":"https://idp.example/token","subject":"248289761001","refresh_token":"rt","token":{"value":"at","issued_at_ms":100000,"expires_at_ms":400000,"obtained_at_ms":100250,"digest":"d"},"claims":{"email":"ann@example.com"},"signed_in_at":100,"refreshed_at":100,"signed_in_by":"browser"}"#
         );
         assert_eq!(Record::from_bytes(&sample().to_bytes()), Some(sample()));
     }

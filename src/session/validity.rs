@@ -1,16 +1,16 @@
 //! When a token may be printed.
 
-/// The life of a token, in seconds since 1970.
+/// The life of a token, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
     /// When it was asked for (before the request was sent, so never too late).
-    pub issued_at: u64,
+    pub issued_at_ms: u64,
     /// When it ends.
-    pub expires_at: u64,
+    pub expires_at_ms: u64,
 }
 
-/// Longest time for which a token of a short-lived kind counts as new, in seconds.
-const NEW_FOR_AT_MOST: u64 = 30;
+/// Longest time for which a token of a short-lived kind counts as new, in milliseconds.
+const NEW_FOR_AT_MOST: u64 = 30_000;
 
 /// What may be done with a token now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,29 +27,35 @@ impl Life {
     /// Judges the token for a caller that needs `min_validity` seconds.
     ///
     /// Where tokens live shorter than that altogether, one younger than a tenth of its life (at most 30
-    /// seconds) is as good as new.
-    pub fn freshness(self, now: u64, min_validity: u64) -> Freshness {
-        if now >= self.expires_at {
+    /// seconds) is as good as new. `now_ms` is in milliseconds since 1970.
+    pub fn freshness(self, now_ms: u64, min_validity: u64) -> Freshness {
+        if now_ms >= self.expires_at_ms {
             return Freshness::Expired;
         }
+        let needed = min_validity.saturating_mul(1000);
         // A clock that was set back makes the token look like one from the future: its life cannot be judged
         // by its age, but its end still stands.
-        let lifetime = self.expires_at.saturating_sub(self.issued_at);
-        let age = now.checked_sub(self.issued_at);
-        let left = self.expires_at - now;
-        let as_new = lifetime < min_validity
-            && age.is_some_and(|age| age <= (lifetime / 10).min(NEW_FOR_AT_MOST));
+        let lifetime = self.expires_at_ms.saturating_sub(self.issued_at_ms);
+        let age = now_ms.checked_sub(self.issued_at_ms);
+        let left = self.expires_at_ms - now_ms;
+        let as_new =
+            lifetime < needed && age.is_some_and(|age| age < (lifetime / 10).min(NEW_FOR_AT_MOST));
         let clock_fits = left <= lifetime;
-        if (left >= min_validity && clock_fits) || as_new {
+        if (left >= needed && clock_fits) || as_new {
             Freshness::Good
         } else {
             Freshness::Short
         }
     }
 
-    /// Seconds that are left.
-    pub fn left(self, now: u64) -> u64 {
-        self.expires_at.saturating_sub(now)
+    /// Whole seconds that are left.
+    pub fn left(self, now_ms: u64) -> u64 {
+        self.expires_at_ms.saturating_sub(now_ms) / 1000
+    }
+
+    /// When it ends, in seconds since 1970.
+    pub fn expires_at(self) -> u64 {
+        self.expires_at_ms / 1000
     }
 }
 
@@ -67,22 +73,22 @@ mod tests {
             (3600, 3599, 420, Short),
             (3600, 3600, 420, Expired),
             (60, 0, 420, Good),
-            (60, 6, 420, Good),
-            (60, 7, 420, Short),
+            (60, 5, 420, Good),
+            (60, 6, 420, Short),
             (60, 60, 420, Expired),
-            (400, 30, 420, Good),
-            (400, 31, 420, Short),
+            (400, 29, 420, Good),
+            (400, 30, 420, Short),
             (3600, 3599, 0, Good),
             (5, 0, 420, Good),
             (5, 1, 420, Short),
         ];
         for (lifetime, age, min_validity, expected) in cases {
             let life = Life {
-                issued_at: 1000,
-                expires_at: 1000 + lifetime,
+                issued_at_ms: 1_000_000,
+                expires_at_ms: 1_000_000 + lifetime * 1000,
             };
             assert_eq!(
-                life.freshness(1000 + age, min_validity),
+                life.freshness(1_000_000 + age * 1000, min_validity),
                 expected,
                 "{lifetime} {age} {min_validity}"
             );
@@ -92,9 +98,9 @@ mod tests {
     #[test]
     fn a_clock_set_back_does_not_make_an_old_token_new() {
         let life = Life {
-            issued_at: 10_000,
-            expires_at: 13_600,
+            issued_at_ms: 10_000_000,
+            expires_at_ms: 13_600_000,
         };
-        assert_eq!(life.freshness(1000, 420), Short);
+        assert_eq!(life.freshness(1_000_000, 420), Short);
     }
 }

@@ -99,7 +99,7 @@ impl Cache {
     /// Keeps a token in the first place that takes it.
     pub fn write(&self, generation: u64, token: &IssuedToken) {
         let bytes = token.to_cache(generation);
-        let lifetime = token.life.left(clock::now());
+        let lifetime = token.life.left(clock::now_millis());
         let taken = self
             .places
             .iter()

@@ -18,8 +18,9 @@ const TIME: Duration = Duration::from_secs(60);
 /// Ends a profile's session at the provider and on this machine.
 pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
     // A sign-in that somebody still has open would undo this.
-    open_sign_in::ask_to_stop(&StateFiles::open(settings)?);
+    let files = StateFiles::open(settings)?;
+    open_sign_in::ask_to_stop(&files);
     let keychain = Keychain::new(prompting);
     let budget = Budget::of(Deadline::after(TIME));
-    Writer::take(settings, &keychain, budget)?.sign_out()
+    Writer::take(settings, &files, &keychain, budget)?.sign_out()
 }

@@ -99,7 +99,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
         let bytes = keychain.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
         reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()))
     };
-    let now = clock::now();
+    let now = clock::now_millis();
     let unusable = unusable(&reader.state.session, record.as_ref(), now);
     Ok(Status {
         format: FORMAT,
@@ -120,7 +120,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
                     TokenChoice::AccessToken => "access_token",
                     TokenChoice::IdToken => "id_token",
                 },
-                expires_at: text::moment(token.life.expires_at),
+                expires_at: text::moment(token.life.expires_at()),
                 seconds_left: token.life.left(now),
             }),
         session: record.as_ref().map(|record| SessionStatus {

@@ -159,5 +159,5 @@ impl TokenRequest<'_> {
 const RESERVE: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn is_valid(token: &IssuedToken) -> bool {
-    token.life.freshness(clock::now(), 0) != Freshness::Expired
+    token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
 }

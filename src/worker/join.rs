@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Task;
 use super::start::{Configuration, Word, Worker};
 use crate::caller::Deadline;
+use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::session::lock::{Lock, Pause, Purpose};
@@ -174,7 +175,9 @@ impl Join<'_> {
         ended: Option<&Ended>,
         tried: bool,
     ) -> Result<Option<Result<IssuedToken>>> {
-        let Some(ended) = ended.filter(|ended| ended.at_ms >= self.need.asked_at_ms) else {
+        let Some(ended) =
+            ended.filter(|ended| clock::has_been_since(ended.at_ms, self.need.asked_at_ms))
+        else {
             return Ok(None);
         };
         match ended.failure.clone().map(Failure::from) {

@@ -16,6 +16,7 @@ use crate::session::state::StateFiles;
 use crate::store::Prompting;
 use crate::store::keychain::Keychain;
 use crate::writer::refresh::Need;
+use crate::writer::renewal::AtProvider;
 use crate::writer::sign_in::{SignIn, Way};
 use crate::writer::{Budget, Writer};
 
@@ -43,9 +44,15 @@ fn refresh(settings: &Settings, need: Need, answer_by: Deadline) -> Result<Issue
         answer_by,
         finish_by: Deadline::after(answer_by.left() + FINISH),
     };
-    let mut writer = Writer::take(settings, &keychain, budget)?;
+    let files = StateFiles::open(settings)?;
+    let mut writer = Writer::take(settings, &files, &keychain, budget)?;
     Answer::Begun.write(io::stdout());
-    writer.refresh(need)
+    let provider = AtProvider {
+        settings,
+        files: &files,
+        budget,
+    };
+    writer.refresh(need, &provider)
 }
 
 /// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller.

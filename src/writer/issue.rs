@@ -21,10 +21,17 @@ const KEPT_CLAIMS: [&str; 5] = ["sub", "email", "name", "preferred_username", "u
 /// When a request was sent and its answer came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// Before the request, in seconds since 1970: life is counted from here.
-    pub asked_at: u64,
+    /// Before the request, in milliseconds since 1970: life is counted from here.
+    pub asked_at_ms: u64,
     /// After the answer, in milliseconds since 1970.
     pub obtained_at_ms: u64,
+}
+
+impl Times {
+    /// When it was asked for, in seconds since 1970.
+    pub(super) fn asked_at(self) -> u64 {
+        self.asked_at_ms / 1000
+    }
 }
 
 /// The token to print, if the grant has the configured one.
@@ -37,18 +44,20 @@ pub(super) fn token_to_print(
     times: Times,
     settings: &Settings,
 ) -> Result<Option<IssuedToken>> {
-    let (value, expires_at) = match settings.token {
+    let (value, expires_at_ms) = match settings.token {
         TokenChoice::AccessToken => {
             let token = grant.access_token.clone();
             let expires_at = grant
                 .expires_in
-                .map(|life| times.asked_at.saturating_add(life))
-                .or_else(|| id_token::expiry_hint(&token))
-                .unwrap_or(times.asked_at + UNKNOWN_LIFE);
+                .map(|life| times.asked_at_ms.saturating_add(life * 1000))
+                .or_else(|| id_token::expiry_hint(&token).map(|at| at.saturating_mul(1000)))
+                .unwrap_or(times.asked_at_ms + UNKNOWN_LIFE * 1000);
             (token, expires_at)
         }
         TokenChoice::IdToken => match (&grant.id_token, validated) {
-            (Some(token), Some(claims)) => (token.clone(), claims.expires_at()),
+            (Some(token), Some(claims)) => {
+                (token.clone(), claims.expires_at().saturating_mul(1000))
+            }
             _ => return Ok(None),
         },
     };
@@ -56,8 +65,8 @@ pub(super) fn token_to_print(
     Ok(Some(IssuedToken {
         value,
         life: Life {
-            issued_at: times.asked_at,
-            expires_at,
+            issued_at_ms: times.asked_at_ms,
+            expires_at_ms,
         },
         obtained_at_ms: times.obtained_at_ms,
         headers: headers(&settings.headers, claims)?,

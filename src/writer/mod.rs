@@ -4,9 +4,14 @@
 //! lock: another process may have refreshed, signed in or signed out in between.
 
 mod issue;
+#[cfg(test)]
+mod model;
 pub mod refresh;
+pub mod renewal;
 pub mod sign_in;
 pub mod sign_out;
+
+use std::time::Duration;
 
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
@@ -16,6 +21,9 @@ use crate::session::reader::Reader;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
 use crate::store::{SecretStore, StoreError};
+
+/// Pause between two of them.
+const STORE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
 
 /// Tries to store a rotated refresh token before giving up.
 const STORE_TRIES: u32 = 3;
@@ -52,13 +60,13 @@ impl<'a> Writer<'a> {
     /// Takes the lock and reads the state anew.
     pub fn take(
         settings: &'a Settings,
+        files: &StateFiles,
         store: &'a dyn SecretStore,
         budget: Budget,
     ) -> Result<Self> {
-        let files = StateFiles::open(settings)?;
-        let lock = Lock::take(&files, Purpose::Write, budget.answer_by)?;
+        let lock = Lock::take(files, Purpose::Write, budget.answer_by)?;
         Ok(Self {
-            reader: Reader::open(settings)?,
+            reader: Reader::with(settings, files.clone())?,
             store,
             budget,
             _lock: lock,
@@ -98,7 +106,7 @@ impl<'a> Writer<'a> {
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(STORE_PAUSE);
         }
     }
 

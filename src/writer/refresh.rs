@@ -1,20 +1,15 @@
 //! Refreshing: one request to the token endpoint, its result stored before anybody sees it.
 
-use std::time::Duration;
-
 use sha2::{Digest, Sha256};
 
 use super::issue::{self, Times};
+use super::renewal::{NotRenewed, Renewal, Renewed};
 use super::{Writer, sign_in_required, without_session};
-use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::hex;
 use crate::error::{Failure, Id, Origin, Result};
-use crate::oidc::client::{self, Client};
-use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
-use crate::oidc::id_token::{self, Claims, Occasion};
-use crate::oidc::tokens::{self, Grant, Refusal};
+use crate::oidc::id_token::Claims;
+use crate::oidc::tokens::Grant;
 use crate::secret::Secret;
 use crate::session::reader::Reader;
 use crate::session::record::{IssuedToken, Record};
@@ -34,17 +29,15 @@ pub struct Need {
 impl Need {
     /// Whether this token may be given to the caller.
     pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
-        let newer = token.obtained_at_ms >= self.asked_at_ms && is_valid(token);
+        let newer =
+            clock::has_been_since(token.obtained_at_ms, self.asked_at_ms) && is_valid(token);
         newer || (!self.force && reader.is_good(token))
     }
 }
 
-/// Least time that is left to the caller when connecting is given up.
-const RESERVE: Duration = Duration::from_secs(2);
-
 impl Writer<'_> {
     /// A token that meets the need: one that somebody else got in the meantime, or a new one.
-    pub fn refresh(&mut self, need: Need) -> Result<IssuedToken> {
+    pub fn refresh(&mut self, need: Need, renewal: &dyn Renewal) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&self.reader.state.session) {
             return Err(failure);
         }
@@ -76,7 +69,7 @@ impl Writer<'_> {
                 sign_in_required("the token has expired and the provider issued no refresh token")
             });
         };
-        let result = self.redeem(record, &refresh_token, fallback.is_some());
+        let result = self.redeem(record, &refresh_token, renewal, fallback.is_some());
         self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
         // Where a request was sent and no answer came, the provider may have used up the refresh token: the mark
         // stays, so that the next refusal can be explained.
@@ -100,7 +93,7 @@ impl Writer<'_> {
     /// that attempt's own surroundings is not.
     fn answer_of_the_attempt_waited_for(&self, need: Need) -> Option<Failure> {
         let ended = self.reader.state.refreshed.as_ref()?;
-        if ended.at_ms < need.asked_at_ms {
+        if !clock::has_been_since(ended.at_ms, need.asked_at_ms) {
             return None;
         }
         let failure = Failure::from(ended.failure.clone()?);
@@ -111,58 +104,70 @@ impl Writer<'_> {
         &mut self,
         record: Record,
         refresh_token: &Secret,
+        renewal: &dyn Renewal,
         has_fallback: bool,
     ) -> Result<IssuedToken> {
+        let mut interrupted = false;
         // With a valid token in hand nobody waits for a network that may come back.
-        let retry_until = if has_fallback {
-            Deadline::after(Duration::ZERO)
-        } else {
-            self.budget.answer_by.less(RESERVE)
-        };
-        let http = Http::new(self.settings(), self.budget.finish_by)?.connecting_until(retry_until);
-        let mut provider = Provider::kept_or_fetch(&http, self.settings(), &self.reader.files)?;
-        if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
-            // The refresh token belongs to the endpoint that issued it and is sent nowhere else.
-            let why = "the provider's token endpoint has changed since the sign-in";
-            return Err(self.end(why)?);
-        }
-        let client = client::client(self.settings(), &provider.metadata)?;
-        let interrupted = self.mark_in_flight(refresh_token)?;
-        let (grant, times) = match self.ask(&http, &client, refresh_token) {
-            Ok(answer) => answer,
-            Err(Refusal::Failure(failure)) => {
+        let renewed = renewal.renew(&record, refresh_token, !has_fallback, &mut || {
+            interrupted = self.mark_in_flight(refresh_token)?;
+            Ok(())
+        });
+        match renewed {
+            Ok(renewed) => self.take_over(record, refresh_token, renewed),
+            Err(NotRenewed::Failed(failure)) => {
                 if failure.id == Id::UntrustedResponse {
                     self.end(&failure.what)?;
                 }
-                return Err(failure);
+                Err(failure)
             }
-            Err(Refusal::GrantOver(_)) if interrupted => {
-                return Err(self.end(
+            // The refresh token belongs to the endpoint that issued it and is sent nowhere else.
+            Err(NotRenewed::Moved) => {
+                Err(self.end("the provider's token endpoint has changed since the sign-in")?)
+            }
+            Err(NotRenewed::Over(said)) => match self.stored()? {
+                // Somebody with another lock (another home folder) was faster: theirs is the session now.
+                Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
+                    now.token_for(self.settings()).filter(|token| is_valid(token)).cloned().ok_or_else(|| {
+                        Failure::new(
+                            Id::Unavailable,
+                            "another gatepass has just renewed this session",
+                            "run it again in a moment",
+                        )
+                    })
+                }
+                _ if interrupted => Err(self.end(
                     "an earlier refresh was interrupted after the provider had used up the session, and its answer was lost",
-                )?);
-            }
-            Err(Refusal::GrantOver(said)) => {
-                let why = format!("the provider has ended the session: {said}");
-                return Err(self.end(&why)?);
-            }
-        };
+                )?),
+                _ => Err(self.end(&format!("the provider has ended the session: {said}"))?),
+            },
+        }
+    }
+
+    /// Stores what the provider gave, as far as it passed the checks.
+    fn take_over(
+        &mut self,
+        record: Record,
+        refresh_token: &Secret,
+        renewed: Renewed,
+    ) -> Result<IssuedToken> {
+        let Renewed {
+            grant,
+            checked,
+            times,
+        } = renewed;
         log::info!(
             "refreshed; a new refresh token came: {}",
             grant.refresh_token.is_some()
         );
-        let checked = self.check(&grant, &record, &mut provider, &http);
+        let next = grant.refresh_token.as_ref().unwrap_or(refresh_token);
         let rotated = Record {
-            refresh_token: Some(
-                grant
-                    .refresh_token
-                    .clone()
-                    .unwrap_or_else(|| refresh_token.clone()),
-            ),
+            refresh_token: Some(next.clone()),
             refreshed_at: clock::now(),
             ends_at: grant
                 .refresh_expires_in
                 .filter(|seconds| *seconds > 0)
-                .map(|seconds| times.asked_at + seconds)
+                .map(|seconds| times.asked_at().saturating_add(seconds))
                 .or(record.ends_at),
             ..record
         };
@@ -176,11 +181,10 @@ impl Writer<'_> {
             }
             Err(failure) => {
                 // The check could not be performed. The old refresh token may be used up, so keep the new one.
-                let unchecked = Record {
+                self.keep_rotated(&Record {
                     token: None,
                     ..rotated
-                };
-                self.keep_rotated(&unchecked)?;
+                })?;
                 self.reader.cache.clear();
                 Err(failure)
             }
@@ -197,48 +201,6 @@ impl Writer<'_> {
         });
         self.write_state()?;
         Ok(before.is_some_and(|before| before.refresh_token == digest))
-    }
-
-    fn ask(
-        &self,
-        http: &Http,
-        client: &Client,
-        refresh_token: &Secret,
-    ) -> Result<(Grant, Times), Refusal> {
-        let asked_at = clock::now();
-        let grant = tokens::refresh(http, client, self.settings(), refresh_token)?;
-        let times = Times {
-            asked_at,
-            obtained_at_ms: clock::now_millis(),
-        };
-        Ok((grant, times))
-    }
-
-    /// Validates the answer's ID token, if there is one (OIDC Core section 12.2 allows none).
-    fn check(
-        &self,
-        grant: &Grant,
-        record: &Record,
-        provider: &mut Provider,
-        http: &Http,
-    ) -> Result<Option<Claims>> {
-        let Some(token) = &grant.id_token else {
-            return Ok(None);
-        };
-        let occasion = Occasion::Refresh {
-            subject: &record.subject,
-        };
-        let claims = id_token::validate(
-            token,
-            &grant.access_token,
-            &occasion,
-            provider,
-            self.settings(),
-            http,
-            &self.reader.files,
-        )?;
-        issue::check_account(&claims, self.settings())?;
-        Ok(Some(claims))
     }
 
     /// Stores the checked result, then makes it known.
@@ -300,5 +262,5 @@ impl Writer<'_> {
 }
 
 fn is_valid(token: &IssuedToken) -> bool {
-    token.life.freshness(clock::now(), 0) != Freshness::Expired
+    token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
 }

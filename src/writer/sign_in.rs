@@ -73,12 +73,12 @@ pub struct SignIn<'a> {
 }
 
 /// A provider that was asked to sign somebody in, and what it gave.
-struct Outcome {
-    grant: Grant,
-    claims: Claims,
-    times: Times,
-    token_endpoint: String,
-    by: SignedInBy,
+pub(super) struct Outcome {
+    pub(super) grant: Grant,
+    pub(super) claims: Claims,
+    pub(super) times: Times,
+    pub(super) token_endpoint: String,
+    pub(super) by: SignedInBy,
 }
 
 impl SignIn<'_> {
@@ -140,7 +140,7 @@ impl SignIn<'_> {
                 &mut provider,
                 files,
             )
-            .and_then(|outcome| self.keep(outcome));
+            .and_then(|outcome| self.keep(outcome, files));
         arrival.tell(match &result {
             Ok(_) => Ending::SignedIn,
             Err(failure) if failure.id == Id::SignInFailed => Ending::Refused,
@@ -207,7 +207,7 @@ impl SignIn<'_> {
                 return Err(refused_by_provider(code, description.as_deref()));
             }
         };
-        let asked_at = clock::now();
+        let asked_at_ms = clock::now_millis();
         let grant = tokens::redeem_code(
             http,
             client,
@@ -220,7 +220,7 @@ impl SignIn<'_> {
         let occasion = Occasion::SignIn(&request.nonce);
         self.checked(
             grant,
-            asked_at,
+            asked_at_ms,
             &occasion,
             SignedInBy::Browser,
             provider,
@@ -251,24 +251,24 @@ impl SignIn<'_> {
                 self.person.waiting(started.elapsed(), at_most);
             }
         };
-        let asked_at = clock::now();
+        let asked_at_ms = clock::now_millis();
         let granted = authorization.wait(http, &client, self.settings, pause);
         self.person.done();
         let grant = granted.map_err(code_refused)?;
         // The token was issued at the last poll, at most one poll's pause ago; its life is counted from the
         // answer less the longest request.
-        let asked_at = clock::now().saturating_sub(2).max(asked_at);
+        let asked_at_ms = clock::now_millis().saturating_sub(2000).max(asked_at_ms);
         let occasion = Occasion::DeviceSignIn;
         self.checked(
             grant,
-            asked_at,
+            asked_at_ms,
             &occasion,
             SignedInBy::Device,
             &mut provider,
             http,
             files,
         )
-        .and_then(|outcome| self.keep(outcome))
+        .and_then(|outcome| self.keep(outcome, files))
     }
 
     #[expect(
@@ -278,7 +278,7 @@ impl SignIn<'_> {
     fn checked(
         &self,
         grant: Grant,
-        asked_at: u64,
+        asked_at_ms: u64,
         occasion: &Occasion<'_>,
         by: SignedInBy,
         provider: &mut Provider,
@@ -286,7 +286,7 @@ impl SignIn<'_> {
         files: &StateFiles,
     ) -> Result<Outcome> {
         let times = Times {
-            asked_at,
+            asked_at_ms,
             obtained_at_ms: clock::now_millis(),
         };
         let Some(id_token) = &grant.id_token else {
@@ -312,7 +312,15 @@ impl SignIn<'_> {
     }
 
     /// Replaces the stored session by the complete new one.
-    fn keep(&self, outcome: Outcome) -> Result<SignedIn> {
+    fn keep(&self, outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
+        let budget = Budget::of(Deadline::after(LOCK));
+        Writer::take(self.settings, files, self.store, budget)?.replace_session(outcome)
+    }
+}
+
+impl Writer<'_> {
+    /// Replaces the stored session by a complete new one.
+    pub(super) fn replace_session(&mut self, outcome: Outcome) -> Result<SignedIn> {
         let Outcome {
             grant,
             claims,
@@ -320,46 +328,47 @@ impl SignIn<'_> {
             token_endpoint,
             by,
         } = outcome;
-        let kept = issue::kept_claims(&claims, self.settings);
-        let token = issue::token_to_print(&grant, Some(&claims), &kept, times, self.settings)?
+        let settings = self.settings();
+        let kept = issue::kept_claims(&claims, settings);
+        let token = issue::token_to_print(&grant, Some(&claims), &kept, times, settings)?
             .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
-        let budget = Budget::of(Deadline::after(LOCK));
-        let mut writer = Writer::take(self.settings, self.store, budget)?;
         // First the old tokens lose their validity for readers, then the new session takes the old one's place.
-        writer.reader.state.raise_generation();
-        writer.reader.state.session = Session::Unknown;
-        writer.reader.state.refreshed = None;
-        writer.reader.state.in_flight = None;
-        writer.reader.state.warnings.clear();
+        let state = &mut self.reader.state;
+        state.raise_generation();
+        state.session = Session::Unknown;
+        state.refreshed = None;
+        state.in_flight = None;
+        state.warnings.clear();
         if grant.refresh_token.is_none() {
-            writer.reader.state.warn(format!(
+            state.warn(format!(
                 "the provider issued no refresh token: the next sign-in is needed at {}",
-                crate::text::moment(token.life.expires_at)
+                crate::text::moment(token.life.expires_at())
             ));
         }
-        writer.write_state()?;
-        writer.reader.cache.clear();
+        let generation = state.generation;
+        self.write_state()?;
+        self.reader.cache.clear();
         let record = Record {
-            generation: writer.reader.state.generation,
-            issuer: self.settings.issuer.clone(),
-            client_id: self.settings.client_id.clone(),
+            generation,
+            issuer: settings.issuer.clone(),
+            client_id: settings.client_id.clone(),
             token_endpoint,
             subject: claims.subject().to_owned(),
             refresh_token: grant.refresh_token,
             token: Some(token.clone()),
             claims: kept,
-            signed_in_at: times.asked_at,
-            refreshed_at: times.asked_at,
+            signed_in_at: times.asked_at(),
+            refreshed_at: times.asked_at(),
             ends_at: grant
                 .refresh_expires_in
                 .filter(|seconds| *seconds > 0)
-                .or(self.settings.session_lifetime)
-                .map(|seconds| times.asked_at.saturating_add(seconds)),
+                .or(settings.session_lifetime)
+                .map(|seconds| times.asked_at().saturating_add(seconds)),
             signed_in_by: by,
         };
-        writer.keep(&record).map_err(Failure::from)?;
-        writer.publish(&token);
-        writer.note(Session::Stored)?;
+        self.keep(&record).map_err(Failure::from)?;
+        self.publish(&token);
+        self.note(Session::Stored)?;
         Ok(SignedIn { record, token })
     }
 }

@@ -47,28 +47,44 @@ impl Writer<'_> {
         let record = self
             .reader
             .accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
-        // First nobody finds a token any more, then the rest may take its time.
-        self.reader.state.raise_generation();
-        self.reader.state.session = Session::Unknown;
-        self.write_state()?;
-        self.reader.cache.clear();
+        self.forget_tokens()?;
         let revocation = match &record {
             Some(record) => self.revoke(record),
             None => Revocation::Nothing,
         };
-        let forgotten = self.store.remove(self.entry(), self.budget.finish_by)?;
-        let _ = self
-            .reader
-            .files
-            .dir()
-            .remove(&self.reader.files.name("provider"));
-        self.reader.state.warnings.clear();
-        self.note(Session::None)?;
+        let forgotten = self.forget_session()?;
         Ok(SignedOut {
             account: record.as_ref().map(|record| record.account().to_owned()),
             revocation,
             forgotten,
         })
+    }
+
+    /// First nobody finds a token any more, then the rest may take its time.
+    fn forget_tokens(&mut self) -> Result<()> {
+        self.reader.state.raise_generation();
+        self.reader.state.session = Session::Unknown;
+        self.write_state()?;
+        self.reader.cache.clear();
+        Ok(())
+    }
+
+    /// Removes the session from the store; says whether there was one.
+    fn forget_session(&mut self) -> Result<bool> {
+        let forgotten = self.store.remove(self.entry(), self.budget.finish_by)?;
+        let files = &self.reader.files;
+        let _ = files.dir().remove(&files.name("provider"));
+        self.reader.state.warnings.clear();
+        self.reader.state.in_flight = None;
+        self.note(Session::None)?;
+        Ok(forgotten)
+    }
+
+    /// The local part alone.
+    #[cfg(test)]
+    pub(super) fn sign_out_without_provider(&mut self) -> Result<()> {
+        self.forget_tokens()?;
+        self.forget_session().map(drop)
     }
 
     fn revoke(&self, record: &Record) -> Revocation {

@@ -1,0 +1,142 @@
+//! Asking the provider to renew a session: the only part of a refresh that reaches the network.
+
+use std::time::Duration;
+
+use super::Budget;
+use super::issue::{self, Times};
+use crate::caller::Deadline;
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Result};
+use crate::oidc::client;
+use crate::oidc::discovery::Provider;
+use crate::oidc::http::Http;
+use crate::oidc::id_token::{self, Claims, Occasion};
+use crate::oidc::tokens::{self, Grant, Refusal};
+use crate::secret::Secret;
+use crate::session::record::Record;
+use crate::session::state::StateFiles;
+
+/// Least time that is left to the caller when connecting is given up.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// What the provider gave for a refresh token.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The grant. If it has a new refresh token, the old one is used up.
+    pub(super) grant: Grant,
+    /// The claims of its ID token, if it has one, or why they were not accepted.
+    pub(super) checked: Result<Option<Claims>>,
+    pub(super) times: Times,
+}
+
+/// Why the provider gave nothing.
+#[derive(Debug)]
+pub enum NotRenewed {
+    /// The provider takes this refresh token no more.
+    Over(String),
+    /// The provider's token endpoint is not the one that issued this refresh token.
+    Moved,
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotRenewed {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Whoever can renew a session.
+pub trait Renewal {
+    /// Sends the record's refresh token, once. `before_sending` is called when nothing but the request is left
+    /// to do. `patient` says whether an unreachable provider is worth waiting for.
+    fn renew(
+        &self,
+        record: &Record,
+        refresh_token: &Secret,
+        patient: bool,
+        before_sending: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Renewed, NotRenewed>;
+}
+
+/// The real provider.
+#[derive(Clone, Copy, Debug)]
+pub struct AtProvider<'a> {
+    /// The effective configuration.
+    pub settings: &'a Settings,
+    /// Where the provider's documents are kept.
+    pub files: &'a StateFiles,
+    /// Until when what may be waited for.
+    pub budget: Budget,
+}
+
+impl Renewal for AtProvider<'_> {
+    fn renew(
+        &self,
+        record: &Record,
+        refresh_token: &Secret,
+        patient: bool,
+        before_sending: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Renewed, NotRenewed> {
+        let connect_until = if patient {
+            self.budget.answer_by.less(RESERVE)
+        } else {
+            Deadline::after(Duration::ZERO)
+        };
+        let http = Http::new(self.settings, self.budget.finish_by)?.connecting_until(connect_until);
+        let mut provider = Provider::kept_or_fetch(&http, self.settings, self.files)?;
+        if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
+            return Err(NotRenewed::Moved);
+        }
+        let client = client::client(self.settings, &provider.metadata)?;
+        before_sending()?;
+        let asked_at_ms = clock::now_millis();
+        let grant =
+            tokens::refresh(&http, &client, self.settings, refresh_token).map_err(|refusal| {
+                match refusal {
+                    Refusal::GrantOver(said) => NotRenewed::Over(said),
+                    Refusal::Failure(failure) => NotRenewed::Failed(failure),
+                }
+            })?;
+        let times = Times {
+            asked_at_ms,
+            obtained_at_ms: clock::now_millis(),
+        };
+        let checked = self.check(&grant, record, &mut provider, &http);
+        Ok(Renewed {
+            grant,
+            checked,
+            times,
+        })
+    }
+}
+
+impl AtProvider<'_> {
+    /// Validates the answer's ID token, if there is one (OIDC Core section 12.2 allows none).
+    fn check(
+        &self,
+        grant: &Grant,
+        record: &Record,
+        provider: &mut Provider,
+        http: &Http,
+    ) -> Result<Option<Claims>> {
+        let Some(token) = &grant.id_token else {
+            return Ok(None);
+        };
+        let occasion = Occasion::Refresh {
+            subject: &record.subject,
+        };
+        let claims = id_token::validate(
+            token,
+            &grant.access_token,
+            &occasion,
+            provider,
+            self.settings,
+            http,
+            self.files,
+        )?;
+        issue::check_account(&claims, self.settings)?;
+        Ok(Some(claims))
+    }
+}

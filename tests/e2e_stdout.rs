@@ -1,0 +1,59 @@
+//! A standard output that takes nothing: the token was not delivered, and the session is none the worse for it.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use gatepass_testkit::lab::{Scene, Stdout};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+
+#[test]
+fn closed_or_full_is_exit_1_and_the_session_stays() {
+    for stdout in [Stdout::Closed, Stdout::Full] {
+        let scene = Scene::new(GATEPASS).signed_in();
+        for arguments in [
+            &[][..],
+            &["token", "--output", "json"],
+            &["token", "--force-refresh"],
+        ] {
+            let run = scene
+                .gatepass(arguments.iter().copied())
+                .stdout(stdout)
+                .run();
+            assert_eq!(run.code, 1, "{stdout:?}, {arguments:?}: {}", run.stderr);
+            run.expect(1);
+        }
+        scene.background().token();
+        scene.gatepass(["token", "--force-refresh"]).run().token();
+        assert_eq!(
+            (
+                scene.provider.count("grant.error"),
+                scene.provider.count("grant.revoked")
+            ),
+            (0, 0)
+        );
+    }
+}
+
+#[test]
+fn on_failure_it_is_empty() {
+    let scene = Scene::new(GATEPASS);
+    for arguments in [
+        &[][..],
+        &["token"],
+        &["token", "--output", "json"],
+        &["token", "--output", "headers"],
+        &["token", "--no-such-option"],
+        &["--profile", "unknown"],
+    ] {
+        let run = scene.gatepass(arguments.iter().copied()).run();
+        assert!(
+            run.code != 0 && run.stdout.is_empty(),
+            "{arguments:?}: {run:?}"
+        );
+    }
+}

@@ -1,0 +1,190 @@
+// A real, certified OpenID provider (oidc-provider) on a loopback port, for gatepass's end-to-end tests.
+//
+//   node provider.mjs '{"accessToken": 60, "rotate": false}'
+//
+// Settings are one JSON object, given as the first argument or in GATEPASS_LAB_PROVIDER:
+//   port          0 is any free port                       (0)
+//   accessToken   lifetime of access tokens in seconds     (3600)
+//   idToken       lifetime of ID tokens in seconds         (3600)
+//   refreshToken  lifetime of refresh tokens in seconds    (86400)
+//   deviceCode    lifetime of device codes in seconds      (120)
+//   rotate        whether refresh tokens rotate            (true; reuse then ends the whole family)
+//   device        whether the device flow is offered       (true)
+//   revocation    whether revocation is offered            (true)
+//   par           whether pushed requests are offered      (true)
+//
+// Standard output: `ready <issuer>`, then one JSON object per line and event, `{"event": "...", ...}`.
+// Standard input: `down` refuses connections while the state is kept, `up` serves again, `sync` answers when
+// everything before it has been reported, end of input exits.
+
+import http from 'node:http';
+import { createInterface } from 'node:readline';
+import { generateKeyPairSync } from 'node:crypto';
+import { Provider } from 'oidc-provider';
+
+const GATEWAY = 'https://gateway.example.test/';
+
+const settings = {
+  port: 0,
+  accessToken: 3600,
+  idToken: 3600,
+  refreshToken: 86400,
+  deviceCode: 120,
+  rotate: true,
+  device: true,
+  revocation: true,
+  par: true,
+  ...JSON.parse(process.argv[2] ?? process.env.GATEPASS_LAB_PROVIDER ?? '{}'),
+};
+
+// Standard output belongs to the events; the provider's own remarks go elsewhere.
+console.log = console.info = console.error;
+const report = (event, details = {}) => process.stdout.write(`${JSON.stringify({ event, ...details })}\n`);
+
+function signingKey(algorithm, type, options) {
+  const { privateKey } = generateKeyPairSync(type, options);
+  return { ...privateKey.export({ format: 'jwk' }), alg: algorithm, use: 'sig', kid: `lab-${algorithm}` };
+}
+
+function configuration() {
+  const person = (id) => ({
+    accountId: id,
+    claims: () => ({
+      sub: id,
+      name: `${id} of the lab`,
+      email: `${id}@example.test`,
+      email_verified: true,
+      groups: ['llm-users'],
+    }),
+  });
+  const grants = ['authorization_code', 'refresh_token'];
+  if (settings.device) grants.push('urn:ietf:params:oauth:grant-type:device_code');
+  return {
+    clients: [{
+      client_id: 'gatepass',
+      client_name: 'gatepass',
+      application_type: 'native',
+      token_endpoint_auth_method: 'none',
+      grant_types: grants,
+      response_types: ['code'],
+      // The provider compares everything but the port, as RFC 8252 section 7.3 asks for.
+      redirect_uris: ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://[::1]/callback'],
+    }],
+    jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
+    cookies: { keys: ['only-for-the-lab'] },
+    scopes: ['openid', 'profile', 'email', 'offline_access', 'gateway.invoke'],
+    claims: { openid: ['sub'], profile: ['name', 'groups'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: false, // what most providers do: e-mail and name lie in the ID token
+    pkce: { required: () => true },
+    findAccount: (_ctx, id) => person(id),
+    rotateRefreshToken: settings.rotate,
+    issueRefreshToken: (_ctx, client, source) => client.grantTypeAllowed('refresh_token') && source.scopes.has('offline_access'),
+    ttl: {
+      AccessToken: settings.accessToken,
+      IdToken: settings.idToken,
+      RefreshToken: settings.refreshToken,
+      DeviceCode: settings.deviceCode,
+      AuthorizationCode: 60,
+      Interaction: 600,
+      Session: 86400,
+      Grant: 86400,
+    },
+    features: {
+      devInteractions: { enabled: true },
+      deviceFlow: { enabled: settings.device },
+      revocation: { enabled: settings.revocation },
+      pushedAuthorizationRequests: { enabled: settings.par },
+      userinfo: { enabled: true },
+      dPoP: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, _client, oneOf) => oneOf ?? GATEWAY,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          audience: resource,
+          scope: 'openid profile email gateway.invoke',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: settings.accessToken,
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+  };
+}
+
+// What happened inside the provider. Handlers get (ctx, error-or-detail) or the token model itself.
+const EVENTS = [
+  'authorization.success', 'authorization.error',
+  'pushed_authorization_request.success', 'pushed_authorization_request.error',
+  'device_authorization.success', 'device_authorization.error',
+  'grant.success', 'grant.error', 'grant.revoked',
+  'refresh_token.saved', 'refresh_token.consumed', 'refresh_token.destroyed',
+  'device_code.consumed', 'access_token.issued',
+  'revocation.error', 'server_error',
+];
+
+function listen(provider) {
+  for (const event of EVENTS) {
+    provider.on(event, (first, second) => {
+      const grantType = first?.oidc?.params?.grant_type;
+      const problem = second?.error ?? second?.name;
+      report(event, {
+        ...(grantType && { grant_type: grantType }),
+        ...(problem && { error: problem }),
+        ...((second?.error_detail ?? second?.error_description) && { detail: second.error_detail ?? second.error_description }),
+        ...(event === 'server_error' && { stack: second?.stack }),
+      });
+    });
+  }
+}
+
+// Every secret that leaves the provider, so that a test can look for it where it does not belong.
+function reportSecrets(ctx) {
+  const body = ctx.body && typeof ctx.body === 'object' ? ctx.body : {};
+  const secrets = ['access_token', 'refresh_token', 'id_token', 'device_code'].filter((name) => body[name]).map((name) => [name, body[name]]);
+  const location = ctx.response.get('location');
+  if (location) {
+    const code = URL.canParse(location, ctx.href) && new URL(location, ctx.href).searchParams.get('code');
+    if (code) secrets.push(['code', code]);
+  }
+  for (const [kind, value] of secrets) report('secret', { kind, value });
+}
+
+const server = http.createServer();
+const open = () => new Promise((done) => server.listen(settings.port, '127.0.0.1', done));
+await open();
+settings.port = server.address().port;
+const issuer = `http://127.0.0.1:${settings.port}`;
+
+const provider = new Provider(issuer, configuration());
+listen(provider);
+provider.use(async (ctx, next) => {
+  await next();
+  reportSecrets(ctx);
+  if (ctx.path === '/token/revocation' && ctx.status === 200) report('revocation.success');
+});
+const answer = provider.callback();
+server.on('request', (request, response) => {
+  response.on('close', () => report('request', {
+    method: request.method,
+    path: new URL(request.url, issuer).pathname,
+    status: response.statusCode,
+    agent: request.headers['user-agent'] ?? '',
+  }));
+  answer(request, response);
+});
+
+process.stdout.write(`ready ${issuer}\n`);
+
+const commands = createInterface({ input: process.stdin });
+commands.on('line', async (line) => {
+  if (line === 'sync') report('sync');
+  else if (line === 'down') {
+    server.close(() => report('down'));
+    server.closeAllConnections();
+  } else if (line === 'up') {
+    await open();
+    report('up');
+  }
+});
+commands.on('close', () => process.exit(0));
