@@ -16,15 +16,18 @@ use crate::worker;
     disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "\
-Without a command gatepass prints a token and nothing else: that is what Claude Desktop, Claude Code, Codex
-and scripts run. The first time, sign in by hand:
+Without a command gatepass prints a token and nothing else: that is
+what Claude Desktop, Claude Code, Codex and scripts run.
+
+The first time, sign in by hand:
 
   gatepass config init --issuer https://idp.example.com --client-id YOUR-CLIENT
   gatepass login
   gatepass
 
-Exit codes: 0 done, 2 usage, 3 configuration, 4 sign-in needed, 5 sign-in failed, 6 provider not reachable,
-7 keychain, 8 untrusted response, 1 anything else."
+Exit codes: 0 done, 2 usage, 3 configuration, 4 sign-in needed,
+5 sign-in failed, 6 provider not reachable, 7 keychain,
+8 untrusted response, 1 anything else."
 )]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -39,7 +39,9 @@ fn path(args: &Args) -> Result<std::path::PathBuf> {
 fn init(args: &Args, init: &InitArgs) -> Result<()> {
     let path = path(args)?;
     let shown = path.display();
+    let profile = profile(args)?;
     let starter = Starter {
+        profile: (!profile.is_default()).then(|| profile.to_string()),
         issuer: init.issuer.clone(),
         client_id: init.client_id.clone(),
         gateway_url: init.gateway_url.clone(),
@@ -63,7 +65,7 @@ fn init(args: &Args, init: &InitArgs) -> Result<()> {
             )
         })?),
     };
-    crate::config::load(&file, &ProfileName::default())?;
+    crate::config::load(&file, &profile)?;
     let unwritable = |error: std::io::Error| {
         Failure::config(
             format!("{shown} cannot be written: {error}"),
@@ -111,6 +113,17 @@ fn show(args: &Args) -> Result<()> {
     output::print(out.as_bytes())
 }
 
+/// Files that the configuration names and that are not there.
+fn missing_files(settings: &Settings) -> impl Iterator<Item = String> {
+    [
+        ("ca_file", settings.ca_file.clone()),
+        ("client_secret_file", settings.client_secret_file.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(key, path)| path.filter(|path| !path.is_file()).map(|path| (key, path)))
+    .map(|(key, path)| format!("`{key}` names a file that is not there: {}", path.display()))
+}
+
 /// Every problem at once.
 fn check(args: &Args) -> Result<()> {
     let path = path(args)?;
@@ -119,6 +132,12 @@ fn check(args: &Args) -> Result<()> {
     let bytes = files::read(&path, Access::OwnerWrites, crate::config::FILE_LIMIT)
         .ok()
         .flatten();
+    if bytes.is_none() && args.config.is_none() {
+        return Err(Failure::config(
+            format!("there is no configuration {shown}"),
+            "gatepass config init --issuer URL --client-id ID",
+        ));
+    }
     if let Some(bytes) = bytes {
         let (_, found) = Document::parse_all(&bytes);
         problems.extend(found.into_iter().map(|problem| match problem.remedy {
@@ -128,6 +147,8 @@ fn check(args: &Args) -> Result<()> {
     }
     if problems.is_empty() {
         let file = UserFile::read(args.config.as_deref())?;
+        // A profile that was named must be there.
+        Layers::new(&file, &profile(args)?)?;
         let names = file
             .document
             .iter()
@@ -142,10 +163,11 @@ fn check(args: &Args) -> Result<()> {
                     .document
                     .as_ref()
                     .is_some_and(|d| !d.profiles.is_empty() && !d.top.contains_key("issuer"));
-            if let Err(failure) = settings
-                && !only_named
-            {
-                problems.push(format!("profile {name}: {}", failure.what));
+            match settings {
+                Err(_) if only_named => {}
+                Err(failure) => problems.push(format!("profile {name}: {}", failure.what)),
+                Ok(settings) => problems
+                    .extend(missing_files(&settings).map(|what| format!("profile {name}: {what}"))),
             }
         }
     }

@@ -74,7 +74,10 @@ fn help_or_usage(error: &clap::Error) -> Result<()> {
             Err(Failure::new(
                 Id::Usage,
                 text::printable(what.trim_start_matches("error: "), text::SERVER_TEXT),
-                tip.map_or("gatepass --help", |tip| tip.trim_start_matches("tip: ")),
+                match tip.and_then(|tip| tip.rsplit('\'').nth(1)) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "gatepass --help".to_owned(),
+                },
             ))
         }
     }

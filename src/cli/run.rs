@@ -63,9 +63,12 @@ fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<
     Settings::resolve(&layers, &profile)
 }
 
-/// Adds whom to ask, where the organisation says so.
+/// Names the profile in the remedy, and whom to ask, where the organisation says so.
 fn with_support(settings: &Settings, result: Result<()>) -> Result<()> {
     result.map_err(|mut failure| {
+        if !settings.profile.is_default() && failure.remedy.starts_with("gatepass login") {
+            let _ = write!(failure.remedy, " --profile {}", settings.profile);
+        }
         let whom = [&settings.support_text, &settings.support_url]
             .into_iter()
             .flatten()
@@ -323,6 +326,15 @@ fn in_words(status: &Status) -> String {
                 "with the token: the provider issued no refresh token",
             ),
         }
+    }
+    if status.sign_in.open {
+        row("sign-in", "one is open in the browser");
+    }
+    if let Some(until) = &status.sign_in.closed_until {
+        row(
+            "sign-in",
+            &format!("refused; hosts open none until {until}"),
+        );
     }
     row(
         "kept in",

@@ -102,10 +102,20 @@ impl Person for Terminal {
             && let Ok(code) = QrCode::new(complete)
         {
             self.say("  or scan:");
-            let image = code.render::<Dense1x2>().quiet_zone(true).build();
-            image
-                .lines()
-                .for_each(|line| self.say(&format!("  {line}")));
+            // Light modules are drawn, since most terminals are dark; with colours it is right on all of them.
+            let image = code
+                .render::<Dense1x2>()
+                .dark_color(Dense1x2::Light)
+                .light_color(Dense1x2::Dark)
+                .quiet_zone(true)
+                .build();
+            for line in image.lines() {
+                if self.colour {
+                    self.say(&format!("  \u{1b}[40;97m{line}\u{1b}[0m"));
+                } else {
+                    self.say(&format!("  {line}"));
+                }
+            }
         }
         self.say(&format!(
             "  The code is good for {}. Enter it only if you started this sign-in yourself.",

@@ -213,7 +213,16 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
             None => Err(format!("is one of: {}", words.join(", "))),
         },
         Shape::TextList => list(value, |item| text_value(item).map(Value::Text)),
-        Shape::UrlList => list(value, |item| shaped(item, Shape::Url)),
+        Shape::Proxy => {
+            let proxy = text_value(value)?;
+            super::settings::check_proxy(&proxy)?;
+            Ok(Value::Text(proxy))
+        }
+        Shape::UriList => list(value, |item| {
+            let uri = text_value(item)?;
+            super::settings::check_resource(&uri)?;
+            Ok(Value::Text(uri))
+        }),
         Shape::PortList => list(value, |item| match number(item) {
             Some(port) if port <= u64::from(u16::MAX) => Ok(Value::Number(port)),
             _ => Err("is a list of ports from 0 to 65535".to_owned()),

@@ -20,8 +20,10 @@ pub enum Shape {
     Choice(&'static [&'static str]),
     /// A list of strings.
     TextList,
-    /// A list of absolute URLs.
-    UrlList,
+    /// Address of a proxy: `http` or `https`, any host.
+    Proxy,
+    /// A list of absolute URIs without a fragment (RFC 8707), of any scheme.
+    UriList,
     /// A list of ports; 0 stands for any free port.
     PortList,
     /// A table of strings.
@@ -84,8 +86,8 @@ impl Key {
 
 use Effect::{Elsewhere, OnToken};
 use Shape::{
-    Choice, ClaimTable, Flag, Path, PortList, Seconds, Structure, Text, TextList, TextTable, Url,
-    UrlList,
+    Choice, ClaimTable, Flag, Path, PortList, Proxy, Seconds, Structure, Text, TextList, TextTable,
+    UriList, Url,
 };
 use Support::{Full, Harmless, Only};
 
@@ -124,7 +126,7 @@ pub static KEYS: &[Key] = &[
     key("scopes", TextList, "[\"openid\", \"profile\", \"email\", \"offline_access\"]", OnToken, Full, "what is asked for"),
     key("token", Choice(&["access_token", "id_token"]), "\"access_token\"", OnToken, Full, "which token the gateway checks"),
     key("audience", Text, "", OnToken, Full, "sent as `audience` (Auth0 and Okta style)"),
-    key("resource", UrlList, "", OnToken, Full, "RFC 8707 resource indicators, on every request"),
+    key("resource", UriList, "", OnToken, Full, "RFC 8707 resource indicators, on every request"),
     key("login_hint", Text, "", Elsewhere, Full, "the account that the sign-in page should propose"),
     key("required_claims", ClaimTable, "", OnToken, Full, "ID-token claims that must match; otherwise the account is not an allowed one"),
     key("authorize_params", TextTable, "", OnToken, Full, "extra parameters of the authorization request"),
@@ -145,7 +147,7 @@ pub static KEYS: &[Key] = &[
     key("par", Choice(&["auto", "always", "never"]), "\"auto\"", Elsewhere, Only(&["auto", "never"]), "pushed authorization requests (RFC 9126)"),
     key("dpop", Choice(&["auto", "always", "never"]), "\"never\"", OnToken, Only(&["never"]), "sender-constrained refresh tokens (RFC 9449)"),
     key("ca_file", Path, "", Elsewhere, Full, "PEM certificates, added to the operating system's trust store"),
-    key("proxy", Url, "", Elsewhere, Full, "HTTP proxy; the environment's, then the system's, if unset"),
+    key("proxy", Proxy, "", Elsewhere, Full, "HTTP proxy; the environment's, then the system's, if unset"),
     key("no_proxy", TextList, "", Elsewhere, Full, "hosts, domains and address ranges reached without a proxy"),
     key("min_validity", Seconds(0, DAY), "420", Elsewhere, Full, "seconds of life that a printed token has at least"),
     key("interactive_timeout", Seconds(5, 600), "55", Elsewhere, Full, "seconds that an interactive host call may wait for the person"),

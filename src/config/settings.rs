@@ -460,6 +460,22 @@ pub fn check_url(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The address of a proxy. Its connection carries only TLS to the provider, so plain `http` will do.
+pub fn check_proxy(text: &str) -> Result<(), String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        _ => Err("is the address of a proxy, such as http://proxy.example.com:8080".to_owned()),
+    }
+}
+
+/// A resource indicator (RFC 8707 section 2): an absolute URI without a fragment.
+pub fn check_resource(text: &str) -> Result<(), String> {
+    match Url::parse(text) {
+        Ok(url) if url.fragment().is_none() && text.is_ascii() && !text.contains(' ') => Ok(()),
+        _ => Err("is a list of absolute URIs without `#…`".to_owned()),
+    }
+}
+
 /// Whether an address names this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -498,6 +514,9 @@ fn token_digest(layers: &Layers<'_>) -> String {
     hex(&hash.finalize())
 }
 
+/// What to do about a value that cannot be right.
+const CORRECT: &str = "correct that value (`gatepass config path` names the file)";
+
 /// Typed access to the effective values. The shapes were checked when the values were read.
 struct Values<'l, 'f>(&'l Layers<'f>);
 
@@ -509,11 +528,8 @@ impl Values<'_, '_> {
     /// A configuration error that says where the value stands.
     fn wrong(&self, name: &str, what: impl AsRef<str>) -> Failure {
         match self.get(name) {
-            Some((_, source)) => Failure::config(
-                format!("{source}: {}", what.as_ref()),
-                "gatepass config path",
-            ),
-            None => Failure::config(what, "gatepass config path"),
+            Some((_, source)) => Failure::config(format!("{source}: {}", what.as_ref()), CORRECT),
+            None => Failure::config(what, CORRECT),
         }
     }
 

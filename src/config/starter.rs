@@ -5,6 +5,8 @@ use std::fmt::Write;
 /// What a first file says.
 #[derive(Clone, Debug)]
 pub struct Starter {
+    /// The profile that the file describes, if it is not `default`.
+    pub profile: Option<String>,
     /// The issuer.
     pub issuer: String,
     /// The client's id.
@@ -24,6 +26,9 @@ impl Starter {
             "# gatepass: signs you in at your organisation's OpenID provider and prints a bearer token\n\
              # for its LLM gateway. `gatepass config check` checks this file, `gatepass login` signs in.\n\n",
         );
+        if let Some(profile) = &self.profile {
+            let _ = writeln!(out, "[profile.{profile}]");
+        }
         let _ = writeln!(out, "issuer = {}", text(&self.issuer));
         let _ = writeln!(out, "client_id = {}", text(&self.client_id));
         match &self.gateway_url {
@@ -62,6 +67,7 @@ mod tests {
     #[test]
     fn the_first_file_is_valid_whatever_it_is_given() {
         let starter = Starter {
+            profile: None,
             issuer: "https://idp.example/\"quoted".to_owned(),
             client_id: "a'b\\c".to_owned(),
             gateway_url: Some("https://gateway.example".to_owned()),

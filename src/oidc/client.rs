@@ -1,15 +1,19 @@
 //! The OAuth client as it is registered, aimed at one provider's endpoints.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
 };
 use oauth2::{
     AuthType, AuthUrl, ClientId, ClientSecret, DeviceAuthorizationUrl, EndpointMaybeSet,
-    EndpointNotSet, EndpointSet, ExtraTokenFields, RevocationUrl, StandardRevocableToken,
+    EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, StandardRevocableToken,
     StandardTokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::discovery::Metadata;
 use crate::config::settings::{ClientAuth, Settings};
@@ -34,7 +38,7 @@ impl ExtraTokenFields for MoreFields {}
 /// A success of the token endpoint.
 pub type TokenResponse = StandardTokenResponse<MoreFields, BasicTokenType>;
 
-/// The client. Revocation and device authorization are there if the provider offers them.
+/// The client. Device authorization is there if the provider offers it.
 pub type Client = oauth2::Client<
     BasicErrorResponse,
     TokenResponse,
@@ -44,7 +48,7 @@ pub type Client = oauth2::Client<
     EndpointMaybeSet,
     EndpointMaybeSet,
     EndpointNotSet,
-    EndpointMaybeSet,
+    EndpointNotSet,
     EndpointSet,
 >;
 
@@ -63,12 +67,6 @@ pub fn client(settings: &Settings, metadata: &Metadata) -> Result<Client> {
                 .device_authorization_endpoint
                 .clone()
                 .map(DeviceAuthorizationUrl::from_url),
-        )
-        .set_revocation_url_option(
-            metadata
-                .revocation_endpoint
-                .clone()
-                .map(RevocationUrl::from_url),
         );
     Ok(match settings.client_auth {
         ClientAuth::None => client.set_auth_type(AuthType::RequestBody),
@@ -79,6 +77,43 @@ pub fn client(settings: &Settings, metadata: &Metadata) -> Result<Client> {
             .set_auth_type(AuthType::RequestBody)
             .set_client_secret(secret(settings)?),
     })
+}
+
+/// A form request to an endpoint that the protocol library has no request for, with the client's
+/// authentication (RFC 6749 section 2.3).
+pub(super) fn form_request(
+    url: &Url,
+    form: &[(&str, &str)],
+    client_id: &ClientId,
+    settings: &Settings,
+) -> Result<HttpRequest> {
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    body.extend_pairs(form);
+    let mut request =
+        http::Request::post(url.as_str()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    match settings.client_auth {
+        ClientAuth::None => {
+            body.append_pair("client_id", client_id);
+        }
+        ClientAuth::SecretPost => {
+            body.append_pair("client_id", client_id);
+            body.append_pair("client_secret", secret(settings)?.secret());
+        }
+        ClientAuth::SecretBasic => {
+            let encoded = |text: &str| -> String {
+                url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+            };
+            let pair = format!(
+                "{}:{}",
+                encoded(client_id),
+                encoded(secret(settings)?.secret())
+            );
+            request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+        }
+    }
+    request
+        .body(body.finish().into_bytes())
+        .map_err(|_| Failure::internal("an endpoint's address cannot be requested"))
 }
 
 fn secret(settings: &Settings) -> Result<ClientSecret> {

@@ -9,7 +9,7 @@ use super::http::Http;
 use super::json::Object;
 use crate::clock;
 use crate::config::settings::{Settings, check_url, is_loopback};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
 use crate::text;
 
@@ -61,6 +61,20 @@ impl Metadata {
             ))
         })?;
         // Discovery section 4.3: the issuer is identical, code point by code point.
+        let without_slash = |issuer: &str| issuer.trim_end_matches('/').to_owned();
+        if metadata.issuer != settings.issuer
+            && without_slash(&metadata.issuer) == without_slash(&settings.issuer)
+        {
+            return Err(Failure::new(
+                Id::UntrustedResponse,
+                format!(
+                    "the provider writes its issuer \"{}\"",
+                    text::from_server(&metadata.issuer)
+                ),
+                "set `issuer` to exactly that: the slash at the end matters",
+            )
+            .from_provider());
+        }
         if metadata.issuer != settings.issuer {
             return Err(wrong(format!(
                 "names another issuer: \"{}\"",

@@ -84,16 +84,14 @@ pub enum HttpError {
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         let remedy = match &error {
-            HttpError::NotSent { .. } => {
-                "check the network (VPN, proxy), then run it again; the session is kept"
-            }
+            HttpError::NotSent { .. } => "check the network (VPN, proxy), then run it again",
             HttpError::Tls { .. } => {
-                "if your network inspects TLS, configure its certificate as `ca_file`; the session is kept"
+                "if your network inspects TLS, configure its certificate as `ca_file`"
             }
             HttpError::NotJson { .. } => {
-                "open any web page: a network sign-in page may be in the way; the session is kept"
+                "open any web page: a network sign-in page may be in the way"
             }
-            _ => "run it again in a few minutes; the session is kept",
+            _ => "run it again in a few minutes",
         };
         let failure = Self::new(Id::Unavailable, error.to_string(), remedy);
         match error {

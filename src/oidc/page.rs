@@ -28,7 +28,7 @@ impl Ending {
             ),
             Self::Refused => (
                 "You are not signed in",
-                "The sign-in was cancelled or refused. You can close this tab; to try again, start from the application.",
+                "The sign-in was cancelled or refused. You can close this tab; to try again at once, run gatepass login.",
             ),
             Self::Failed => (
                 "The sign-in did not work",

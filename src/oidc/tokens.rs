@@ -10,7 +10,8 @@ use oauth2::{
 };
 use serde_json::Value;
 
-use super::client::{Client, TokenResponse};
+use super::client::{self, Client, TokenResponse};
+use super::discovery::Metadata;
 use super::http::{Http, HttpError};
 use super::json::Object;
 use crate::config::settings::Settings;
@@ -93,30 +94,42 @@ pub fn refresh(
 }
 
 /// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.
-pub fn revoke(http: &Http, client: &Client, refresh_token: &Secret) -> Result<bool> {
-    let token = RefreshToken::new(refresh_token.expose().to_owned());
-    let Ok(request) = client.revoke_token(token.into()) else {
+///
+/// Sent by ourselves: the protocol library refuses to revoke at a provider on this machine.
+pub fn revoke(
+    http: &Http,
+    client: &Client,
+    metadata: &Metadata,
+    settings: &Settings,
+    refresh_token: &Secret,
+) -> Result<bool> {
+    let Some(url) = &metadata.revocation_endpoint else {
         return Ok(false);
     };
-    match request.request(&endpoint(http)) {
-        Ok(()) => Ok(true),
-        Err(RequestTokenError::Request(error)) => Err(error.into()),
-        Err(RequestTokenError::ServerResponse(error)) => Err(Failure::new(
+    let failed = |why: String| {
+        Failure::new(
             Id::Unavailable,
-            format!(
-                "the provider did not revoke the session: {}",
-                text::from_server(error.error().as_ref())
-            ),
+            format!("the provider did not revoke the session: {why}"),
             "sign out at the provider's own page",
         )
-        .from_provider()),
-        Err(_) => Err(Failure::new(
-            Id::Unavailable,
-            "the provider's answer to the revocation cannot be understood",
-            "sign out at the provider's own page",
-        )
-        .from_provider()),
+        .from_provider()
+    };
+    let form = [
+        ("token", refresh_token.expose()),
+        ("token_type_hint", "refresh_token"),
+    ];
+    let request = client::form_request(url, &form, client.client_id(), settings)?;
+    let response = endpoint(http)(request)?;
+    if response.status().is_success() {
+        return Ok(true);
     }
+    let error = Object::parse(response.body()).ok();
+    let code = error
+        .as_ref()
+        .and_then(|error| error.0.get("error"))
+        .and_then(Value::as_str)
+        .map_or_else(|| response.status().to_string(), text::from_server);
+    Err(failed(code))
 }
 
 /// Parameters of every token request that the configuration adds.
@@ -259,7 +272,7 @@ fn refusal(error: TokenError) -> Refusal {
             Failure::new(
                 Id::Unavailable,
                 "the provider gave an empty answer",
-                "run it again in a few minutes; the session is kept",
+                "run it again in a few minutes",
             )
             .from_provider(),
         ),
@@ -295,7 +308,7 @@ pub fn by_code(code: &str, description: Option<&str>) -> Refusal {
         _ => failure(
             Id::Unavailable,
             format!("the provider cannot answer now: {said}"),
-            "run it again in a few minutes; the session is kept",
+            "run it again in a few minutes",
         ),
     }
 }

@@ -90,7 +90,7 @@ pub fn read(path: &Path, access: Access, limit: u64) -> Result<Option<Vec<u8>>, 
 }
 
 /// A folder of this user alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivateDir(PathBuf);
 
 impl PrivateDir {

@@ -18,7 +18,7 @@ use crate::session::state::StateFiles;
 const LIMIT: u64 = 64 * 1024;
 
 /// A place where the token may lie.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     #[cfg(target_os = "linux")]
     KernelKeyring(String),
@@ -104,6 +104,12 @@ impl Cache {
             .places
             .iter()
             .find(|place| place.write(&bytes, lifetime));
+        // A place that an earlier configuration used keeps nothing behind.
+        for place in &self.everywhere {
+            if taken.is_none_or(|taken| taken != place) {
+                place.clear();
+            }
+        }
         match taken {
             Some(place) => log::debug!("token cached in the {}", place.describe()),
             None => log::debug!("no cache took the token"),

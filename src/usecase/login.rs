@@ -31,9 +31,14 @@ pub fn way(settings: &Settings, asked: Option<Flow>, code_is_seen: bool) -> Resu
         },
     };
     if way != Way::Browser && !code_is_seen {
+        let what = if way == Way::Device {
+            "a sign-in by device code is needed, and nobody would see the code here"
+        } else {
+            "a sign-in is needed, and no browser can be opened from here"
+        };
         return Err(Failure::new(
             Id::SignInRequired,
-            "a sign-in is needed, and no browser can be opened from here",
+            what,
             "gatepass login --device",
         ));
     }

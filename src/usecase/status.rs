@@ -8,9 +8,11 @@ use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Settings, TokenChoice};
 use crate::error::{Failure, Result};
+use crate::session::lock::{Lock, Purpose};
+use crate::session::open_sign_in::Progress;
 use crate::session::reader::Reader;
 use crate::session::record::{Record, SignedInBy};
-use crate::session::state::{Session, Warning};
+use crate::session::state::{Session, State, Warning};
 use crate::store::keychain::Keychain;
 use crate::store::{Prompting, SecretStore};
 use crate::text;
@@ -54,6 +56,8 @@ pub struct Status {
     /// The session behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionStatus>,
+    /// The sign-in that is open, or until when hosts may open none.
+    pub sign_in: SignInStatus,
     /// Where the session is kept.
     pub store: &'static str,
     /// Where the token to print is cached.
@@ -71,6 +75,16 @@ pub struct TokenStatus {
     pub expires_at: String,
     /// Seconds that are left; 0 if it has ended.
     pub seconds_left: u64,
+}
+
+/// The one open sign-in.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignInStatus {
+    /// Whether one is open now.
+    pub open: bool,
+    /// Until when hosts' calls open none, after a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_until: Option<String>,
 }
 
 /// The session behind the token.
@@ -100,7 +114,8 @@ pub fn status(settings: &Settings) -> Result<Status> {
         reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()))
     };
     let now = clock::now_millis();
-    let unusable = unusable(&reader.state.session, record.as_ref(), now);
+    let unusable = unusable(&reader, record.as_ref(), now);
+    let progress = Progress::read(&reader.files);
     Ok(Status {
         format: FORMAT,
         profile: settings.profile.to_string(),
@@ -130,15 +145,36 @@ pub fn status(settings: &Settings) -> Result<Status> {
             renewable: record.refresh_token.is_some(),
             ends_at: record.ends_at.map(text::moment),
         }),
+        sign_in: SignInStatus {
+            open: Lock::is_held(&reader.files, Purpose::SignIn)?,
+            closed_until: progress
+                .back_off()
+                .map(|_| text::moment(progress.closed_until)),
+        },
         store: "keychain",
         cache: reader.cache.describe(),
-        warnings: reader.state.warnings,
+        warnings: warnings(&reader.state),
     })
 }
 
+/// What was noted, and that a session has ended while its last token is still good.
+fn warnings(state: &State) -> Vec<Warning> {
+    let mut warnings = state.warnings.clone();
+    if let Session::Ended { why } = &state.session {
+        warnings.push(Warning {
+            at: clock::now(),
+            text: format!("{why}; sign in again before the token ends"),
+        });
+    }
+    warnings
+}
+
 /// Why a call would need a sign-in, if it would.
-fn unusable(session: &Session, record: Option<&Record>, now: u64) -> Option<Failure> {
-    if let Some(failure) = without_session(session) {
+fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Failure> {
+    if reader.cached().is_some_and(|token| reader.is_good(&token)) {
+        return None;
+    }
+    if let Some(failure) = without_session(&reader.state.session) {
         return Some(failure);
     }
     match record {

@@ -61,7 +61,11 @@ impl TokenRequest<'_> {
             force,
         };
         let cached = match cached {
-            Some(token) if need.is_met_by(&token, reader) => return Ok(token),
+            Some(token) if need.is_met_by(&token, reader) => {
+                let left = token.life.left(clock::now_millis());
+                log::info!("the cached token is good for {left} s");
+                return Ok(token);
+            }
             other => other,
         };
         match self.stored_or_refreshed(reader, cached, need) {

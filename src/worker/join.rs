@@ -111,14 +111,19 @@ impl Join<'_> {
     ) -> Result<IssuedToken> {
         let mut worker: Option<Worker> = None;
         let mut tried = false;
+        let mut may_die = true;
         let mut pause = Pause::default();
+        let mut time_for_a_word = Duration::ZERO;
         loop {
-            if let Some(started) = &worker {
-                match started.word(Duration::ZERO) {
-                    Some(Word::Done(result)) => return result,
-                    Some(Word::Gone) => return Err(gone()),
-                    Some(Word::Begun) | None => {}
-                }
+            match worker
+                .as_ref()
+                .and_then(|started| started.word(time_for_a_word))
+            {
+                Some(Word::Done(result)) => return result,
+                // It was killed. A new one decides on what it finds; a second death is no accident.
+                Some(Word::Gone) if may_die => (worker, tried, may_die) = (None, false, false),
+                Some(Word::Gone) => return Err(gone()),
+                Some(Word::Begun) | None => {}
             }
             let reader = Reader::open(self.settings())?;
             if let Some(token) = reader.cached()
@@ -147,14 +152,11 @@ impl Join<'_> {
             if self.deadline.passed() {
                 return Err(too_late());
             }
-            match &worker {
+            if worker.is_some() {
                 // The worker's word ends the pause.
-                Some(started) => match started.word(self.deadline.left().min(LOOK)) {
-                    Some(Word::Done(result)) => return result,
-                    Some(Word::Gone) => return Err(gone()),
-                    Some(Word::Begun) | None => {}
-                },
-                None => pause.sleep(self.deadline),
+                time_for_a_word = self.deadline.left().min(LOOK);
+            } else {
+                pause.sleep(self.deadline);
             }
         }
     }

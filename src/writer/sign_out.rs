@@ -43,11 +43,8 @@ pub struct SignedOut {
 impl Writer<'_> {
     /// Ends the session.
     pub fn sign_out(&mut self) -> Result<SignedOut> {
-        let bytes = self.store.read(self.entry(), self.budget.answer_by)?;
-        let record = self
-            .reader
-            .accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
         self.forget_tokens()?;
+        let record = self.stored()?;
         let revocation = match &record {
             Some(record) => self.revoke(record),
             None => Revocation::Nothing,
@@ -101,11 +98,19 @@ impl Writer<'_> {
                 return Ok(Revocation::NotOffered);
             }
             let client = client::client(self.settings(), &provider.metadata)?;
-            Ok(if tokens::revoke(&http, &client, refresh_token)? {
-                Revocation::Done
-            } else {
-                Revocation::NotOffered
-            })
+            Ok(
+                if tokens::revoke(
+                    &http,
+                    &client,
+                    &provider.metadata,
+                    self.settings(),
+                    refresh_token,
+                )? {
+                    Revocation::Done
+                } else {
+                    Revocation::NotOffered
+                },
+            )
         };
         told().unwrap_or_else(Revocation::Failed)
     }
