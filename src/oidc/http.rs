@@ -15,6 +15,7 @@ use crate::caller::Deadline;
 use crate::config::settings::{Settings, is_loopback};
 use crate::error::{Failure, Id, Result};
 use crate::platform::files::{self, Access};
+use crate::platform::paths;
 use crate::text;
 
 /// Longest wait for a connection.
@@ -124,9 +125,20 @@ impl Http {
             .referer(false)
             .connect_timeout(CONNECT)
             .pool_idle_timeout(Duration::from_secs(5));
-        if let Some(path) = &settings.ca_file {
-            builder = builder.tls_certs_merge(certificates(path)?);
-        }
+        let added = match &settings.ca_file {
+            Some(path) => certificates(path)?,
+            None => Vec::new(),
+        };
+        // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
+        // starts us could choose whom we trust. So they are read from where the system keeps them.
+        builder = match paths::system_certificates() {
+            Some(path) => {
+                let mut all = certificates(path)?;
+                all.extend(added);
+                builder.tls_certs_only(all)
+            }
+            None => builder.tls_certs_merge(added),
+        };
         if to_this_machine {
             builder = builder.no_proxy();
         } else if let Some(proxy) = &settings.proxy {
@@ -363,8 +375,8 @@ fn cause(error: &reqwest::Error) -> String {
 fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
     let unusable = |why: String| {
         Failure::config(
-            format!("`ca_file` {} cannot be used: {why}", path.display()),
-            "give `ca_file` a PEM file with the organisation's certificates",
+            format!("the certificates in {} cannot be used: {why}", path.display()),
+            "give `ca_file` a PEM file that only you or root may change",
         )
     };
     let bytes = files::read(path, Access::OwnerWrites, CERTIFICATES)

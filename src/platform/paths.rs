@@ -3,7 +3,7 @@
 //! The state folder depends on the user alone: a host with a bare environment and a terminal must meet at the
 //! same lock. So `XDG_STATE_HOME` and `TMPDIR` are not consulted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
 
@@ -52,4 +52,21 @@ pub fn runtime_dir() -> Option<PathBuf> {
             && super::files::PrivateDir::open(path).is_ok_and(|dir| dir.is_some())
             && rustix::fs::statfs(path).is_ok_and(|fs| i64::from(fs.f_type) == TMPFS)
     })
+}
+
+/// The file of certificates that this Linux system trusts, wherever its distribution keeps it.
+///
+/// `None` where the system's own verifier is asked instead (macOS, Windows), or where no known file exists.
+pub fn system_certificates() -> Option<&'static Path> {
+    const PLACES: [&str; 5] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    PLACES.iter().map(Path::new).find(|path| path.is_file())
 }
