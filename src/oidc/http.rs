@@ -375,7 +375,10 @@ fn cause(error: &reqwest::Error) -> String {
 fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
     let unusable = |why: String| {
         Failure::config(
-            format!("the certificates in {} cannot be used: {why}", path.display()),
+            format!(
+                "the certificates in {} cannot be used: {why}",
+                path.display()
+            ),
             "give `ca_file` a PEM file that only you or root may change",
         )
     };

@@ -35,6 +35,9 @@ const UNLOCK: Duration = Duration::from_secs(120);
 /// How long an unreachable provider is tried before the sign-in is given up.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// Longest time that is spent on telling another provider that its session was replaced.
+const REVOCATION: Duration = Duration::from_secs(5);
+
 /// How often the holder of a sign-in looks for wishes of others.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -314,7 +317,45 @@ impl SignIn<'_> {
     /// Replaces the stored session by the complete new one.
     fn keep(&self, outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
         let budget = Budget::of(Deadline::after(LOCK));
-        Writer::take(self.settings, files, self.store, budget)?.replace_session(outcome)
+        let mut writer = Writer::take(self.settings, files, self.store, budget)?;
+        let before = self
+            .store
+            .read(self.settings.profile.as_str(), budget.answer_by)?
+            .and_then(|bytes| Record::from_bytes(&bytes));
+        let signed_in = writer.replace_session(outcome)?;
+        drop(writer);
+        if let Some(before) = before {
+            self.revoke_foreign(&before, &signed_in.record);
+        }
+        Ok(signed_in)
+    }
+
+    /// Revokes what the new session has replaced, if that belonged to another issuer, client or token endpoint:
+    /// nobody will ever refresh it again. (At the same provider a revocation could take the new session with it.)
+    fn revoke_foreign(&self, before: &Record, now: &Record) {
+        let same = before.issuer == now.issuer
+            && before.client_id == now.client_id
+            && before.token_endpoint == now.token_endpoint;
+        let (false, Some(refresh_token)) = (same, &before.refresh_token) else {
+            return;
+        };
+        let told = || -> Result<bool> {
+            let settings =
+                Settings::of_session(&self.settings.profile, &before.issuer, &before.client_id)
+                    .ok_or_else(|| Failure::internal("the old session names no issuer"))?;
+            let files = StateFiles::open(&settings)?;
+            let http = Http::new(&settings, Deadline::after(REVOCATION))?;
+            let provider = Provider::kept_or_fetch(&http, &settings, &files)?;
+            if provider.metadata.token_endpoint.as_str() != before.token_endpoint {
+                return Ok(false);
+            }
+            let client = client::client(&settings, &provider.metadata)?;
+            tokens::revoke(&http, &client, &provider.metadata, &settings, refresh_token)
+        };
+        match told() {
+            Ok(revoked) => log::info!("the session at {} was revoked: {revoked}", before.issuer),
+            Err(failure) => log::warn!("the session at {}: {}", before.issuer, failure.what),
+        }
     }
 }
 
