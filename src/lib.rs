@@ -10,6 +10,7 @@ pub mod oidc;
 pub mod output;
 pub mod person;
 pub mod platform;
+pub mod reader;
 pub mod secret;
 pub mod session;
 pub mod store;

@@ -1,6 +1,12 @@
 //! A provider that lies, fails or talks nonsense, and one that behaves in unusual ways: the documented exit code,
 //! nothing on standard output, nothing stored, no secret in the most talkative log.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, not product code"
+)]
 
 use gatepass_testkit::lab::{Outcome, Person, Scene};
 use gatepass_testkit::provider::{self, Fault, Forgery, Hook, Provider, Response, When};

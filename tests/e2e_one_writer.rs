@@ -1,5 +1,11 @@
 //! One writer: callers at once, callers that are killed, workers that are killed.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, not product code"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

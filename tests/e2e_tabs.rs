@@ -1,5 +1,11 @@
 //! Tabs, terminals and people who take their time: no storm and no dead end.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, not product code"
+)]
 
 use std::net::TcpStream;
 use std::process::Command;

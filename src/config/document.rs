@@ -8,8 +8,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address;
+use super::profile::ProfileName;
 use super::schema::{KEYS, Key, Shape, Support};
-use super::settings::ProfileName;
 use super::value::Value;
 use crate::text;
 
@@ -183,7 +184,7 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
         Shape::Text => text_value(value).map(Value::Text),
         Shape::Url => {
             let url = text_value(value)?;
-            super::settings::check_url(&url)?;
+            address::check_url(&url)?;
             Ok(Value::Text(url))
         }
         Shape::Path => {
@@ -215,12 +216,12 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
         Shape::TextList => list(value, |item| text_value(item).map(Value::Text)),
         Shape::Proxy => {
             let proxy = text_value(value)?;
-            super::settings::check_proxy(&proxy)?;
+            address::check_proxy(&proxy)?;
             Ok(Value::Text(proxy))
         }
         Shape::UriList => list(value, |item| {
             let uri = text_value(item)?;
-            super::settings::check_resource(&uri)?;
+            address::check_resource(&uri)?;
             Ok(Value::Text(uri))
         }),
         Shape::PortList => list(value, |item| match number(item) {

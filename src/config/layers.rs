@@ -10,8 +10,8 @@ use toml::de::DeTable;
 
 use super::UserFile;
 use super::document::{Document, Table};
+use super::profile::ProfileName;
 use super::schema::{KEYS, Key};
-use super::settings::ProfileName;
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::text;

@@ -3,8 +3,10 @@
 //! [`schema`] is the one list of keys; [`document`] reads a file against it; [`layers`] decides which source
 //! wins; [`settings`] is the typed result that the rest of gatepass sees; [`starter`] writes a first file.
 
+pub mod address;
 pub mod document;
 pub mod layers;
+pub mod profile;
 pub mod schema;
 pub mod settings;
 pub mod starter;
@@ -18,7 +20,8 @@ use crate::platform::paths;
 
 use document::Document;
 use layers::Layers;
-use settings::{ProfileName, Settings};
+use profile::ProfileName;
+use settings::Settings;
 
 /// Largest configuration file that is read, in bytes.
 pub const FILE_LIMIT: u64 = 256 * 1024;

@@ -1,56 +1,18 @@
 //! The effective configuration of one profile, typed and checked as a whole.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use url::{Host, Url};
 
+use super::address::{check_issuer, host_of};
 use super::layers::{Layers, Source};
+use super::profile::ProfileName;
 use super::schema::{Effect, KEYS, Key};
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
-
-/// The name of a profile: letters, digits, `-` and `_`, at most 64 of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProfileName(String);
-
-impl ProfileName {
-    /// Checks a name that somebody wrote.
-    pub fn parse(name: &str) -> Result<Self, &'static str> {
-        let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if (1..=64).contains(&name.len()) && name.chars().all(fine) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err("a profile's name has letters, digits, - and _ only, at most 64 of them")
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is the profile that top-level keys describe.
-    pub fn is_default(&self) -> bool {
-        self.0 == "default"
-    }
-}
-
-impl Default for ProfileName {
-    fn default() -> Self {
-        Self("default".to_owned())
-    }
-}
-
-impl fmt::Display for ProfileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Which of the provider's tokens is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -440,67 +402,6 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
     Ok(())
 }
 
-/// An address that gatepass may talk to or open: `https`, or `http` to this machine; no credentials, no fragment.
-pub fn check_url(text: &str) -> Result<(), String> {
-    let wrong = || "is an https address (http only to this machine)".to_owned();
-    if text.len() > 2048 || text.bytes().any(|b| !b.is_ascii_graphic() || b == b'\\') {
-        return Err(wrong());
-    }
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if !scheme_fits || !text.contains("://") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("has credentials in it".to_owned());
-    }
-    if url.fragment().is_some() {
-        return Err("has a fragment (`#…`) in it".to_owned());
-    }
-    Ok(())
-}
-
-/// The address of a proxy. Its connection carries only TLS to the provider, so plain `http` will do.
-pub fn check_proxy(text: &str) -> Result<(), String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
-        _ => Err("is the address of a proxy, such as http://proxy.example.com:8080".to_owned()),
-    }
-}
-
-/// A resource indicator (RFC 8707 section 2): an absolute URI without a fragment.
-pub fn check_resource(text: &str) -> Result<(), String> {
-    match Url::parse(text) {
-        Ok(url) if url.fragment().is_none() && text.is_ascii() && !text.contains(' ') => Ok(()),
-        _ => Err("is a list of absolute URIs without `#…`".to_owned()),
-    }
-}
-
-/// Whether an address names this machine.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-fn check_issuer(issuer: &str) -> Result<(), String> {
-    check_url(issuer)?;
-    if issuer.contains('?') {
-        return Err("has a query (`?…`) in it".to_owned());
-    }
-    if issuer.contains("/.well-known/") {
-        return Err("is the address before /.well-known/, not the discovery document's".to_owned());
-    }
-    Ok(())
-}
-
-fn host_of(url: &str) -> Option<String> {
-    Url::parse(url).ok()?.host_str().map(str::to_owned)
-}
-
 fn token_digest(layers: &Layers<'_>) -> String {
     let mut hash = Sha256::new();
     for key in KEYS.iter().filter(|key| key.effect == Effect::OnToken) {
@@ -718,42 +619,6 @@ mod tests {
         for case in cases {
             assert!(resolve(case).is_err(), "{case}");
         }
-    }
-
-    #[test]
-    fn addresses_are_https_or_this_machine() {
-        let good = [
-            "https://a",
-            "https://a/b/",
-            "http://127.0.0.1:9400",
-            "http://[::1]:1",
-            "http://localhost:1",
-        ];
-        let bad = [
-            "http://a",
-            "https://",
-            "https:a",
-            "ftp://a",
-            "https://u:p@a",
-            "https://u@a",
-            "https://a/#x",
-            "https://a b",
-            "https://a\\b",
-            "javascript:alert(1)",
-            "file:///etc/passwd",
-            "-a",
-            "//a",
-            "http://127.0.0.1.evil.example",
-            "https://ä.example",
-        ];
-        for url in good {
-            assert!(check_url(url).is_ok(), "{url}");
-        }
-        for url in bad {
-            assert!(check_url(url).is_err(), "{url}");
-        }
-        assert!(check_issuer("https://a?b").is_err());
-        assert!(check_issuer("https://a/.well-known/openid-configuration").is_err());
     }
 
     #[test]

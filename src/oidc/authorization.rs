@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use url::Url;
 
 use super::client::Client;
-use crate::config::settings::{ResponseMode, Settings, check_url};
+use crate::config::address::check_url;
+use crate::config::settings::{ResponseMode, Settings};
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
 

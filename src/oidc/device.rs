@@ -12,7 +12,8 @@ use url::Url;
 use super::client::Client;
 use super::http::{Http, HttpError};
 use super::tokens::{self, Grant, Refusal, endpoint, extra};
-use crate::config::settings::{Settings, check_url};
+use crate::config::address::check_url;
+use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 
 /// Longest time for which a code is polled, whatever the provider says.

@@ -8,7 +8,8 @@ use url::Url;
 use super::http::Http;
 use super::json::Object;
 use crate::clock;
-use crate::config::settings::{Settings, check_url, is_loopback};
+use crate::config::address::{check_url, is_loopback};
+use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
 use crate::text;
@@ -239,7 +240,7 @@ mod tests {
     use crate::config::UserFile;
     use crate::config::document::Document;
     use crate::config::layers::Layers;
-    use crate::config::settings::ProfileName;
+    use crate::config::profile::ProfileName;
 
     fn settings(issuer: &str) -> Settings {
         let file = UserFile {

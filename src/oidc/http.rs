@@ -12,7 +12,8 @@ use reqwest::{Certificate, NoProxy, Proxy};
 use url::Url;
 
 use crate::caller::Deadline;
-use crate::config::settings::{Settings, is_loopback};
+use crate::config::address::is_loopback;
+use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::platform::files::{self, Access};
 use crate::platform::paths;

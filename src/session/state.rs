@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::config::settings::{ProfileName, Settings};
+use crate::config::profile::ProfileName;
+use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
 use crate::platform::paths;

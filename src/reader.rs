@@ -1,11 +1,11 @@
 //! Finding a token that may be printed. Nothing here can change a session or reach the network.
 
-use super::record::{IssuedToken, Record};
-use super::state::{Session, State, StateFiles};
-use super::validity::Freshness;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::Result;
+use crate::session::record::{IssuedToken, Record};
+use crate::session::state::{Session, State, StateFiles};
+use crate::session::validity::Freshness;
 use crate::store::cache::Cache;
 
 /// One profile's session, seen from the side that only reads.
