@@ -331,7 +331,7 @@ fn supported(key: &Key, value: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Document;
+    use super::{Document, KEYS};
 
     #[test]
     fn problems_name_line_key_and_the_nearest_key() {
@@ -392,6 +392,16 @@ mod tests {
             let problem = Document::parse(source.as_bytes()).unwrap_err();
             assert!(problem.what.starts_with(what), "{source}: {}", problem.what);
             assert_eq!(problem.remedy.as_deref(), *remedy, "{source}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_value_is_one_that_a_file_could_set() {
+        for key in KEYS {
+            if let Some(value) = key.built_in.value() {
+                let line = format!("{} = {}", key.name, value.to_json());
+                assert!(Document::parse(line.as_bytes()).is_ok(), "{line}");
+            }
         }
     }
 

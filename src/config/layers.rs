@@ -4,14 +4,13 @@
 //! source decides first; within one source the profile beats the top level; tables and lists are replaced
 //! whole. (Policy and presets take their places in [`Layers::effective`] in the policy part.)
 
+use std::borrow::Cow;
 use std::fmt;
 
-use toml::de::DeTable;
-
 use super::UserFile;
-use super::document::{Document, Table};
+use super::document::Table;
 use super::profile::ProfileName;
-use super::schema::{KEYS, Key};
+use super::schema::Key;
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::text;
@@ -43,7 +42,6 @@ pub struct Layers<'f> {
     command_line: Vec<(&'static str, Value)>,
     profile: Option<&'f Table>,
     top: Option<&'f Table>,
-    built_in: Document,
 }
 
 impl<'f> Layers<'f> {
@@ -68,7 +66,6 @@ impl<'f> Layers<'f> {
             command_line: Vec::new(),
             profile: table,
             top: document.map(|document| &document.top),
-            built_in: built_in(),
         })
     }
 
@@ -81,7 +78,6 @@ impl<'f> Layers<'f> {
             ],
             profile: None,
             top: None,
-            built_in: built_in(),
         }
     }
 
@@ -91,46 +87,25 @@ impl<'f> Layers<'f> {
     }
 
     /// The value in force for a key and where it comes from, if any source has one.
-    pub fn effective(&self, key: &Key) -> Option<(&Value, Source)> {
+    pub fn effective(&self, key: &Key) -> Option<(Cow<'_, Value>, Source)> {
         let given = self.command_line.iter().find(|(name, _)| *name == key.name);
         if let Some((_, value)) = given {
-            return Some((value, Source::CommandLine));
+            return Some((Cow::Borrowed(value), Source::CommandLine));
         }
         for table in [self.profile, self.top].into_iter().flatten() {
             if let Some(placed) = table.get(key.name) {
-                return Some((&placed.value, Source::UserFile(placed.line)));
+                return Some((Cow::Borrowed(&placed.value), Source::UserFile(placed.line)));
             }
         }
-        self.built_in
-            .top
-            .get(key.name)
-            .map(|placed| (&placed.value, Source::BuiltIn))
+        let value = key.built_in.value()?;
+        Some((Cow::Owned(value), Source::BuiltIn))
     }
-}
-
-/// The built-in values, read through the same parser as everybody else's.
-fn built_in() -> Document {
-    let mut source = String::new();
-    for key in KEYS.iter().filter(|key| !key.built_in.is_empty()) {
-        source.push_str(key.name);
-        source.push('=');
-        source.push_str(key.built_in);
-        source.push('\n');
-    }
-    debug_assert!(DeTable::parse(&source).is_ok());
-    Document::parse_all(source.as_bytes()).0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::document::Document;
-
-    #[test]
-    fn every_built_in_value_is_valid() {
-        let expected = KEYS.iter().filter(|key| !key.built_in.is_empty()).count();
-        assert_eq!(built_in().top.len(), expected);
-    }
 
     #[test]
     fn the_source_decides_first_and_the_profile_beats_the_top_level() {
@@ -148,21 +123,21 @@ mod tests {
         let key = |name| Key::find(name).unwrap();
         assert_eq!(
             layers.effective(key("min_validity")),
-            Some((&Value::Number(2), Source::UserFile(4)))
+            Some((Cow::Owned(Value::Number(2)), Source::UserFile(4)))
         );
         assert_eq!(
             layers.effective(key("audience")),
-            Some((&Value::from("top"), Source::UserFile(2)))
+            Some((Cow::Owned(Value::from("top")), Source::UserFile(2)))
         );
         assert_eq!(
             layers.effective(key("flow")),
-            Some((&Value::from("auto"), Source::BuiltIn))
+            Some((Cow::Owned(Value::from("auto")), Source::BuiltIn))
         );
         assert_eq!(layers.effective(key("issuer")), None);
         layers.set_from_command_line("min_validity", Value::Number(3));
         assert_eq!(
             layers.effective(key("min_validity")),
-            Some((&Value::Number(3), Source::CommandLine))
+            Some((Cow::Owned(Value::Number(3)), Source::CommandLine))
         );
     }
 

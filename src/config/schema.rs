@@ -55,6 +55,44 @@ pub enum Effect {
     Elsewhere,
 }
 
+/// The value that a key has if nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// None.
+    Unset,
+    /// A string.
+    Word(&'static str),
+    /// A number.
+    Number(u64),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A list of strings.
+    Words(&'static [&'static str]),
+    /// A list of ports.
+    Ports(&'static [u16]),
+}
+
+impl BuiltIn {
+    /// As any other value.
+    pub fn value(self) -> Option<Value> {
+        match self {
+            Self::Unset => None,
+            Self::Word(word) => Some(word.into()),
+            Self::Number(number) => Some(Value::Number(number)),
+            Self::Flag(flag) => Some(Value::Flag(flag)),
+            Self::Words(words) => Some(Value::List(
+                words.iter().copied().map(Value::from).collect(),
+            )),
+            Self::Ports(ports) => Some(Value::List(
+                ports
+                    .iter()
+                    .map(|port| Value::Number((*port).into()))
+                    .collect(),
+            )),
+        }
+    }
+}
+
 /// One configuration key.
 #[derive(Debug)]
 pub struct Key {
@@ -62,8 +100,8 @@ pub struct Key {
     pub name: &'static str,
     /// What it takes.
     pub shape: Shape,
-    /// The built-in value, as TOML text; empty if there is none.
-    pub built_in: &'static str,
+    /// The built-in value.
+    pub built_in: BuiltIn,
     /// What a change means for cached tokens.
     pub effect: Effect,
     /// Whether this version acts on it.
@@ -84,6 +122,8 @@ impl Key {
     }
 }
 
+use super::value::Value;
+use BuiltIn::{Number, Ports, Unset, Word, Words};
 use Effect::{Elsewhere, OnToken};
 use Shape::{
     Choice, ClaimTable, Flag, Path, PortList, Proxy, Seconds, Structure, Text, TextList, TextTable,
@@ -95,7 +135,7 @@ use Support::{Full, Harmless, Only};
 const fn key(
     name: &'static str,
     shape: Shape,
-    built_in: &'static str,
+    built_in: BuiltIn,
     effect: Effect,
     support: Support,
     about: &'static str,
@@ -115,57 +155,57 @@ const DAY: u64 = 86_400;
 /// Every key, in the order in which they are shown.
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
-    key("kind", Choice(&["oidc", "oauth", "key"]), "\"oidc\"", OnToken, Only(&["oidc"]), "what stands behind the gateway: an OpenID provider, a plain OAuth server, or a key that the person pastes"),
-    key("display_name", Text, "", Elsewhere, Full, "whose sign-in this is, shown to people; the issuer's host if unset"),
-    key("support_url", Url, "", Elsewhere, Full, "where people find help"),
-    key("support_text", Text, "", Elsewhere, Full, "whom to ask, shown after a failure's remedy"),
-    key("issuer", Url, "", OnToken, Full, "the OpenID provider, byte for byte as its discovery document names itself"),
-    key("tenants", TextList, "", OnToken, Only(&[]), "tenant ids that a multi-tenant issuer may vouch for"),
-    key("client_id", Text, "", OnToken, Full, "the client that the organisation registered for gatepass"),
-    key("preset", Choice(&["entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "authentik", "authelia", "dex", "zitadel", "gitlab"]), "", OnToken, Only(&[]), "defaults that suit a provider"),
-    key("scopes", TextList, "[\"openid\", \"profile\", \"email\", \"offline_access\"]", OnToken, Full, "what is asked for"),
-    key("token", Choice(&["access_token", "id_token"]), "\"access_token\"", OnToken, Full, "which token the gateway checks"),
-    key("audience", Text, "", OnToken, Full, "sent as `audience` (Auth0 and Okta style)"),
-    key("resource", UriList, "", OnToken, Full, "RFC 8707 resource indicators, on every request"),
-    key("login_hint", Text, "", Elsewhere, Full, "the account that the sign-in page should propose"),
-    key("required_claims", ClaimTable, "", OnToken, Full, "ID-token claims that must match; otherwise the account is not an allowed one"),
-    key("authorize_params", TextTable, "", OnToken, Full, "extra parameters of the authorization request"),
-    key("token_params", TextTable, "", OnToken, Full, "extra parameters of token requests"),
-    key("flow", Choice(&["auto", "browser", "device"]), "\"auto\"", Elsewhere, Full, "how people sign in"),
-    key("device_hosts", TextList, "", Elsewhere, Full, "hosts that a verification address may have; the provider's if unset"),
-    key("interactive", Choice(&["auto", "never"]), "\"auto\"", Elsewhere, Full, "`never` forbids prompting altogether"),
-    key("redirect_host", Choice(&["127.0.0.1", "localhost", "[::1]"]), "\"127.0.0.1\"", Elsewhere, Full, "host of the loopback redirect"),
-    key("redirect_ports", PortList, "[0]", Elsewhere, Full, "ports of the loopback redirect, tried in order; 0 is any free port"),
-    key("redirect_path", Text, "\"/callback\"", Elsewhere, Full, "path of the loopback redirect"),
-    key("response_mode", Choice(&["query", "form_post"]), "\"query\"", Elsewhere, Full, "how the provider hands over the authorization response"),
-    key("browser", TextList, "", Elsewhere, Full, "browser command and arguments; the address is appended as one argument"),
-    key("client_secret", Text, "", Elsewhere, Full, "for providers that ask a native client for one; not confidential"),
-    key("client_secret_file", Path, "", Elsewhere, Full, "file that holds the client secret"),
-    key("client_auth", Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"]), "", Elsewhere, Only(&["none", "client_secret_basic", "client_secret_post"]), "how the client authenticates; `none`, or basic if a secret is set"),
-    key("client_key_file", Path, "", OnToken, Only(&[]), "private key of the client"),
-    key("client_cert_file", Path, "", OnToken, Only(&[]), "certificate of the client"),
-    key("par", Choice(&["auto", "always", "never"]), "\"auto\"", Elsewhere, Only(&["auto", "never"]), "pushed authorization requests (RFC 9126)"),
-    key("dpop", Choice(&["auto", "always", "never"]), "\"never\"", OnToken, Only(&["never"]), "sender-constrained refresh tokens (RFC 9449)"),
-    key("ca_file", Path, "", Elsewhere, Full, "PEM certificates, added to the operating system's trust store"),
-    key("proxy", Proxy, "", Elsewhere, Full, "HTTP proxy; the environment's, then the system's, if unset"),
-    key("no_proxy", TextList, "", Elsewhere, Full, "hosts, domains and address ranges reached without a proxy"),
-    key("min_validity", Seconds(0, DAY), "420", Elsewhere, Full, "seconds of life that a printed token has at least"),
-    key("interactive_timeout", Seconds(5, 600), "55", Elsewhere, Full, "seconds that an interactive host call may wait for the person"),
-    key("sign_in_timeout", Seconds(30, 3600), "600", Elsewhere, Full, "seconds that a sign-in stays open"),
-    key("headers", TextTable, "", OnToken, Full, "headers for the gateway; `{claim}` stands for a claim of the ID token"),
-    key("secret_headers", TextList, "", OnToken, Only(&[]), "headers whose per-person secrets are kept in the keychain"),
-    key("auth_scheme", Choice(&["bearer", "x-api-key"]), "\"bearer\"", Elsewhere, Full, "how the token is shown to the gateway"),
-    key("gateway_url", Url, "", Elsewhere, Full, "the gateway, without `/v1`"),
-    key("store", Choice(&["keychain", "keyutils", "file"]), "\"keychain\"", Elsewhere, Only(&["keychain"]), "where the session is kept"),
-    key("cache", Choice(&["auto", "keychain", "file", "none"]), "\"auto\"", Elsewhere, Full, "where the short-lived token to print is kept"),
-    key("exchange", Structure, "", OnToken, Only(&[]), "how the provider's token becomes the gateway's"),
-    key("revoke_on_logout", Flag, "true", Elsewhere, Full, "whether signing out revokes at the provider"),
-    key("session_lifetime", Seconds(0, 400 * DAY), "", Elsewhere, Full, "seconds that the provider keeps a session"),
-    key("session_renew_before", Seconds(0, 30 * DAY), "43200", Elsewhere, Harmless, "last stretch of a session in which an interactive call signs in early"),
-    key("notify", Flag, "true", Elsewhere, Harmless, "desktop notification when a session ends in a silent call"),
-    key("wsl", Choice(&["delegate", "separate"]), "\"delegate\"", Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
-    key("audit", Choice(&["off", "changes", "all"]), "\"off\"", Elsewhere, Only(&["off"]), "lines in the system's log"),
-    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), "\"off\"", Elsewhere, Only(&["off"]), "rotated log in the state folder"),
+    key("kind", Choice(&["oidc", "oauth", "key"]), Word("oidc"), OnToken, Only(&["oidc"]), "what stands behind the gateway: an OpenID provider, a plain OAuth server, or a key that the person pastes"),
+    key("display_name", Text, Unset, Elsewhere, Full, "whose sign-in this is, shown to people; the issuer's host if unset"),
+    key("support_url", Url, Unset, Elsewhere, Full, "where people find help"),
+    key("support_text", Text, Unset, Elsewhere, Full, "whom to ask, shown after a failure's remedy"),
+    key("issuer", Url, Unset, OnToken, Full, "the OpenID provider, byte for byte as its discovery document names itself"),
+    key("tenants", TextList, Unset, OnToken, Only(&[]), "tenant ids that a multi-tenant issuer may vouch for"),
+    key("client_id", Text, Unset, OnToken, Full, "the client that the organisation registered for gatepass"),
+    key("preset", Choice(&["entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "authentik", "authelia", "dex", "zitadel", "gitlab"]), Unset, OnToken, Only(&[]), "defaults that suit a provider"),
+    key("scopes", TextList, Words(&["openid", "profile", "email", "offline_access"]), OnToken, Full, "what is asked for"),
+    key("token", Choice(&["access_token", "id_token"]), Word("access_token"), OnToken, Full, "which token the gateway checks"),
+    key("audience", Text, Unset, OnToken, Full, "sent as `audience` (Auth0 and Okta style)"),
+    key("resource", UriList, Unset, OnToken, Full, "RFC 8707 resource indicators, on every request"),
+    key("login_hint", Text, Unset, Elsewhere, Full, "the account that the sign-in page should propose"),
+    key("required_claims", ClaimTable, Unset, OnToken, Full, "ID-token claims that must match; otherwise the account is not an allowed one"),
+    key("authorize_params", TextTable, Unset, OnToken, Full, "extra parameters of the authorization request"),
+    key("token_params", TextTable, Unset, OnToken, Full, "extra parameters of token requests"),
+    key("flow", Choice(&["auto", "browser", "device"]), Word("auto"), Elsewhere, Full, "how people sign in"),
+    key("device_hosts", TextList, Unset, Elsewhere, Full, "hosts that a verification address may have; the provider's if unset"),
+    key("interactive", Choice(&["auto", "never"]), Word("auto"), Elsewhere, Full, "`never` forbids prompting altogether"),
+    key("redirect_host", Choice(&["127.0.0.1", "localhost", "[::1]"]), Word("127.0.0.1"), Elsewhere, Full, "host of the loopback redirect"),
+    key("redirect_ports", PortList, Ports(&[0]), Elsewhere, Full, "ports of the loopback redirect, tried in order; 0 is any free port"),
+    key("redirect_path", Text, Word("/callback"), Elsewhere, Full, "path of the loopback redirect"),
+    key("response_mode", Choice(&["query", "form_post"]), Word("query"), Elsewhere, Full, "how the provider hands over the authorization response"),
+    key("browser", TextList, Unset, Elsewhere, Full, "browser command and arguments; the address is appended as one argument"),
+    key("client_secret", Text, Unset, Elsewhere, Full, "for providers that ask a native client for one; not confidential"),
+    key("client_secret_file", Path, Unset, Elsewhere, Full, "file that holds the client secret"),
+    key("client_auth", Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"]), Unset, Elsewhere, Only(&["none", "client_secret_basic", "client_secret_post"]), "how the client authenticates; `none`, or basic if a secret is set"),
+    key("client_key_file", Path, Unset, OnToken, Only(&[]), "private key of the client"),
+    key("client_cert_file", Path, Unset, OnToken, Only(&[]), "certificate of the client"),
+    key("par", Choice(&["auto", "always", "never"]), Word("auto"), Elsewhere, Only(&["auto", "never"]), "pushed authorization requests (RFC 9126)"),
+    key("dpop", Choice(&["auto", "always", "never"]), Word("never"), OnToken, Only(&["never"]), "sender-constrained refresh tokens (RFC 9449)"),
+    key("ca_file", Path, Unset, Elsewhere, Full, "PEM certificates, added to the operating system's trust store"),
+    key("proxy", Proxy, Unset, Elsewhere, Full, "HTTP proxy; the environment's, then the system's, if unset"),
+    key("no_proxy", TextList, Unset, Elsewhere, Full, "hosts, domains and address ranges reached without a proxy"),
+    key("min_validity", Seconds(0, DAY), Number(420), Elsewhere, Full, "seconds of life that a printed token has at least"),
+    key("interactive_timeout", Seconds(5, 600), Number(55), Elsewhere, Full, "seconds that an interactive host call may wait for the person"),
+    key("sign_in_timeout", Seconds(30, 3600), Number(600), Elsewhere, Full, "seconds that a sign-in stays open"),
+    key("headers", TextTable, Unset, OnToken, Full, "headers for the gateway; `{claim}` stands for a claim of the ID token"),
+    key("secret_headers", TextList, Unset, OnToken, Only(&[]), "headers whose per-person secrets are kept in the keychain"),
+    key("auth_scheme", Choice(&["bearer", "x-api-key"]), Word("bearer"), Elsewhere, Full, "how the token is shown to the gateway"),
+    key("gateway_url", Url, Unset, Elsewhere, Full, "the gateway, without `/v1`"),
+    key("store", Choice(&["keychain", "keyutils", "file"]), Word("keychain"), Elsewhere, Only(&["keychain"]), "where the session is kept"),
+    key("cache", Choice(&["auto", "keychain", "file", "none"]), Word("auto"), Elsewhere, Full, "where the short-lived token to print is kept"),
+    key("exchange", Structure, Unset, OnToken, Only(&[]), "how the provider's token becomes the gateway's"),
+    key("revoke_on_logout", Flag, BuiltIn::Flag(true), Elsewhere, Full, "whether signing out revokes at the provider"),
+    key("session_lifetime", Seconds(0, 400 * DAY), Unset, Elsewhere, Full, "seconds that the provider keeps a session"),
+    key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, Harmless, "last stretch of a session in which an interactive call signs in early"),
+    key("notify", Flag, BuiltIn::Flag(true), Elsewhere, Harmless, "desktop notification when a session ends in a silent call"),
+    key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
+    key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, Only(&["off"]), "lines in the system's log"),
+    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, Only(&["off"]), "rotated log in the state folder"),
 ];
 
 #[cfg(test)]

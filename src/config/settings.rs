@@ -1,5 +1,6 @@
 //! The effective configuration of one profile, typed and checked as a whole.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -223,7 +224,7 @@ impl Settings {
             support_text: values.text("support_text"),
             client_id: values.required_text("client_id")?,
             scopes: values.texts("scopes"),
-            token: match values.word("token") {
+            token: match values.word("token").as_str() {
                 "id_token" => TokenChoice::IdToken,
                 _ => TokenChoice::AccessToken,
             },
@@ -233,13 +234,13 @@ impl Settings {
             required_claims: values.table("required_claims"),
             authorize_params: values.text_table("authorize_params"),
             token_params: values.text_table("token_params"),
-            flow: match values.word("flow") {
+            flow: match values.word("flow").as_str() {
                 "browser" => Flow::Browser,
                 "device" => Flow::Device,
                 _ => Flow::Auto,
             },
             device_hosts: values.texts("device_hosts"),
-            interactive: match values.word("interactive") {
+            interactive: match values.word("interactive").as_str() {
                 "never" => Interactive::Never,
                 _ => Interactive::Auto,
             },
@@ -255,12 +256,12 @@ impl Settings {
             interactive_timeout: values.seconds("interactive_timeout", 55),
             sign_in_timeout: values.seconds("sign_in_timeout", 600),
             headers: values.text_table("headers"),
-            auth_scheme: match values.word("auth_scheme") {
+            auth_scheme: match values.word("auth_scheme").as_str() {
                 "x-api-key" => AuthScheme::XApiKey,
                 _ => AuthScheme::Bearer,
             },
             gateway_url: values.text("gateway_url"),
-            cache: match values.word("cache") {
+            cache: match values.word("cache").as_str() {
                 "keychain" => CacheChoice::Keychain,
                 "file" => CacheChoice::File,
                 "none" => CacheChoice::None,
@@ -422,8 +423,12 @@ const CORRECT: &str = "correct that value (`gatepass config path` names the file
 struct Values<'l, 'f>(&'l Layers<'f>);
 
 impl Values<'_, '_> {
-    fn get(&self, name: &str) -> Option<(&Value, Source)> {
+    fn get(&self, name: &str) -> Option<(Cow<'_, Value>, Source)> {
         Key::find(name).and_then(|key| self.0.effective(key))
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        self.get(name).map(|(value, _)| value.into_owned())
     }
 
     /// A configuration error that says where the value stands.
@@ -435,8 +440,8 @@ impl Values<'_, '_> {
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        match self.get(name)?.0 {
-            Value::Text(text) => Some(text.clone()),
+        match self.value(name)? {
+            Value::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -450,16 +455,13 @@ impl Values<'_, '_> {
         })
     }
 
-    fn word(&self, name: &str) -> &str {
-        match self.get(name) {
-            Some((Value::Text(word), _)) => word,
-            _ => "",
-        }
+    fn word(&self, name: &str) -> String {
+        self.text(name).unwrap_or_default()
     }
 
     fn number(&self, name: &str) -> Option<u64> {
-        match self.get(name)?.0 {
-            Value::Number(number) => Some(*number),
+        match self.value(name)? {
+            Value::Number(number) => Some(number),
             _ => None,
         }
     }
@@ -469,18 +471,18 @@ impl Values<'_, '_> {
     }
 
     fn flag(&self, name: &str, otherwise: bool) -> bool {
-        match self.get(name) {
-            Some((Value::Flag(flag), _)) => *flag,
+        match self.value(name) {
+            Some(Value::Flag(flag)) => flag,
             _ => otherwise,
         }
     }
 
     fn texts(&self, name: &str) -> Vec<String> {
-        match self.get(name) {
-            Some((Value::List(items), _)) => items
-                .iter()
+        match self.value(name) {
+            Some(Value::List(items)) => items
+                .into_iter()
                 .filter_map(|item| match item {
-                    Value::Text(text) => Some(text.clone()),
+                    Value::Text(text) => Some(text),
                     _ => None,
                 })
                 .collect(),
@@ -489,8 +491,8 @@ impl Values<'_, '_> {
     }
 
     fn table(&self, name: &str) -> BTreeMap<String, Value> {
-        match self.get(name) {
-            Some((Value::Table(table), _)) => table.clone(),
+        match self.value(name) {
+            Some(Value::Table(table)) => table,
             _ => BTreeMap::new(),
         }
     }
@@ -517,11 +519,11 @@ impl Values<'_, '_> {
                 "`redirect_path` is a path such as \"/callback\"",
             ));
         }
-        let ports: Vec<u16> = match self.get("redirect_ports") {
-            Some((Value::List(items), _)) => items
-                .iter()
+        let ports: Vec<u16> = match self.value("redirect_ports") {
+            Some(Value::List(items)) => items
+                .into_iter()
                 .filter_map(|item| match item {
-                    Value::Number(port) => u16::try_from(*port).ok(),
+                    Value::Number(port) => u16::try_from(port).ok(),
                     _ => None,
                 })
                 .collect(),
@@ -531,14 +533,14 @@ impl Values<'_, '_> {
             return Err(self.wrong("redirect_ports", "`redirect_ports` lists no port"));
         }
         Ok(Redirect {
-            host: match self.word("redirect_host") {
+            host: match self.word("redirect_host").as_str() {
                 "localhost" => RedirectHost::Localhost,
                 "[::1]" => RedirectHost::Ipv6,
                 _ => RedirectHost::Ipv4,
             },
             ports,
             path,
-            response_mode: match self.word("response_mode") {
+            response_mode: match self.word("response_mode").as_str() {
                 "form_post" => ResponseMode::FormPost,
                 _ => ResponseMode::Query,
             },
@@ -546,7 +548,7 @@ impl Values<'_, '_> {
     }
 
     fn client_auth(&self, has_secret: bool) -> Result<ClientAuth> {
-        match self.word("client_auth") {
+        match self.word("client_auth").as_str() {
             "client_secret_basic" | "client_secret_post" if !has_secret => Err(self.wrong(
                 "client_auth",
                 "`client_auth` needs `client_secret` or `client_secret_file`",

@@ -6,8 +6,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::User;
-
 /// Why a file or folder is not safe to use.
 #[derive(Debug)]
 pub enum Unsafe {
@@ -189,7 +187,8 @@ mod unix_only {
     use std::io;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 
-    use super::{Access, Unsafe, User};
+    use super::{Access, Unsafe};
+    use crate::platform::User;
 
     pub(super) fn no_follow(options: &mut OpenOptions, access: Access) {
         // NONBLOCK so that a FIFO put in our way is opened and refused instead of waited for.

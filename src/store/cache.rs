@@ -10,6 +10,7 @@ mod kernel_keyring;
 use crate::clock;
 use crate::config::settings::{CacheChoice, Settings};
 use crate::platform::files::PrivateDir;
+#[cfg(target_os = "linux")]
 use crate::platform::paths;
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
@@ -22,7 +23,16 @@ const LIMIT: u64 = 64 * 1024;
 enum Place {
     #[cfg(target_os = "linux")]
     KernelKeyring(String),
-    File(PrivateDir, String),
+    /// In the user's runtime folder, which is looked for when it is needed: the kernel's keyring rarely fails.
+    #[cfg(target_os = "linux")]
+    RuntimeFile(String),
+    StateFile(PrivateDir, String),
+}
+
+/// gatepass's own part of the user's runtime folder.
+#[cfg(target_os = "linux")]
+fn runtime_folder() -> Option<std::path::PathBuf> {
+    paths::runtime_dir().map(|path| path.join("gatepass"))
 }
 
 impl Place {
@@ -30,7 +40,12 @@ impl Place {
         match self {
             #[cfg(target_os = "linux")]
             Self::KernelKeyring(name) => kernel_keyring::read(name),
-            Self::File(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
+            #[cfg(target_os = "linux")]
+            Self::RuntimeFile(name) => {
+                let dir = PrivateDir::open(&runtime_folder()?).ok()??;
+                dir.read(name, LIMIT).ok()?.map(Into::into)
+            }
+            Self::StateFile(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
         }
     }
 
@@ -39,7 +54,11 @@ impl Place {
         match self {
             #[cfg(target_os = "linux")]
             Self::KernelKeyring(name) => kernel_keyring::write(name, bytes, lifetime),
-            Self::File(dir, name) => {
+            #[cfg(target_os = "linux")]
+            Self::RuntimeFile(name) => runtime_folder()
+                .and_then(|path| PrivateDir::create(&path).ok())
+                .is_some_and(|dir| dir.replace(name, bytes).is_ok()),
+            Self::StateFile(dir, name) => {
                 let _ = lifetime;
                 dir.replace(name, bytes).is_ok()
             }
@@ -50,7 +69,12 @@ impl Place {
         match self {
             #[cfg(target_os = "linux")]
             Self::KernelKeyring(name) => kernel_keyring::clear(name),
-            Self::File(dir, name) => {
+            #[cfg(target_os = "linux")]
+            Self::RuntimeFile(name) => {
+                let dir = runtime_folder().and_then(|path| PrivateDir::open(&path).ok()?);
+                let _ = dir.map(|dir| dir.remove(name));
+            }
+            Self::StateFile(dir, name) => {
                 let _ = dir.remove(name);
             }
         }
@@ -60,7 +84,9 @@ impl Place {
         match self {
             #[cfg(target_os = "linux")]
             Self::KernelKeyring(_) => "kernel keyring",
-            Self::File(..) => "file",
+            #[cfg(target_os = "linux")]
+            Self::RuntimeFile(_) => "runtime folder",
+            Self::StateFile(..) => "file",
         }
     }
 }
@@ -77,7 +103,7 @@ impl Cache {
     /// The cache that the configuration asks for.
     pub fn open(settings: &Settings, files: &StateFiles) -> Self {
         let private = private_places(settings);
-        let file = Place::File(files.dir().clone(), files.name("token"));
+        let file = Place::StateFile(files.dir().clone(), files.name("token"));
         let places = match settings.cache {
             CacheChoice::Auto => private.clone(),
             CacheChoice::File => vec![file.clone()],
@@ -130,13 +156,11 @@ impl Cache {
 /// Places in memory that only this user can read.
 #[cfg(target_os = "linux")]
 fn private_places(settings: &Settings) -> Vec<Place> {
-    let mut places = vec![Place::KernelKeyring(settings.key())];
-    if let Some(path) = paths::runtime_dir()
-        && let Ok(dir) = PrivateDir::create(&path.join("gatepass"))
-    {
-        places.push(Place::File(dir, format!("{}.token", settings.key())));
-    }
-    places
+    let key = settings.key();
+    vec![
+        Place::KernelKeyring(key.clone()),
+        Place::RuntimeFile(format!("{key}.token")),
+    ]
 }
 
 /// On the other systems there is none yet: the keychain is asked.
