@@ -1,0 +1,232 @@
+//! What hardly differs between machines and hours: instructions, system calls, memory.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+use super::stage::Stage;
+use crate::process::find;
+
+/// Runs of which the median counts: addresses and hash keys differ a little from run to run.
+const RUNS: usize = 5;
+
+/// The system call by which gatepass's own work begins; those before it are the loader's and the runtime's.
+const FIRST_OWN: &str = "RLIMIT_CORE";
+
+/// How long a run may take until it waits for somebody to read its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one kind of run costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Instructions outside the kernel.
+    pub(super) instructions: u64,
+    /// System calls, from the first of the loader to the end.
+    pub(super) calls: u64,
+    /// Those of them that gatepass's own code makes.
+    pub(super) own_calls: u64,
+    /// Those again, by name: most frequent first.
+    pub(super) by_name: Vec<(String, u64)>,
+}
+
+/// What is guarded.
+pub(super) struct Counts {
+    /// A run that finds a good token.
+    pub(super) hot: Cost,
+    /// A run that may not prompt, without a session.
+    pub(super) silent: Cost,
+    /// Requests to the provider for each refresh.
+    pub(super) requests: f64,
+}
+
+pub(super) fn hot_run(stage: &Stage) -> Result<Cost, String> {
+    cost(stage, &stage.gatepass(&[]), 0)
+}
+
+pub(super) fn silent_run(stage: &Stage) -> Result<Cost, String> {
+    cost(stage, &stage.gatepass(&[]), 4)
+}
+
+pub(super) fn empty_run(stage: &Stage) -> Result<Cost, String> {
+    cost(stage, &stage.empty(), 0)
+}
+
+fn cost(stage: &Stage, command: &Command, code: i32) -> Result<Cost, String> {
+    let mut instructions = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        instructions.push(callgrind(stage, command, code)?);
+    }
+    instructions.sort_unstable();
+    let log = strace(stage, command, code)?;
+    Ok(Cost {
+        instructions: instructions[RUNS / 2],
+        ..calls(&log)
+    })
+}
+
+/// The same command under another one.
+fn under(
+    stage: &Stage,
+    tool: &str,
+    options: &[String],
+    command: &Command,
+) -> Result<Command, String> {
+    let tool = find(tool).ok_or_else(|| format!("{tool} is not installed"))?;
+    let mut wrapped = stage.command(&tool);
+    wrapped
+        .args(options)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            wrapped.env(name, value);
+        }
+    }
+    Ok(wrapped)
+}
+
+fn callgrind(stage: &Stage, command: &Command, code: i32) -> Result<u64, String> {
+    let profile = profile(stage);
+    let options = [
+        "--tool=callgrind".to_owned(),
+        format!("--callgrind-out-file={}", profile.display()),
+    ];
+    let output = under(stage, "valgrind", &options, command)?
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|e| format!("valgrind cannot be started: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(code) {
+        return Err(format!("under valgrind: {}: {said}", output.status));
+    }
+    // ==123== Collected : 456
+    said.lines()
+        .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+        .ok_or_else(|| format!("valgrind counted nothing: {said}"))
+}
+
+fn profile(stage: &Stage) -> PathBuf {
+    stage.folder().join("callgrind.out")
+}
+
+/// The functions that the instructions of a hot run belong to.
+pub(super) fn hot_spots(stage: &Stage) -> Result<(), String> {
+    let sum = callgrind(stage, &stage.gatepass(&[]), 0)?;
+    println!("{sum} instructions");
+    for inclusive in ["no", "yes"] {
+        let annotate = Command::new("callgrind_annotate")
+            .arg(format!("--inclusive={inclusive}"))
+            .args(["--auto=no", "--show-percs=yes", "--threshold=95"])
+            .arg(profile(stage))
+            .output()
+            .map_err(|e| format!("callgrind_annotate cannot be started: {e}"))?;
+        println!("{}", String::from_utf8_lossy(&annotate.stdout));
+    }
+    Ok(())
+}
+
+fn strace(stage: &Stage, command: &Command, code: i32) -> Result<String, String> {
+    let log = stage.folder().join("strace.out");
+    let options = ["-f".to_owned(), format!("--output={}", log.display())];
+    super::time::once(&mut under(stage, "strace", &options, command)?, code)?;
+    fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))
+}
+
+/// Counts the calls of a log: `123 openat(AT_FDCWD, …) = 3`, one on each line.
+fn calls(log: &str) -> Cost {
+    let mut cost = Cost::default();
+    let mut own = BTreeMap::<&str, u64>::new();
+    let mut started = false;
+    for line in log.lines() {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        // Not what begins with `+++`, `---` or `<... resumed>`.
+        let Some((name, arguments)) = call.split_once('(').filter(|(name, _)| is_name(name)) else {
+            continue;
+        };
+        started |= arguments.contains(FIRST_OWN);
+        cost.calls += 1;
+        if started {
+            cost.own_calls += 1;
+            *own.entry(name).or_default() += 1;
+        }
+    }
+    let mut by_name: Vec<(String, u64)> = own
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect();
+    by_name.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    cost.by_name = by_name;
+    cost
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The most memory that a run of gatepass ever has, in bytes.
+///
+/// Its caller's memory counts as the child's in `ru_maxrss` (getrusage(2)), so the run is stopped by a pipe that is
+/// full already, when it has nothing left to do but to write its answer, and asked for its own peak.
+pub(super) fn peak_memory(command: &mut Command) -> Result<u64, String> {
+    let failed = |e: io::Error| format!("the memory cannot be measured: {e}");
+    let (mut reader, mut writer) = io::pipe().map_err(failed)?;
+    let room = rustix::pipe::fcntl_getpipe_size(&writer).map_err(|e| failed(e.into()))?;
+    writer.write_all(&vec![0; room]).map_err(failed)?;
+    let mut child = command.stdout(writer).spawn().map_err(failed)?;
+    command.stdout(Stdio::null());
+    let status = format!("/proc/{}/status", child.id());
+    let ends = Instant::now() + PATIENCE;
+    let mut asleep = 0;
+    let mut peak = None;
+    while asleep < 10 && Instant::now() < ends {
+        thread::sleep(Duration::from_millis(5));
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let field = |name: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(name).map(str::trim))
+        };
+        asleep = match field("State:") {
+            Some(state) if state.starts_with('S') => asleep + 1,
+            _ => 0,
+        };
+        peak = field("VmHWM:")
+            .and_then(|peak| peak.strip_suffix(" kB"))
+            .and_then(|peak| peak.parse::<u64>().ok())
+            .or(peak);
+    }
+    let mut answer = Vec::new();
+    reader.read_to_end(&mut answer).map_err(failed)?;
+    let status = child.wait().map_err(failed)?;
+    if !status.success() || answer.len() <= room {
+        return Err(format!("a run with nobody reading ended with {status}"));
+    }
+    peak.map(|kibibytes| kibibytes * 1024)
+        .ok_or_else(|| "the kernel does not tell the memory".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::calls;
+
+    #[test]
+    fn each_call_counts_once_and_those_before_main_apart() {
+        let log = "\
+10 execve(\"/x/gatepass\", [\"gatepass\"], 0x7ffd /* 4 vars */) = 0
+10 brk(NULL) = 0x55
+10 prlimit64(0, RLIMIT_CORE, {rlim_cur=0, rlim_max=0}, NULL) = 0
+10 read(3,  <unfinished ...>
+11 write(1, \"a(b\\n\", 4) = 4
+10 <... read resumed>\"x\", 9) = 1
+10 read(3, \"\", 9) = 0
+10 --- SIGCHLD {si_signo=SIGCHLD} ---
+10 exit_group(0) = ?
+10 +++ exited with 0 +++
+";
+        let cost = calls(log);
+        assert_eq!((cost.calls, cost.own_calls), (7, 5));
+        assert_eq!(cost.by_name[0], ("read".to_owned(), 2));
+    }
+}

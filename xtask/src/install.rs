@@ -1,0 +1,123 @@
+//! What the tests need from the machine. Only what is missing is installed.
+
+use std::fs;
+use std::path::Path;
+
+use crate::process::{answer, command, find, root, run};
+
+/// What to look for, and the Debian package that brings it.
+const PARTS: [(Part, &str); 12] = [
+    (Part::Program("dbus-daemon"), "dbus"),
+    (Part::Program("dbus-send"), "dbus"),
+    (Part::Program("gnome-keyring-daemon"), "gnome-keyring"),
+    (Part::Program("secret-tool"), "libsecret-tools"),
+    (Part::Program("keyctl"), "keyutils"),
+    (Part::Program("chromium"), "chromium"),
+    (
+        Part::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+        "fonts-dejavu-core",
+    ),
+    (Part::Program("node"), "nodejs"),
+    (Part::Program("npm"), "npm"),
+    (Part::Program("strace"), "strace"),
+    (Part::Program("script"), "bsdutils"),
+    (Part::Program("setpriv"), "util-linux"),
+];
+
+/// The oldest Node.js that runs the lab's scripts.
+const OLDEST_NODE: (u32, u32) = (20, 19);
+
+enum Part {
+    Program(&'static str),
+    File(&'static str),
+}
+
+impl Part {
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Program(name) => find(name).is_some(),
+            Self::File(path) => Path::new(path).exists(),
+        }
+    }
+}
+
+/// Installs the Debian packages that are missing.
+pub(crate) fn packages() -> Result<(), String> {
+    let mut missing: Vec<&str> = PARTS
+        .iter()
+        .filter(|(part, _)| !part.is_there())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        println!("nothing is missing");
+        return Ok(());
+    }
+    println!("missing: {}", missing.join(" "));
+    let by_hand = format!(
+        "apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if find("apt-get").is_none() {
+        return Err(format!(
+            "this is no Debian; install what these packages bring there: {}",
+            missing.join(" ")
+        ));
+    }
+    let root = answer("id", &["-u"]).as_deref() == Some("0");
+    let sudo = !root && answer("sudo", &["-n", "true"]).is_some();
+    if !root && !sudo {
+        return Err(format!("run this once: sudo {by_hand}"));
+    }
+    let apt = |arguments: &[&str]| {
+        let words = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+        let words: Vec<&str> = words.iter().chain(arguments).copied().collect();
+        if sudo {
+            run(command("sudo", &[&["-n"], &words[..]].concat()).env("LC_ALL", "C"))
+        } else {
+            run(&mut command(words[0], &words[1..]))
+        }
+    };
+    apt(&["update", "--quiet=2"])?;
+    let arguments: Vec<&str> = ["install", "--yes", "--quiet=2", "--no-install-recommends"]
+        .into_iter()
+        .chain(missing)
+        .collect();
+    apt(&arguments)
+}
+
+/// Installs the provider and the browser driver as their lock says, unless they are there already.
+pub(crate) fn node_packages() -> Result<(), String> {
+    let lab = root().join("tests/lab");
+    // npm writes this file last.
+    let written = |file: &str| {
+        fs::metadata(lab.join(file))
+            .and_then(|about| about.modified())
+            .ok()
+    };
+    let (installed, lock) = (
+        written("node_modules/.package-lock.json"),
+        written("package-lock.json"),
+    );
+    if installed.is_some() && installed >= lock {
+        println!("they are as the lock says");
+        return Ok(());
+    }
+    let mut npm = command("npm", &["ci"]);
+    npm.current_dir(&lab);
+    if node_is_recent() {
+        npm.arg("--omit=optional");
+    } else {
+        println!("this machine's Node.js is too old for the provider: its own one comes along");
+    }
+    run(&mut npm)
+}
+
+fn node_is_recent() -> bool {
+    let version = answer("node", &["--version"]).unwrap_or_default();
+    let mut numbers = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_NODE
+}

@@ -1,0 +1,85 @@
+//! Builds, tests, demonstrates and measures gatepass: `cargo xtask <command>`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "a tool for people at a terminal: it talks to them, and stops where it cannot go on"
+)]
+
+#[cfg(target_os = "linux")]
+mod bench;
+mod demo;
+mod install;
+mod process;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [--unit | --e2e]   installs what is missing and runs every check
+      --unit              only the tests that need nothing but this repository
+      --e2e               only those with a real provider, keychain and browser
+  demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
+      --scripted          signs in by script even where there is a display
+  bench                   measures times, counts and sizes (Linux)
+      --write             writes them to docs/performance.md and xtask/bench-baseline.toml
+      --check             only the counts: fails where one has grown by more than 5 %
+      --hot-spots         the functions that a hot run's instructions belong to
+
+environment:
+  GATEPASS_DENY=1         installs cargo-deny where it is missing (takes about ten minutes)
+";
+
+/// What was asked for.
+enum Command {
+    #[cfg(target_os = "linux")]
+    Bench(bench::Bench),
+    Demo(demo::Demo),
+    Test(test::Selection),
+}
+
+impl Command {
+    fn from_arguments(arguments: &[&str]) -> Option<Self> {
+        match arguments {
+            ["test"] => Some(Self::Test(test::Selection::All)),
+            ["test", "--unit"] => Some(Self::Test(test::Selection::Unit)),
+            ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
+            #[cfg(target_os = "linux")]
+            ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
+            ["demo", options @ ..] => demo::Demo::from_arguments(options).map(Self::Demo),
+            _ => None,
+        }
+    }
+
+    fn run(self) -> Result<(), String> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Bench(bench) => bench.run(),
+            Self::Demo(demo) => demo.run(),
+            Self::Test(selection) => test::run(selection),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["help" | "--help" | "-h"] = arguments[..] {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = Command::from_arguments(&arguments) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The last line on standard output belongs to the command.
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

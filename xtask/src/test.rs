@@ -1,0 +1,153 @@
+//! `cargo xtask test`: every check of the repository, in one go.
+
+use std::env;
+
+use crate::install;
+use crate::process::{self, answer, cargo, run_watched, step};
+
+/// Which checks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// All of them.
+    All,
+    /// The tests that need nothing but this repository.
+    Unit,
+    /// The tests with a real provider, keychain and browser.
+    EndToEnd,
+}
+
+/// What cargo's tests said.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// Takes in lines such as `test result: ok. 3 passed; 0 failed; …`.
+    fn read(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split(';') {
+            let mut words = count.split_whitespace();
+            let (number, what) = (
+                words.next().and_then(|word| word.parse::<u64>().ok()),
+                words.next(),
+            );
+            match (number, what) {
+                (Some(number), Some("passed")) => self.passed += number,
+                (Some(number), Some("failed")) => self.failed += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs the checks; a failed one does not keep the others from running.
+fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut check = |what: &str, work: &mut dyn FnMut() -> Result<(), String>| {
+        if let Err(why) = step(what, work) {
+            failures.push(format!("{what}: {why}"));
+        }
+    };
+    if selection != Selection::Unit {
+        check(
+            "what the tests need from this machine",
+            &mut install::packages,
+        );
+        check(
+            "the provider and the browser driver (npm)",
+            &mut install::node_packages,
+        );
+    }
+    if selection == Selection::All {
+        check("formatting", &mut || {
+            process::run(&mut cargo(&["fmt", "--all", "--check"]))
+        });
+        check("lints", &mut || {
+            process::run(&mut cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+            ]))
+        });
+        check("licences, banned crates and sources", &mut deny);
+    }
+    let (what, targets): (&str, &[&[&str]]) = match selection {
+        Selection::All => ("all tests", &[&["--workspace"]]),
+        Selection::Unit => (
+            "unit tests",
+            &[&["--workspace", "--lib", "--bins", "--test", "cli"]],
+        ),
+        Selection::EndToEnd => (
+            "end-to-end tests",
+            &[
+                &["--test", "e2e_*"],
+                &["--package", "gatepass-testkit", "--test", "lab"],
+            ],
+        ),
+    };
+    for target in targets {
+        let arguments = [&["test", "--no-fail-fast", "--quiet"], *target].concat();
+        check(what, &mut || {
+            run_watched(&mut cargo(&arguments), |line| tally.read(line))
+        });
+    }
+    failures
+}
+
+/// Runs the checks and ends with the one line that counts.
+pub(crate) fn run(selection: Selection) -> Result<(), String> {
+    let mut tally = Tally::default();
+    let failures = checks(selection, &mut tally);
+    println!();
+    for failure in &failures {
+        println!("failed: {failure}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} checks failed", failures.len()))
+    }
+}
+
+fn deny() -> Result<(), String> {
+    if answer("cargo", &["deny", "--version"]).is_none() {
+        if env::var("GATEPASS_DENY").as_deref() != Ok("1") {
+            println!(
+                "SKIPPED: cargo-deny is not installed (GATEPASS_DENY=1 installs it, which takes about ten minutes)"
+            );
+            return Ok(());
+        }
+        process::run(&mut cargo(&["install", "--locked", "cargo-deny"]))?;
+    }
+    process::run(&mut cargo(&[
+        "deny", "check", "bans", "licenses", "sources",
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn counts_are_summed_over_every_result_line() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 4 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9.55s",
+            "a line about 5 passed; 5 failed;",
+        ] {
+            tally.read(line);
+        }
+        assert_eq!((tally.passed, tally.failed), (13, 2));
+    }
+}
