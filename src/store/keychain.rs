@@ -19,8 +19,8 @@ const SERVICE: &str = "gatepass";
 /// The keychain of this user.
 #[derive(Clone, Copy, Debug)]
 pub struct Keychain {
-    // The Windows Credential Manager shows no prompt. The macOS keychain may, and is not kept from it yet: the
-    // call is given up at its deadline, but the prompt stays.
+    // The Windows Credential Manager shows no prompt. The macOS keychain may show one: nothing forbids that yet,
+    // the call is only given up when its time is over.
     #[cfg_attr(
         not(target_os = "linux"),
         expect(

@@ -20,6 +20,9 @@ use crate::session::state::StateFiles;
 /// Least time that is left to the caller when connecting is given up.
 const RESERVE: Duration = Duration::from_secs(2);
 
+/// Longest time for which an unreachable provider is tried, however long the caller would wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the provider gave for a refresh token.
 #[derive(Debug)]
 pub struct Renewed {
@@ -80,7 +83,7 @@ impl Renewal for AtProvider<'_> {
         before_sending: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Renewed, NotRenewed> {
         let connect_until = if patient {
-            self.budget.answer_by.less(RESERVE)
+            self.budget.answer_by.less(RESERVE).at_most(PATIENCE)
         } else {
             Deadline::after(Duration::ZERO)
         };

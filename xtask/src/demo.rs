@@ -94,10 +94,11 @@ impl Demo {
 fn start(scripted: bool) -> Result<(), String> {
     let talk = Talk::new();
     talk.title("gatepass: from a sign-in to the answer of an LLM gateway");
-    talk.say(
-        "Everything runs on this machine and is gone at the end: no account, no network (but for \
-         what the build fetches), and your own keychain and settings are not touched.",
-    );
+    talk.say(&format!(
+        "Everything runs on this machine and is gone at the end: no account, and no network but \
+         for what the build fetches. {}",
+        place::PROMISE
+    ));
     talk.step(1, STEPS, "Build gatepass");
     let missing = |name: &&str| find(name).is_none();
     if cfg!(target_os = "linux") && KEYCHAIN_PROGRAMS.iter().any(missing) {
@@ -402,10 +403,10 @@ fn clean_up(stage: Stage, talk: &Talk) -> Result<(), String> {
     if let Some(address) = addresses.iter().find(|url| client::get(url).is_ok()) {
         return Err(format!("{address} still answers"));
     }
-    talk.say(
-        "Provider and gateway have stopped, keychain and home folder are gone. \
-         Only the built program stays.",
-    );
+    talk.say(&format!(
+        "Provider and gateway have stopped. {} The built program stays.",
+        place::FAREWELL
+    ));
     Ok(())
 }
 

@@ -13,6 +13,9 @@ use crate::process::find;
 /// Runs of which the median counts: addresses and hash keys differ a little from run to run.
 const RUNS: usize = 5;
 
+/// How many functions are shown.
+const HOTTEST: usize = 40;
+
 /// The system call by which gatepass's own work begins; those before it are the loader's and the runtime's.
 const FIRST_OWN: &str = "RLIMIT_CORE";
 
@@ -112,18 +115,23 @@ fn profile(stage: &Stage) -> PathBuf {
     stage.folder().join("callgrind.out")
 }
 
-/// The functions that the instructions of a hot run belong to.
+/// The functions that the instructions of a hot run belong to: alone, then together with what they call.
 pub(super) fn hot_spots(stage: &Stage) -> Result<(), String> {
     let sum = callgrind(stage, &stage.gatepass(&[]), 0)?;
     println!("{sum} instructions");
-    for inclusive in ["no", "yes"] {
+    for (inclusive, what) in [("no", "alone"), ("yes", "with what they call")] {
         let annotate = Command::new("callgrind_annotate")
             .arg(format!("--inclusive={inclusive}"))
-            .args(["--auto=no", "--show-percs=yes", "--threshold=95"])
+            .args(["--auto=no", "--show-percs=yes"])
             .arg(profile(stage))
             .output()
             .map_err(|e| format!("callgrind_annotate cannot be started: {e}"))?;
-        println!("{}", String::from_utf8_lossy(&annotate.stdout));
+        println!("\nthe functions, {what}:");
+        String::from_utf8_lossy(&annotate.stdout)
+            .lines()
+            .filter(|line| line.contains("%)") && !line.ends_with("PROGRAM TOTALS"))
+            .take(HOTTEST)
+            .for_each(|line| println!("{line}"));
     }
     Ok(())
 }

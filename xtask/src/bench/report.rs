@@ -113,7 +113,7 @@ impl Measured {
             ),
         ];
         for (what, pairs, other, target) in compared {
-            let difference = pairs.difference();
+            let (difference, quick) = (pairs.difference(), pairs.quick_difference());
             let (target, met) = match target {
                 None => (String::new(), ""),
                 Some(most) if difference <= most => (format!("≤ {most}"), "yes"),
@@ -121,7 +121,7 @@ impl Measured {
             };
             let _ = writeln!(
                 out,
-                "| {what} | {} | {other} | {} | {difference:+.2} | {target} | {met} |",
+                "| {what} | {} | {other} | {} | {difference:+.2} ({quick:+.2}) | {target} | {met} |",
                 milliseconds(&pairs.gatepass),
                 milliseconds(&pairs.other),
             );
@@ -296,8 +296,9 @@ pub(super) fn write(measured: &Measured, load: &str) -> Result<(), String> {
         .ok_or_else(|| format!("{} has no line {END}", file.display()))?;
     let text = format!(
         "{before}{BEGIN}\n\n{}\n{}\n\
-         Medians; in parentheses what a tenth undercut and a tenth exceeded. {PAIRS} pairs of runs, \
-         {REFRESHES} refreshes, {CROWDS} times {CALLERS} callers.\n\n\
+         Medians; in parentheses what a tenth undercut and a tenth exceeded, and the difference of the quick tenths. \
+         {PAIRS} pairs of runs, {REFRESHES} refreshes, {CROWDS} times {CALLERS} callers. A hot run is one that \
+         prints a good token, `cache = \"auto\"`.\n\n\
          The hot run's own system calls: {}.\n\n{END}{after}",
         machine(load),
         measured.table(),

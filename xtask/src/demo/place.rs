@@ -1,9 +1,9 @@
 //! Where gatepass lives during the demo.
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Place, children, end};
+pub(super) use linux::{FAREWELL, PROMISE, Place, children, end};
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::{Place, children, end};
+pub(super) use other::{FAREWELL, PROMISE, Place, children, end};
 
 /// A home and a keychain that nobody else has.
 #[cfg(target_os = "linux")]
@@ -13,6 +13,12 @@ mod linux {
     use std::{env, fs};
 
     use gatepass_testkit::lab::{Home, Keyring};
+
+    /// What a person may rely on.
+    pub(crate) const PROMISE: &str = "Your own keychain and settings are not touched.";
+
+    /// What has become of it.
+    pub(crate) const FAREWELL: &str = "Keychain and home folder are gone.";
 
     pub(crate) struct Place {
         // In this order: first whatever runs in the home ends, then its keychain.
@@ -117,6 +123,11 @@ mod other {
 
     const PROFILE: &str = "gatepass-demo";
 
+    pub(crate) const PROMISE: &str = "For a moment your own keychain holds an entry gatepass-demo.";
+
+    pub(crate) const FAREWELL: &str = "The keychain's entry is gone; gatepass's state folder \
+         keeps a few small files without any secret.";
+
     pub(crate) struct Place {
         folder: PathBuf,
     }
@@ -150,7 +161,7 @@ mod other {
         }
 
         pub(crate) fn command_line(&self, context: &str) -> String {
-            format!("CLAUDE_HELPER_CONTEXT={context} gatepass --profile {PROFILE} --config ...")
+            format!("CLAUDE_HELPER_CONTEXT={context} gatepass --profile {PROFILE}")
         }
 
         pub(crate) fn describe(&self) -> Vec<(&'static str, String)> {
