@@ -39,6 +39,15 @@ impl<'s> Reader<'s> {
         })
     }
 
+    /// Raises the generation, so that no cached token is found any more. What is known of the session stays,
+    /// except that a session that was not there may be there soon.
+    pub fn raise_generation(&mut self) {
+        self.state.raise_generation();
+        if self.state.session == Session::None {
+            self.state.session = Session::Unknown;
+        }
+    }
+
     /// The cached token, however short its remaining life.
     pub fn cached(&self) -> Option<IssuedToken> {
         if self.state.session == Session::None {

@@ -26,7 +26,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // A closed standard error is no reason to change the exit code.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            // In one write, so that lines of several runs do not mix.
+            let _ = std::io::stderr().write_all(format!("{failure}\n").as_bytes());
             ExitCode::from(failure.id.exit_code())
         }
     }

@@ -1,5 +1,6 @@
 //! The device authorization grant (RFC 8628).
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use oauth2::basic::BasicErrorResponseType;
@@ -12,6 +13,7 @@ use url::Url;
 use super::client::Client;
 use super::http::{Http, HttpError};
 use super::tokens::{self, Grant, Refusal, endpoint, extra};
+use crate::clock;
 use crate::config::address::check_url;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
@@ -75,28 +77,51 @@ impl DeviceAuthorization {
 
     /// Polls until the person has decided, the code has expired or `pause` says to stop.
     ///
-    /// `pause` sleeps for the time it is given and returns a failure to end the waiting.
+    /// `pause` sleeps for the time it is given, and fails to end the waiting.
     pub fn wait(
         &self,
         http: &Http,
         client: &Client,
         settings: &Settings,
-        pause: impl Fn(Duration),
+        pause: impl Fn(Duration) -> Result<()>,
     ) -> Result<Grant, Refusal> {
+        let stopped: Mutex<Option<Failure>> = Mutex::new(None);
+        let has_stopped = || stopped.lock().is_ok_and(|failure| failure.is_some());
+        let rest = |time| {
+            if let (Err(failure), Ok(mut stopped)) = (pause(time), stopped.lock()) {
+                stopped.get_or_insert(failure);
+            }
+        };
+        // The protocol library's loop ends by itself only when the code's time is over: so it is, for one that
+        // was told to stop.
+        let now = || {
+            if has_stopped() {
+                chrono::DateTime::<chrono::Utc>::MAX_UTC
+            } else {
+                chrono::DateTime::from_timestamp_millis(
+                    i64::try_from(clock::now_millis()).unwrap_or(i64::MAX),
+                )
+                .unwrap_or_default()
+            }
+        };
         // Section 3.5: the interval is the least time between polls; somebody who has not seen the code yet
         // cannot have confirmed it.
-        pause(self.response.interval());
+        pause(self.response.interval())?;
         let mut request = client
             .exchange_device_access_token(&self.response)
-            .set_max_backoff_interval(BACK_OFF);
+            .set_max_backoff_interval(BACK_OFF)
+            .set_time_fn(now);
         for (name, value) in extra(settings) {
             request = request.add_extra_param(name, value);
         }
         let time = self.invitation.expires_in;
-        let response = request
-            .request(&endpoint(http), pause, Some(time))
-            .map_err(refused)?;
-        tokens::grant(response)
+        let response = request.request(&endpoint(http), rest, Some(time));
+        if let Ok(mut stopped) = stopped.lock()
+            && let Some(failure) = stopped.take()
+        {
+            return Err(failure.into());
+        }
+        tokens::grant(response.map_err(refused)?)
     }
 }
 

@@ -288,6 +288,10 @@ impl Http {
                     // Some providers send errors with 200.
                     *response.status_mut() = StatusCode::BAD_REQUEST;
                 }
+                // A gateway or firewall in between speaks JSON too, but not OAuth's.
+                if !status.is_success() && !object.0.get("error").is_some_and(|e| e.is_string()) {
+                    return Err(HttpError::Status { host, status });
+                }
                 // Errors often come without the right type; a success must have it.
                 if !response.status().is_success() {
                     response.headers_mut().insert(

@@ -5,6 +5,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a file or folder is not safe to use.
 #[derive(Debug)]
@@ -79,13 +80,21 @@ pub fn read(path: &Path, access: Access, limit: u64) -> Result<Option<Vec<u8>>, 
     let Some(file) = open(path, access)? else {
         return Ok(None);
     };
-    let mut bytes = Vec::new();
+    let length = file.metadata()?.len().min(limit);
+    // One byte more than there is, so that the end is seen without another allocation.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(Unsafe::Size);
     }
     Ok(Some(bytes))
 }
+
+/// How files are called that are not complete yet.
+const UNNAMED: &str = ".new-";
+
+/// Age at which such a file is nobody's any more.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// A folder of this user alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,25 +140,36 @@ impl PrivateDir {
 
     /// Replaces a file in one step: readers see the old content or the new one, whatever happens.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.replace_with(name, bytes, true)
-    }
-
-    /// The same without waiting for the disk: after a power cut the file may be the old one or empty.
-    pub fn replace_unsynced(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.replace_with(name, bytes, false)
-    }
-
-    fn replace_with(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(UNNAMED)
             .tempfile_in(&self.0)?;
         file.write_all(bytes)?;
         // Unit tests cut no power; waiting for the disk would only make them slow.
-        if sync && !cfg!(test) {
+        if !cfg!(test) {
             file.as_file().sync_data()?;
         }
         file.persist(self.0.join(name)).map_err(|e| e.error)?;
         Ok(())
+    }
+
+    /// Writes over a small file of fixed length in place. Readers may see a mixture.
+    pub fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), Unsafe> {
+        let mut file = self.lock_file(name)?;
+        file.write_all(bytes)?;
+        Ok(())
+    }
+
+    /// Removes what writers left behind that died between writing a file and giving it its name.
+    pub fn sweep(&self) {
+        let old = |entry: &fs::DirEntry| {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND))
+        };
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNNAMED) && old(&entry) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Removes a file; one that is not there counts as removed.
@@ -160,8 +180,8 @@ impl PrivateDir {
         }
     }
 
-    /// Opens (or creates) an empty file to take locks on. It is never deleted: a lock on a deleted file
-    /// excludes nobody.
+    /// Opens (or creates) a file without changing what is in it. Files to take locks on are never deleted: a lock
+    /// on a deleted file excludes nobody.
     pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);

@@ -28,12 +28,16 @@ pub fn state_dir() -> Result<PathBuf> {
 }
 
 fn base() -> Result<BaseDirs> {
-    BaseDirs::new().ok_or_else(|| {
-        Failure::config(
-            "this account has no home folder",
-            "set HOME to the account's home folder",
-        )
-    })
+    let unusable = |what: &str| Failure::config(what, "set HOME to your own home folder");
+    let base = BaseDirs::new().ok_or_else(|| unusable("this account has no home folder"))?;
+    // A relative home would be the caller's working folder; another user's is none of our business (sudo).
+    if !base.home_dir().is_absolute() {
+        return Err(unusable("HOME is not an absolute path"));
+    }
+    if super::belongs_to_somebody_else(base.home_dir()) {
+        return Err(unusable("HOME belongs to another user"));
+    }
+    Ok(base)
 }
 
 /// The user's runtime folder, if it is private and in memory: `/run/user/UID`, else `$XDG_RUNTIME_DIR`.

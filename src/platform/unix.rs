@@ -46,6 +46,13 @@ pub fn become_session_leader() {
     let _ = setsid();
 }
 
+/// Whether a folder exists and is another user's.
+pub fn belongs_to_somebody_else(folder: &std::path::Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|metadata| {
+        metadata.is_dir() && std::os::unix::fs::MetadataExt::uid(&metadata) != User::current().id()
+    })
+}
+
 /// A command that runs this very program, also if the file was replaced or removed since it was started.
 pub fn this_program() -> std::io::Result<std::process::Command> {
     if cfg!(target_os = "linux") {

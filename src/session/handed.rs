@@ -3,8 +3,6 @@
 //! If it asks for another one in the middle of a session just after it was given this one, the gateway has
 //! refused it: the token's life says nothing then, and one refresh is due.
 
-use serde::{Deserialize, Serialize};
-
 use super::record::IssuedToken;
 use super::state::StateFiles;
 use crate::clock;
@@ -13,9 +11,12 @@ use crate::clock;
 /// between two refreshes for this reason.
 const WINDOW_MS: u64 = 120_000;
 
+/// Length of the note, in bytes: three numbers. It is written over in place on every call of Claude Desktop,
+/// which costs a fraction of replacing a file; a torn one says nothing that matters.
+const LENGTH: usize = 24;
+
 /// The note of what was handed out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handed {
     /// When the token had been obtained, which tells one token from another.
     token_obtained_ms: u64,
@@ -26,13 +27,19 @@ pub struct Handed {
 impl Handed {
     /// Reads the note.
     pub fn read(files: &StateFiles) -> Self {
-        files
-            .dir()
-            .read(&files.name("handed"), 1024)
-            .ok()
-            .flatten()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        let bytes = files.dir().read(&files.name("handed"), LENGTH as u64);
+        let Some(bytes) = bytes.ok().flatten().filter(|bytes| bytes.len() == LENGTH) else {
+            return Self::default();
+        };
+        let number = |index: usize| {
+            let place = bytes.iter().skip(index * 8).take(8).rev();
+            place.fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        Self {
+            token_obtained_ms: number(0),
+            handed_at_ms: number(1),
+            refreshed_at_ms: number(2),
+        }
     }
 
     /// Whether a request in the middle of a session means that this token was refused by the gateway.
@@ -45,15 +52,47 @@ impl Handed {
     }
 
     /// Notes that a token is handed out now. A note that cannot be written costs a refresh that was due.
-    pub fn note(mut self, files: &StateFiles, token: &IssuedToken, refreshed: bool) {
-        let now = clock::now_millis();
+    pub fn note(mut self, files: &StateFiles, token: &IssuedToken) {
         self.token_obtained_ms = token.obtained_at_ms;
-        self.handed_at_ms = now;
-        if refreshed {
-            self.refreshed_at_ms = now;
+        self.handed_at_ms = clock::now_millis();
+        self.save(files);
+    }
+
+    /// Notes that a refresh is tried because the gateway has refused the token.
+    pub fn note_refresh(&mut self, files: &StateFiles) {
+        self.refreshed_at_ms = clock::now_millis();
+        self.save(files);
+    }
+
+    fn save(self, files: &StateFiles) {
+        let mut bytes = [0; LENGTH];
+        let numbers = [
+            self.token_obtained_ms,
+            self.handed_at_ms,
+            self.refreshed_at_ms,
+        ];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
         }
-        if let Ok(bytes) = serde_json::to_vec(&self) {
-            let _ = files.dir().replace_unsynced(&files.name("handed"), &bytes);
-        }
+        let _ = files.dir().overwrite(&files.name("handed"), &bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::record::tests::sample;
+
+    #[test]
+    fn a_token_asked_for_again_at_once_was_refused_once() {
+        let base = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(base.path(), "k").unwrap();
+        let token = sample().token.unwrap();
+        assert!(!Handed::read(&files).was_refused(&token));
+        Handed::read(&files).note(&files, &token);
+        let mut handed = Handed::read(&files);
+        assert!(handed.was_refused(&token));
+        handed.note_refresh(&files);
+        assert!(!Handed::read(&files).was_refused(&token));
     }
 }

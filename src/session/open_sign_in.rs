@@ -5,11 +5,13 @@
 //! again, or to stop.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock::{Lock, Purpose};
+use super::lock::{Lock, Pause, Purpose};
 use super::state::{Ended, StateFiles};
+use crate::caller::Deadline;
 use crate::clock;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::text;
@@ -19,6 +21,9 @@ const FORMAT: u32 = 1;
 
 /// Largest file that is read, in bytes.
 const LIMIT: u64 = 16 * 1024;
+
+/// How long those who look at the lock may keep others from taking it.
+const LOOKED_AT: Duration = Duration::from_millis(150);
 
 /// A tab that was opened longer ago than this may have been closed by the person: it may be opened again.
 const TAB_MS: u64 = 45_000;
@@ -53,6 +58,7 @@ pub struct Progress {
 #[serde(default)]
 struct Wish {
     open_again: bool,
+    replace: bool,
     stop: bool,
 }
 
@@ -64,6 +70,8 @@ pub enum Asked {
     /// Open the same request again.
     OpenAgain,
     /// Make room for another sign-in.
+    Replace,
+    /// Somebody signed out.
     Stop,
 }
 
@@ -104,7 +112,12 @@ pub fn ask_to_open_again(files: &StateFiles) {
     ask(files, |wish| wish.open_again = true);
 }
 
-/// Asks the holder to make room.
+/// Asks the holder to make room for another sign-in.
+pub fn ask_to_give_way(files: &StateFiles) {
+    ask(files, |wish| wish.replace = true);
+}
+
+/// Tells the holder that somebody signed out.
 pub fn ask_to_stop(files: &StateFiles) {
     ask(files, |wish| wish.stop = true);
 }
@@ -126,8 +139,15 @@ pub struct OpenSignIn {
 impl OpenSignIn {
     /// Begins a sign-in, unless somebody has one open.
     pub fn begin(files: &StateFiles) -> Result<Option<Self>> {
-        let Some(lock) = Lock::try_take(files, Purpose::SignIn)? else {
-            return Ok(None);
+        // Somebody who only looks holds the lock for a moment too.
+        let until = Deadline::after(LOOKED_AT);
+        let mut pause = Pause::default();
+        let lock = loop {
+            match Lock::try_take(files, Purpose::SignIn)? {
+                Some(lock) => break lock,
+                None if until.passed() => return Ok(None),
+                None => pause.sleep(until),
+            }
         };
         let before = Progress::read(files);
         // Wishes were for whoever held the lock before.
@@ -173,6 +193,8 @@ impl OpenSignIn {
         let progress = self.progress.borrow();
         if wish.stop {
             Asked::Stop
+        } else if wish.replace {
+            Asked::Replace
         } else if wish.open_again && progress.may_open_again() {
             Asked::OpenAgain
         } else {

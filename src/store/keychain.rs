@@ -50,7 +50,7 @@ impl Keychain {
             .name("keychain".to_owned())
             .spawn(move || {
                 let result = self
-                    .check_lock()
+                    .check_lock(&name)
                     .and_then(|()| entry(&name))
                     .and_then(|entry| call(&entry).map_err(translate));
                 // Nobody listens any more if the time is over.
@@ -69,11 +69,13 @@ impl Keychain {
     }
 
     /// The keychain's own library opens a prompt for a locked collection, so ask first where none may appear.
-    fn check_lock(self) -> Result<(), StoreError> {
+    fn check_lock(self, name: &str) -> Result<(), StoreError> {
         #[cfg(target_os = "linux")]
         if self.prompting == Prompting::Forbidden {
-            return super::secret_service::check_unlocked();
+            let attributes = HashMap::from([("service", SERVICE), ("username", name)]);
+            return super::secret_service::check_unlocked(&attributes);
         }
+        let _ = name;
         Ok(())
     }
 }

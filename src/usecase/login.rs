@@ -55,7 +55,7 @@ pub fn login(
     let files = StateFiles::open(settings)?;
     let mut open = OpenSignIn::begin(&files)?;
     if open.is_none() {
-        open_sign_in::ask_to_stop(&files);
+        open_sign_in::ask_to_give_way(&files);
         let until = Deadline::after(GIVE_WAY);
         let mut pause = Pause::default();
         while open.is_none() && !until.passed() {
@@ -92,6 +92,7 @@ fn run(
     person: &dyn Person,
     open: OpenSignIn,
 ) -> Result<SignedIn> {
+    let files = StateFiles::open(settings)?;
     let keychain = Keychain::new(Prompting::Allowed);
     let sign_in = SignIn {
         settings,
@@ -99,6 +100,7 @@ fn run(
         deadline,
         person,
         open: &open,
+        generation: files.read()?.generation,
     };
     let result = sign_in.check_store().and_then(|()| sign_in.run(way));
     open.end(result.as_ref().err());

@@ -3,6 +3,8 @@
 //! This process only reads and waits. What changes the session is a worker's, or, at a terminal, the sign-in in
 //! the foreground that Ctrl-C ends.
 
+use std::time::Duration;
+
 use crate::caller::{Caller, HelperContext, Host};
 use crate::clock;
 use crate::error::{Failure, Id, Result};
@@ -36,39 +38,45 @@ impl TokenRequest<'_> {
     /// Gives a token that may be printed.
     pub fn answer(&self) -> Result<IssuedToken> {
         let reader = Reader::open(self.configuration.settings)?;
-        let cached = reader.cached();
         let Host::ClaudeDesktop(context) = self.caller.host else {
-            return self.find(&reader, cached, self.force_refresh);
+            return self.find(&reader, None);
         };
-        let handed = Handed::read(&reader.files);
-        let refused = context == HelperContext::MidSessionRefresh
-            && cached
-                .as_ref()
-                .is_some_and(|token| handed.was_refused(token));
-        let token = self.find(&reader, cached, self.force_refresh || refused)?;
-        handed.note(&reader.files, &token, refused);
+        let mut handed = Handed::read(&reader.files);
+        let in_session = context == HelperContext::MidSessionRefresh;
+        let token = self.find(&reader, in_session.then_some(&mut handed))?;
+        handed.note(&reader.files, &token);
         Ok(token)
     }
 
-    fn find(
-        &self,
-        reader: &Reader<'_>,
-        cached: Option<IssuedToken>,
-        force: bool,
-    ) -> Result<IssuedToken> {
-        let need = Need {
-            asked_at_ms: clock::now_millis(),
-            force,
+    /// Whether the gateway has refused this token: Claude Desktop got it a moment ago and asks again. Noted at
+    /// once, so that a refresh for this reason is tried once, whatever becomes of it.
+    fn was_refused(reader: &Reader<'_>, handed: Option<&mut Handed>, token: &IssuedToken) -> bool {
+        let Some(handed) = handed.filter(|handed| handed.was_refused(token)) else {
+            return false;
         };
-        let cached = match cached {
+        log::info!("the gateway has refused the token that was handed out last");
+        handed.note_refresh(&reader.files);
+        true
+    }
+
+    fn find(&self, reader: &Reader<'_>, mut handed: Option<&mut Handed>) -> Result<IssuedToken> {
+        let mut need = Need {
+            asked_at_ms: clock::now_millis(),
+            force: self.force_refresh,
+        };
+        let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {
-                let left = token.life.left(clock::now_millis());
-                log::info!("the cached token is good for {left} s");
-                return Ok(token);
+                if !Self::was_refused(reader, handed.as_deref_mut(), &token) {
+                    let left = token.life.left(clock::now_millis());
+                    log::info!("the cached token is good for {left} s");
+                    return Ok(token);
+                }
+                need.force = true;
+                Some(token)
             }
             other => other,
         };
-        match self.stored_or_refreshed(reader, cached, need) {
+        match self.stored_or_refreshed(reader, cached, need, handed) {
             Err(failure) if failure.id == Id::SignInRequired => self.sign_in(failure, need),
             result => result,
         }
@@ -78,7 +86,8 @@ impl TokenRequest<'_> {
         &self,
         reader: &Reader<'_>,
         cached: Option<IssuedToken>,
-        need: Need,
+        mut need: Need,
+        handed: Option<&mut Handed>,
     ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&reader.state.session) {
             return Err(failure);
@@ -90,22 +99,25 @@ impl TokenRequest<'_> {
                 let record = self
                     .stored(reader, &keychain)?
                     .ok_or_else(|| sign_in_required("nobody is signed in"))?;
-                let token = record.token_for(reader.settings).cloned();
-                match token {
+                match record.token_for(reader.settings).cloned() {
                     Some(token) if need.is_met_by(&token, reader) => {
-                        if record.generation == reader.state.generation {
-                            reader.cache.write(record.generation, &token);
+                        if !Self::was_refused(reader, handed, &token) {
+                            Self::cache(reader, record.generation, &token);
+                            return Ok(token);
                         }
-                        return Ok(token);
+                        need.force = true;
+                        Some(token)
                     }
                     other => other,
                 }
             }
         };
         match (self.join(&keychain, need).refresh(), known) {
-            // The caller's time was over before the provider answered; what is still valid is better than none.
+            // No better one is to be had now; what is still valid is better than none.
             (Err(failure), Some(token))
-                if failure.id == Id::Unavailable && !need.force && is_valid(&token) =>
+                if matches!(failure.id, Id::Unavailable | Id::Keychain)
+                    && !self.force_refresh
+                    && is_valid(&token) =>
             {
                 log::warn!("{}; the stored token is still valid", failure.what);
                 Ok(token)
@@ -114,10 +126,31 @@ impl TokenRequest<'_> {
         }
     }
 
+    /// Caches what the store has, unless somebody signed out while it was read.
+    fn cache(reader: &Reader<'_>, generation: u64, token: &IssuedToken) {
+        if generation != reader.state.generation {
+            return;
+        }
+        reader.cache.write(generation, token);
+        if reader
+            .files
+            .read()
+            .is_ok_and(|state| state.generation != generation)
+        {
+            reader.cache.clear();
+        }
+    }
+
     /// The stored session. Reading takes no lock.
     fn stored(&self, reader: &Reader<'_>, store: &dyn SecretStore) -> Result<Option<Record>> {
         let name = reader.settings.profile.as_str();
-        let bytes = store.read(name, self.caller.deadline.less(RESERVE))?;
+        let most = if self.caller.may_prompt {
+            UNLOCK
+        } else {
+            KEYCHAIN
+        };
+        let deadline = self.caller.deadline.less(RESERVE).at_most(most);
+        let bytes = store.read(name, deadline)?;
         Ok(reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
     }
 
@@ -136,8 +169,9 @@ impl TokenRequest<'_> {
                 return result.map(|signed_in| signed_in.token);
             }
         }
-        debug_assert!(at_terminal || way == Way::Browser);
-        self.join(&self.keychain(), need).sign_in()
+        // A worker shows no device code: at a terminal that wants one, the open sign-in is only waited for.
+        self.join(&self.keychain(), need)
+            .sign_in(way == Way::Browser)
     }
 
     fn join<'s>(&'s self, store: &'s dyn SecretStore, need: Need) -> Join<'s> {
@@ -160,7 +194,11 @@ impl TokenRequest<'_> {
 }
 
 /// Time that is kept for the answer when the keychain does not give one.
-const RESERVE: std::time::Duration = std::time::Duration::from_millis(500);
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Longest wait for a keychain that nobody has to unlock, and for one that asks the person to.
+const KEYCHAIN: Duration = Duration::from_secs(20);
+const UNLOCK: Duration = Duration::from_secs(120);
 
 fn is_valid(token: &IssuedToken) -> bool {
     token.life.freshness(clock::now_millis(), 0) != Freshness::Expired

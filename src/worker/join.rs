@@ -73,7 +73,9 @@ impl Join<'_> {
     }
 
     /// Waits for a sign-in, opening one if none is open and none was just refused.
-    pub fn sign_in(&self) -> Result<IssuedToken> {
+    ///
+    /// `may_open` says whether a browser is the way for this caller.
+    pub fn sign_in(&self, may_open: bool) -> Result<IssuedToken> {
         self.wait(
             Task::SignIn,
             |reader, tried| {
@@ -89,7 +91,12 @@ impl Join<'_> {
                 }
                 Ok(match progress.back_off() {
                     Some(failure) => Seen::Result(Err(failure)),
-                    None => Seen::Idle,
+                    None if may_open => Seen::Idle,
+                    None => Seen::Result(Err(Failure::new(
+                        Id::SignInRequired,
+                        "the sign-in that was open has ended without a result",
+                        "gatepass login",
+                    ))),
                 })
             },
             || {

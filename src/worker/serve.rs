@@ -73,6 +73,7 @@ fn sign_in(settings: &Settings) -> Result<IssuedToken> {
         deadline: Deadline::after(settings.sign_in_timeout),
         person: &Nobody,
         open: &open,
+        generation: files.read()?.generation,
     };
     let result = sign_in
         .check_store()

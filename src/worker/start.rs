@@ -45,7 +45,12 @@ impl Worker {
         command.args([COMMAND, task_name(task)]);
         command.args(["--profile", settings.profile.as_str()]);
         if let Some(file) = configuration.file {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
             command.arg("--config").arg(file);
+        }
+        // Not the caller's folder: the worker would keep it busy.
+        if let Some(root) = Path::new("/").canonicalize().ok().filter(|_| cfg!(unix)) {
+            command.current_dir(root);
         }
         command.args(["--min-validity", &settings.min_validity.to_string()]);
         command.args(["--asked-at", &need.asked_at_ms.to_string()]);

@@ -22,6 +22,9 @@ use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
 use crate::store::{SecretStore, StoreError};
 
+/// Longest wait for the store while others wait for the lock.
+const KEYCHAIN: Duration = Duration::from_secs(20);
+
 /// Pause between two of them.
 const STORE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
 
@@ -66,7 +69,10 @@ impl<'a> Writer<'a> {
     ) -> Result<Self> {
         let lock = Lock::take(files, Purpose::Write, budget.answer_by)?;
         Ok(Self {
-            reader: Reader::with(settings, files.clone())?,
+            reader: Reader::with(settings, {
+                files.dir().sweep();
+                files.clone()
+            })?,
             store,
             budget,
             _lock: lock,
@@ -84,7 +90,11 @@ impl<'a> Writer<'a> {
 
     /// The stored session, if there is one for this configuration.
     fn stored(&self) -> Result<Option<Record>> {
-        let bytes = self.store.read(self.entry(), self.budget.answer_by)?;
+        self.stored_until(self.budget.answer_by.at_most(KEYCHAIN))
+    }
+
+    fn stored_until(&self, deadline: Deadline) -> Result<Option<Record>> {
+        let bytes = self.store.read(self.entry(), deadline)?;
         Ok(self
             .reader
             .accept(bytes.as_ref().map(|bytes| bytes.as_slice())))

@@ -78,7 +78,10 @@ impl Writer<'_> {
         if !no_answer {
             self.reader.state.in_flight = None;
         }
-        self.write_state()?;
+        // The session itself is in the store; a note that cannot be written takes nothing from the result.
+        if let Err(failure) = self.write_state() {
+            log::warn!("{}", failure.what);
+        }
         match (result, fallback) {
             // While the provider cannot be reached, a token that is still valid is better than none.
             (Err(failure), Some(token)) if failure.id == Id::Unavailable => {
@@ -108,15 +111,18 @@ impl Writer<'_> {
         has_fallback: bool,
     ) -> Result<IssuedToken> {
         let mut interrupted = false;
+        let mut sent = false;
         // With a valid token in hand nobody waits for a network that may come back.
         let renewed = renewal.renew(&record, refresh_token, !has_fallback, &mut || {
             interrupted = self.mark_in_flight(refresh_token)?;
+            sent = true;
             Ok(())
         });
         match renewed {
             Ok(renewed) => self.take_over(record, refresh_token, renewed),
             Err(NotRenewed::Failed(failure)) => {
-                if failure.id == Id::UntrustedResponse {
+                // What was wrong before the token was sent (discovery, keys) says nothing about the session.
+                if sent && failure.id == Id::UntrustedResponse {
                     self.end(&failure.what)?;
                 }
                 Err(failure)
@@ -125,7 +131,8 @@ impl Writer<'_> {
             Err(NotRenewed::Moved) => {
                 Err(self.end("the provider's token endpoint has changed since the sign-in")?)
             }
-            Err(NotRenewed::Over(said)) => match self.stored()? {
+            // The caller's time may be over; what the provider has decided is noted all the same.
+            Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by).ok().flatten() {
                 // Somebody with another lock (another home folder) was faster: theirs is the session now.
                 Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
                     now.token_for(self.settings()).filter(|token| is_valid(token)).cloned().ok_or_else(|| {

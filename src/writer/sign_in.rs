@@ -73,6 +73,8 @@ pub struct SignIn<'a> {
     pub person: &'a dyn Person,
     /// The right to have a sign-in open.
     pub open: &'a OpenSignIn,
+    /// The session's generation when the sign-in began: a sign-out in between is not undone.
+    pub generation: u64,
 }
 
 /// A provider that was asked to sign somebody in, and what it gave.
@@ -171,7 +173,8 @@ impl SignIn<'_> {
             }
             match self.open.asked() {
                 Asked::Nothing => {}
-                Asked::Stop => break Err(replaced()),
+                Asked::Replace => break Err(replaced()),
+                Asked::Stop => break Err(overtaken()),
                 Asked::OpenAgain => {
                     log::info!("opening the same sign-in again");
                     // The person may still have the first tab, so a failure changes nothing.
@@ -250,9 +253,15 @@ impl SignIn<'_> {
         let pause = |time: Duration| {
             let end = Instant::now() + time;
             while let Some(left) = end.checked_duration_since(Instant::now()) {
-                std::thread::sleep(left.min(Duration::from_secs(1)));
+                std::thread::sleep(left.min(LOOK));
                 self.person.waiting(started.elapsed(), at_most);
+                match self.open.asked() {
+                    Asked::Nothing | Asked::OpenAgain => {}
+                    Asked::Replace => return Err(replaced()),
+                    Asked::Stop => return Err(overtaken()),
+                }
             }
+            Ok(())
         };
         let asked_at_ms = clock::now_millis();
         let granted = authorization.wait(http, &client, self.settings, pause);
@@ -318,6 +327,9 @@ impl SignIn<'_> {
     fn keep(&self, outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
         let budget = Budget::of(Deadline::after(LOCK));
         let mut writer = Writer::take(self.settings, files, self.store, budget)?;
+        if writer.reader.state.generation != self.generation {
+            return Err(overtaken());
+        }
         let before = self
             .store
             .read(self.settings.profile.as_str(), budget.answer_by)?
@@ -374,21 +386,11 @@ impl Writer<'_> {
         let token = issue::token_to_print(&grant, Some(&claims), &kept, times, settings)?
             .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
         // First the old tokens lose their validity for readers, then the new session takes the old one's place.
-        let state = &mut self.reader.state;
-        state.raise_generation();
-        state.session = Session::Unknown;
-        state.refreshed = None;
-        state.in_flight = None;
-        state.warnings.clear();
-        if grant.refresh_token.is_none() {
-            state.warn(format!(
-                "the provider issued no refresh token: the next sign-in is needed at {}",
-                crate::text::moment(token.life.expires_at())
-            ));
-        }
-        let generation = state.generation;
+        self.reader.raise_generation();
         self.write_state()?;
         self.reader.cache.clear();
+        let generation = self.reader.state.generation;
+        let renewable = grant.refresh_token.is_some();
         let record = Record {
             generation,
             issuer: settings.issuer.clone(),
@@ -409,9 +411,33 @@ impl Writer<'_> {
         };
         self.keep(&record).map_err(Failure::from)?;
         self.publish(&token);
-        self.note(Session::Stored)?;
+        // Only now is what was known of the old session of no use.
+        let state = &mut self.reader.state;
+        state.session = Session::Stored;
+        state.refreshed = None;
+        state.in_flight = None;
+        state.warnings.clear();
+        if !renewable {
+            state.warn(format!(
+                "the provider issued no refresh token: the next sign-in is needed at {}",
+                crate::text::moment(token.life.expires_at())
+            ));
+        }
+        if let Err(failure) = self.write_state() {
+            log::warn!("{}", failure.what);
+        }
         Ok(SignedIn { record, token })
     }
+}
+
+/// Somebody signed in or out in the meantime; what they wanted last stands.
+fn overtaken() -> Failure {
+    Failure::new(
+        Id::SignInFailed,
+        "somebody signed in or out before this sign-in was complete",
+        "gatepass login",
+    )
+    .from_provider()
 }
 
 /// Somebody asked for a sign-in of their own in place of this one.

@@ -43,7 +43,7 @@ pub struct SignedOut {
 impl Writer<'_> {
     /// Ends the session.
     pub fn sign_out(&mut self) -> Result<SignedOut> {
-        self.forget_tokens()?;
+        self.forget_tokens();
         let record = self.stored()?;
         let revocation = match &record {
             Some(record) => self.revoke(record),
@@ -57,13 +57,14 @@ impl Writer<'_> {
         })
     }
 
-    /// First nobody finds a token any more, then the rest may take its time.
-    fn forget_tokens(&mut self) -> Result<()> {
-        self.reader.state.raise_generation();
-        self.reader.state.session = Session::Unknown;
-        self.write_state()?;
+    /// First nobody finds a token any more, then the rest may take its time. A state file that cannot be written
+    /// keeps nobody from signing out; the caches are cleared in any case.
+    fn forget_tokens(&mut self) {
+        self.reader.raise_generation();
+        if let Err(failure) = self.write_state() {
+            log::warn!("{}", failure.what);
+        }
         self.reader.cache.clear();
-        Ok(())
     }
 
     /// Removes the session from the store; says whether there was one.
@@ -80,7 +81,7 @@ impl Writer<'_> {
     /// The local part alone.
     #[cfg(test)]
     pub(super) fn sign_out_without_provider(&mut self) -> Result<()> {
-        self.forget_tokens()?;
+        self.forget_tokens();
         self.forget_session().map(drop)
     }
 

@@ -3,9 +3,16 @@
 use linux_keyutils::{KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission};
 use zeroize::Zeroizing;
 
-/// The user keyring of this process's user, possessed or not.
+/// The user keyring of this process's user.
+///
+/// A process that was given no session keyring, or somebody else's (su, services), does not possess it and could
+/// add keys without being allowed to limit or remove them. Linking it to the process's own keyring, which ends
+/// with the process, makes it ours.
 fn keyring() -> Option<KeyRing> {
-    KeyRing::from_special_id(KeyRingIdentifier::User, false).ok()
+    let user = KeyRing::from_special_id(KeyRingIdentifier::User, false).ok()?;
+    let own = KeyRing::from_special_id(KeyRingIdentifier::Process, true).ok()?;
+    own.link_keyring(user).ok()?;
+    Some(user)
 }
 
 fn description(name: &str) -> String {
@@ -14,7 +21,11 @@ fn description(name: &str) -> String {
 
 pub(super) fn read(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     let key = keyring()?.search(&description(name)).ok()?;
-    key.read_to_vec().ok().map(Zeroizing::new)
+    // Asked with no room, the kernel tells the length; the library's own buffer would be 64 KiB to wipe.
+    let length = key.read(&mut [0_u8; 0]).ok()?;
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    let read = key.read(&mut *bytes).ok()?;
+    (read == length).then_some(bytes)
 }
 
 /// Adds or replaces the key; it ends with the token, after `lifetime` seconds.
@@ -35,12 +46,18 @@ pub(super) fn write(name: &str, bytes: &[u8], lifetime: u64) -> bool {
     if key.set_perms(owner_only).is_ok() && key.set_timeout(seconds).is_ok() {
         return true;
     }
-    let _ = key.invalidate();
+    let _ = keyring.unlink_key(key);
     false
 }
 
 pub(super) fn clear(name: &str) {
-    if let Some(key) = keyring().and_then(|keyring| keyring.search(&description(name)).ok()) {
+    let Some(keyring) = keyring() else {
+        return;
+    };
+    if let Ok(key) = keyring.search(&description(name)) {
+        // Unlinking is allowed to whoever possesses the keyring, also where the key itself was made by somebody
+        // who could not set its permissions.
         let _ = key.invalidate();
+        let _ = keyring.unlink_key(key);
     }
 }
