@@ -12,6 +12,7 @@ use crate::config::profile::ProfileName;
 use crate::config::schema::KEYS;
 use crate::config::settings::Settings;
 use crate::config::starter::Starter;
+use crate::config::value::Value;
 use crate::error::{Failure, Result};
 use crate::output;
 use crate::platform::files::{self, Access};
@@ -103,7 +104,9 @@ fn show(args: &Args) -> Result<()> {
     let _ = writeln!(out, "# profile {profile}, file {}", file.path.display());
     for key in KEYS {
         if let Some((value, source)) = layers.effective(key) {
-            let value = if key.is_secret() {
+            let holds_password =
+                matches!(&*value, Value::Text(text) if text.contains('@')) && key.name == "proxy";
+            let value = if key.is_secret() || holds_password {
                 "\"…\"".to_owned()
             } else {
                 value.to_json().to_string()
@@ -130,9 +133,11 @@ fn check(args: &Args) -> Result<()> {
     let path = path(args)?;
     let shown = path.display();
     let mut problems = Vec::new();
-    let bytes = files::read(&path, Access::OwnerWrites, crate::config::FILE_LIMIT)
-        .ok()
-        .flatten();
+    let bytes = match files::read(&path, Access::OwnerWrites, crate::config::FILE_LIMIT) {
+        Ok(bytes) => bytes,
+        // Says what is wrong with the file, and what to do.
+        Err(_) => return UserFile::read(args.config.as_deref()).map(drop),
+    };
     if bytes.is_none() && args.config.is_none() {
         return Err(Failure::config(
             format!("there is no configuration {shown}"),

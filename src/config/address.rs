@@ -1,5 +1,7 @@
 //! Which addresses a configuration or a provider may name.
 
+use std::net::Ipv4Addr;
+
 use url::{Host, Url};
 
 /// An address that gatepass may talk to or open: `https`, or `http` to this machine; no credentials, no fragment.
@@ -45,6 +47,28 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
+    }
+}
+
+/// Whether an address can only mean this machine or its link, so that no remote provider may name it. (Private
+/// ranges are where an organisation's own provider may well be.)
+pub fn is_internal(url: &Url) -> bool {
+    let odd = |address: Ipv4Addr| {
+        address.is_loopback() || address.is_unspecified() || address.is_link_local()
+    };
+    match url.host() {
+        Some(Host::Ipv4(address)) => odd(address),
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unicast_link_local()
+                || address.to_ipv4_mapped().is_some_and(odd)
+        }
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => true,
     }
 }
 

@@ -38,6 +38,7 @@ pub struct UserFile {
 impl UserFile {
     /// Reads the user's file: `explicit` (from `--config`), which must exist, or the one in the usual place.
     pub fn read(explicit: Option<&Path>) -> Result<Self> {
+        refuse_policy()?;
         let path = match explicit {
             Some(path) => path.to_owned(),
             None => paths::config_dir()?.join("config.toml"),
@@ -82,7 +83,9 @@ impl UserFile {
         if !document.holds_a_secret() {
             return Ok(());
         }
-        match files::open(path, Access::OwnerOnly) {
+        // The file that a link leads to counts, not the link.
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match files::open(&target, Access::OwnerOnly) {
             Err(Unsafe::Mode) => Err(Failure::config(
                 format!(
                     "{} holds a secret and other users may read it",
@@ -90,10 +93,22 @@ impl UserFile {
                 ),
                 format!("chmod 600 '{}'", path.display()),
             )),
-            // A link to a private file is as good as the file.
             _ => Ok(()),
         }
     }
+}
+
+/// Where an administrator's policy lies on Linux. This version knows none, and a policy is never skipped.
+const POLICY: &str = "/etc/gatepass/policy.toml";
+
+fn refuse_policy() -> Result<()> {
+    if cfg!(target_os = "linux") && Path::new(POLICY).exists() {
+        return Err(Failure::config(
+            format!("this version cannot follow the policy in {POLICY}"),
+            "install a version of gatepass that knows policies",
+        ));
+    }
+    Ok(())
 }
 
 /// Everything that can decide about a value, read once per run.

@@ -302,6 +302,12 @@ impl Settings {
                 ));
             }
         }
+        if self.proxy.is_none() && !self.no_proxy.is_empty() {
+            return Err(values.wrong(
+                "no_proxy",
+                "`no_proxy` belongs to `proxy`, which is not set; the environment's proxy has its own NO_PROXY",
+            ));
+        }
         check_headers(&self.headers).map_err(|reason| values.wrong("headers", reason))?;
         if self.client_auth == ClientAuth::None
             && (self.client_secret.is_some() || self.client_secret_file.is_some())
@@ -513,7 +519,8 @@ impl Values<'_, '_> {
             .unwrap_or_else(|| "/callback".to_owned());
         let path_character =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
-        if !path.starts_with('/') || path.len() > 200 || !path.bytes().all(path_character) {
+        let odd = path.contains("//") || path.split('/').any(|part| part == "." || part == "..");
+        if !path.starts_with('/') || odd || path.len() > 200 || !path.bytes().all(path_character) {
             return Err(self.wrong(
                 "redirect_path",
                 "`redirect_path` is a path such as \"/callback\"",
@@ -611,6 +618,9 @@ mod tests {
             "client_auth = 'client_secret_post'",
             "redirect_path = 'callback'",
             "redirect_path = '/a?b'",
+            "redirect_path = '//evil.example/cb'",
+            "redirect_path = '/a/../b'",
+            "no_proxy = ['a.example']",
             "redirect_ports = []",
             "[headers]\nAuthorization = 'x'",
             "[headers]\nContent-Length = '1'",

@@ -1,5 +1,7 @@
 //! The OAuth client as it is registered, aimed at one provider's endpoints.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -25,12 +27,21 @@ use crate::secret::Secret;
 const SECRET_FILE: u64 = 16 * 1024;
 
 /// Members of a token answer beyond RFC 6749.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct MoreFields {
     /// OIDC Core section 3.1.3.3.
     pub id_token: Option<String>,
     /// Keycloak and others: seconds until the refresh token ends.
     pub refresh_expires_in: Option<u64>,
+}
+
+/// The library wants it; the token stays out of it.
+impl fmt::Debug for MoreFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MoreFields")
+            .field("refresh_expires_in", &self.refresh_expires_in)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ExtraTokenFields for MoreFields {}

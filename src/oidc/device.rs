@@ -21,6 +21,9 @@ use crate::error::{Failure, Id, Result};
 /// Longest time for which a code is polled, whatever the provider says.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// Pause between two polls where the provider names none.
+const INTERVAL: Duration = Duration::from_secs(5);
+
 /// Longest pause between two polls that fail.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,7 @@ impl DeviceAuthorization {
         client: &Client,
         settings: &Settings,
         issuer_hosts: &[&str],
+        at_most: Duration,
     ) -> Result<Self> {
         let mut request = client
             .exchange_device_code()
@@ -68,7 +72,7 @@ impl DeviceAuthorization {
         let response = request
             .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http))
             .map_err(begin_failed)?;
-        let invitation = invitation(&response, settings, issuer_hosts)?;
+        let invitation = invitation(&response, settings, issuer_hosts, at_most)?;
         Ok(Self {
             invitation,
             response,
@@ -87,7 +91,8 @@ impl DeviceAuthorization {
     ) -> Result<Grant, Refusal> {
         let stopped: Mutex<Option<Failure>> = Mutex::new(None);
         let has_stopped = || stopped.lock().is_ok_and(|failure| failure.is_some());
-        let rest = |time| {
+        let rest = |time: Duration| {
+            let time = interval(time).min(self.invitation.expires_in);
             if let (Err(failure), Ok(mut stopped)) = (pause(time), stopped.lock()) {
                 stopped.get_or_insert(failure);
             }
@@ -106,10 +111,10 @@ impl DeviceAuthorization {
         };
         // Section 3.5: the interval is the least time between polls; somebody who has not seen the code yet
         // cannot have confirmed it.
-        pause(self.response.interval())?;
+        pause(interval(self.response.interval()).min(self.invitation.expires_in))?;
         let mut request = client
             .exchange_device_access_token(&self.response)
-            .set_max_backoff_interval(BACK_OFF)
+            .set_max_backoff_interval(interval(self.response.interval()).clamp(BACK_OFF, LONGEST))
             .set_time_fn(now);
         for (name, value) in extra(settings) {
             request = request.add_extra_param(name, value);
@@ -125,10 +130,20 @@ impl DeviceAuthorization {
     }
 }
 
+/// The pause that a provider asks for. None at all is what RFC 8628 section 3.2 says about a missing one.
+fn interval(given: Duration) -> Duration {
+    if given.is_zero() {
+        INTERVAL
+    } else {
+        given.min(LONGEST)
+    }
+}
+
 fn invitation(
     response: &StandardDeviceAuthorizationResponse,
     settings: &Settings,
     issuer_hosts: &[&str],
+    at_most: Duration,
 ) -> Result<Invitation> {
     let user_code = response.user_code().secret();
     let code_character = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b' ';
@@ -146,7 +161,7 @@ fn invitation(
         address,
         complete_address,
         user_code: user_code.clone(),
-        expires_in: response.expires_in().min(LONGEST),
+        expires_in: response.expires_in().min(LONGEST).min(at_most),
     })
 }
 
@@ -172,17 +187,10 @@ fn address(given: &str, settings: &Settings, issuer_hosts: &[&str]) -> Result<St
     Ok(url.into())
 }
 
-/// The same host, or one below the same parent domain (of at least two labels).
+/// The same host, or one below it. (A common parent proves nothing: it may be a public suffix.)
 fn same_site(host: &str, known: &str) -> bool {
-    let parent = |name: &str| {
-        let labels: Vec<&str> = name.split('.').collect();
-        let is_name = labels.len() > 2 && labels.iter().any(|label| label.parse::<u8>().is_err());
-        is_name.then(|| labels[1..].join("."))
-    };
-    host == known
-        || parent(host).is_some_and(|parent| parent == known)
-        || parent(known)
-            .is_some_and(|parent| parent == host || host.ends_with(&format!(".{parent}")))
+    let is_name = known.parse::<std::net::IpAddr>().is_err();
+    host == known || (is_name && host.ends_with(&format!(".{known}")))
 }
 
 type BeginError = RequestTokenError<HttpError, StandardErrorResponse<BasicErrorResponseType>>;
@@ -243,14 +251,15 @@ mod tests {
     fn verification_hosts_are_the_providers_own() {
         for (host, known) in [
             ("idp.example.com", "idp.example.com"),
-            ("device.example.com", "idp.example.com"),
-            ("example.com", "idp.example.com"),
             ("idp.example.com", "example.com"),
         ] {
             assert!(same_site(host, known), "{host} {known}");
         }
         for (host, known) in [
             ("evil.example", "idp.example.com"),
+            ("example.com", "idp.example.com"),
+            ("evil.co.uk", "idp.co.uk"),
+            ("1.127.0.0.1", "127.0.0.1"),
             ("example.com.evil.example", "idp.example.com"),
             ("evilexample.com", "idp.example.com"),
             ("other.com", "example.com"),

@@ -8,7 +8,7 @@ use url::Url;
 use super::http::Http;
 use super::json::Object;
 use crate::clock;
-use crate::config::address::{check_url, is_loopback};
+use crate::config::address::{check_url, is_internal, is_loopback};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
@@ -54,7 +54,12 @@ impl Metadata {
                 settings.issuer
             ))
         };
-        let object = Object::parse(bytes).map_err(|_| wrong("is not a JSON object".to_owned()))?;
+        let mut object = Object::parse(bytes).map_err(|error| match error.is_data() {
+            true => wrong("is not a JSON object".to_owned()),
+            false => not_json(settings),
+        })?;
+        // A member without a value is as good as none.
+        object.0.retain(|_, value| !value.is_null() && *value != "");
         let metadata: Self = serde_json::from_value(object.0.into()).map_err(|error| {
             wrong(format!(
                 "is malformed: {}",
@@ -87,8 +92,8 @@ impl Metadata {
             check_url(url.as_str())
                 .map_err(|reason| wrong(format!("has a `{name}` that {}", negated(&reason))))?;
             // Plain HTTP is for an issuer on this machine only; a remote issuer has no business here.
-            if is_loopback(url) && !to_this_machine {
-                return Err(wrong(format!("has a `{name}` on this machine")));
+            if is_internal(url) && !to_this_machine {
+                return Err(wrong(format!("has a `{name}` that is no public address")));
             }
         }
         Ok(metadata)
@@ -232,6 +237,16 @@ fn raw_json(bytes: Vec<u8>) -> Result<Box<RawValue>> {
 fn parse_keys(bytes: &[u8]) -> Result<CoreJsonWebKeySet> {
     serde_json::from_slice(bytes)
         .map_err(|_| Failure::untrusted("the provider's key set is malformed"))
+}
+
+/// Something that calls itself JSON and is none: a broken proxy, an answer cut short.
+fn not_json(settings: &Settings) -> Failure {
+    Failure::new(
+        Id::Unavailable,
+        format!("the discovery document of {} is not JSON", settings.issuer),
+        "run it again in a few minutes",
+    )
+    .from_provider()
 }
 
 #[cfg(test)]

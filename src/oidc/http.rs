@@ -9,6 +9,8 @@ use oauth2::{HttpRequest, HttpResponse};
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, NoProxy, Proxy};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use crate::caller::Deadline;
@@ -132,13 +134,12 @@ impl Http {
         };
         // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
         // starts us could choose whom we trust. So they are read from where the system keeps them.
-        builder = match paths::system_certificates() {
-            Some(path) => {
-                let mut all = certificates(path)?;
-                all.extend(added);
-                builder.tls_certs_only(all)
-            }
-            None => builder.tls_certs_merge(added),
+        builder = if cfg!(target_os = "linux") {
+            let mut all = system_certificates()?;
+            all.extend(added);
+            builder.tls_certs_only(all)
+        } else {
+            builder.tls_certs_merge(added)
         };
         if to_this_machine {
             builder = builder.no_proxy();
@@ -333,7 +334,8 @@ fn is_json(response: &HttpResponse) -> bool {
 
 fn failed(error: &reqwest::Error, host: String) -> HttpError {
     let why = cause(error);
-    if is_tls(error) {
+    // A handshake that failed has sent nothing; a record that is broken later says nothing of the kind.
+    if error.is_connect() && is_tls(error) {
         HttpError::Tls { host, why }
     } else if error.is_connect() {
         HttpError::NotSent { host, why }
@@ -375,6 +377,38 @@ fn cause(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     text::from_server(&text)
+}
+
+/// The certificates that this Linux system trusts. One that cannot be understood is left out: the others are
+/// none the worse for it.
+fn system_certificates() -> Result<Vec<Certificate>> {
+    let unusable = |why: String| {
+        Failure::config(
+            format!("the system's certificates cannot be read: {why}"),
+            "install the package ca-certificates",
+        )
+    };
+    let path = paths::system_certificates()
+        .ok_or_else(|| unusable("no known file is there".to_owned()))?;
+    // Root's file in a place that only root can write. Its owner may look like somebody else's in a container.
+    let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let mut usable = rustls::RootCertStore::empty();
+    let mut found = Vec::new();
+    let mut left_out = 0;
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let parsed = certificate
+            .ok()
+            .filter(|certificate| usable.add(certificate.clone()).is_ok())
+            .and_then(|certificate| Certificate::from_der(&certificate).ok());
+        match parsed {
+            Some(certificate) => found.push(certificate),
+            None => left_out += 1,
+        }
+    }
+    if left_out > 0 {
+        log::debug!("{left_out} of the system's certificates cannot be understood");
+    }
+    Ok(found)
 }
 
 fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {

@@ -164,9 +164,10 @@ pub(super) fn endpoint(
 /// Forgives what real providers do: lifetimes as strings or fractions, `scope` as a list.
 fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
     let Ok(mut object) = Object::parse(&body) else {
-        return body;
+        // No object, or one that says something twice: the library must not read it either.
+        return b"[]".to_vec();
     };
-    for name in ["expires_in", "refresh_expires_in"] {
+    for name in ["expires_in", "refresh_expires_in", "interval"] {
         if let Some(value) = object.0.get_mut(name) {
             *value = match whole_seconds(value) {
                 Some(seconds) => seconds.into(),
@@ -174,6 +175,8 @@ fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
             };
         }
     }
+    // A member without a value is as good as none.
+    object.0.retain(|_, value| !value.is_null());
     if let Some(Value::Array(scopes)) = object.0.get("scope") {
         let joined: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
         let joined = joined.join(" ");
@@ -289,7 +292,7 @@ pub fn by_code(code: &str, description: Option<&str>) -> Refusal {
         "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {
             Refusal::GrantOver(said)
         }
-        "access_denied" | "authorization_declined" => failure(
+        "access_denied" | "authorization_declined" | "bad_verification_code" => failure(
             Id::SignInFailed,
             format!("the provider refused: {said}"),
             "sign in again, or ask your administrator whether your account may use the gateway",

@@ -1,6 +1,8 @@
 //! Opening the person's browser: one address, as one argument, never through a shell.
 
 use std::io;
+#[cfg(not(windows))]
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,12 +26,29 @@ pub fn open(command: &[String], address: &Url) -> Result<(), String> {
     }
 }
 
+/// Where a system keeps its programs.
+#[cfg(not(windows))]
+const PLACES: [&str; 4] = [
+    "/usr/bin",
+    "/usr/local/bin",
+    "/bin",
+    "/run/current-system/sw/bin",
+];
+
 /// `BROWSER` is not consulted: it is a command line that anybody's start-up file could have set.
 #[cfg(not(windows))]
 fn system(address: &Url) -> Result<(), String> {
     let mut why = "there is no program that opens addresses".to_owned();
-    for mut launcher in open::commands(address.as_str()) {
-        launcher.env_remove("BROWSER");
+    for found in open::commands(address.as_str()) {
+        // Not by `PATH`, which anybody's start-up file could have changed.
+        let places = PLACES
+            .iter()
+            .map(|place| Path::new(place).join(found.get_program()));
+        let Some(program) = places.into_iter().find(|path| path.is_file()) else {
+            continue;
+        };
+        let mut launcher = Command::new(program);
+        launcher.args(found.get_args()).env_remove("BROWSER");
         let Ok(mut child) = launch(launcher) else {
             continue;
         };

@@ -49,7 +49,7 @@ pub(super) fn token_to_print(
             let token = grant.access_token.clone();
             let expires_at = grant
                 .expires_in
-                .map(|life| times.asked_at_ms.saturating_add(life * 1000))
+                .map(|life| times.asked_at_ms.saturating_add(life.saturating_mul(1000)))
                 .or_else(|| id_token::expiry_hint(&token).map(|at| at.saturating_mul(1000)))
                 .unwrap_or(times.asked_at_ms + UNKNOWN_LIFE * 1000);
             (token, expires_at)

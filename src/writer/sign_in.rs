@@ -32,6 +32,9 @@ const LOCK: Duration = Duration::from_secs(60);
 /// Longest wait for a keychain that asks the person to unlock it.
 const UNLOCK: Duration = Duration::from_secs(120);
 
+/// Time to redeem what the person has confirmed when the sign-in's own time is over.
+const REDEEM: Duration = Duration::from_secs(60);
+
 /// How long an unreachable provider is tried before the sign-in is given up.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -97,8 +100,10 @@ impl SignIn<'_> {
     /// Signs in and stores the session.
     pub fn run(&self, way: Way) -> Result<SignedIn> {
         let files = StateFiles::open(self.settings)?;
-        let http = Http::new(self.settings, self.deadline)?
-            .connecting_until(self.deadline.at_most(CONNECT));
+        // What the person has done in the last moment is still redeemed.
+        let finish_by = Deadline::after(self.deadline.left() + REDEEM);
+        let http =
+            Http::new(self.settings, finish_by)?.connecting_until(self.deadline.at_most(CONNECT));
         // Always fetched anew: what was kept may be what made the last sign-in fail.
         let provider = Provider::fetch(&http, self.settings, &files)?;
         let offers_device_codes = provider.metadata.device_authorization_endpoint.is_some();
@@ -245,7 +250,8 @@ impl SignIn<'_> {
         let client = client::client(self.settings, &provider.metadata)?;
         let hosts = provider_hosts(self.settings, &provider);
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let authorization = DeviceAuthorization::begin(http, &client, self.settings, &hosts)?;
+        let authorization =
+            DeviceAuthorization::begin(http, &client, self.settings, &hosts, self.deadline.left())?;
         self.person.invited(&authorization.invitation);
         self.open.tab_opened();
         let started = Instant::now();
