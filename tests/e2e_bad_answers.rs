@@ -60,6 +60,21 @@ fn bad_grants(hook: Hook) -> Vec<Case> {
             8,
         ),
         (
+            "a member that appears twice",
+            hook,
+            Fault::response(|response| {
+                let text = String::from_utf8(response.body.clone()).unwrap();
+                response.body = text.replacen('{', "{\"x\":1,\"x\":2,", 1).into_bytes();
+            }),
+            8,
+        ),
+        (
+            "a firewall's JSON",
+            hook,
+            Fault::reply(Response::json(403, &json!({"message": "Forbidden"}))),
+            6,
+        ),
+        (
             "token type DPoP",
             hook,
             Fault::json(set("token_type", json!("DPoP"))),
@@ -502,6 +517,26 @@ fn unusual_but_right_answers_are_accepted() {
             Fault::claims(drop_member("at_hash")),
         ),
         (
+            "a time of change in words",
+            CodeGrant,
+            Fault::claims(set("updated_at", json!("2026-01-01T00:00:00.000Z"))),
+        ),
+        (
+            "one method",
+            CodeGrant,
+            Fault::claims(set("amr", json!("pwd"))),
+        ),
+        (
+            "an address in one line",
+            CodeGrant,
+            Fault::claims(set("address", json!("x"))),
+        ),
+        (
+            "no hash",
+            CodeGrant,
+            Fault::claims(set("at_hash", Value::Null)),
+        ),
+        (
             "a clock 30 s ahead",
             CodeGrant,
             Fault::claims(set("iat", json!(now() + 30))),
@@ -548,6 +583,45 @@ fn unusual_but_right_answers_are_accepted() {
         scene.background().expect(0);
         scene.provider.clear_script();
     }
+}
+
+/// What is wrong with the provider's documents says nothing about the session.
+#[test]
+fn a_bad_discovery_document_does_not_end_the_session() {
+    let scene = scene().signed_in();
+    let forget = || {
+        for entry in std::fs::read_dir(scene.home.state()).unwrap().flatten() {
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|kind| kind == "provider")
+            {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    };
+    for (fault, code) in [
+        (Fault::json(append("issuer", "1")), 8),
+        (Fault::status(502), 6),
+        (
+            Fault::reply(
+                Response::new(200)
+                    .header("content-type", "application/json")
+                    .body("<html>"),
+            ),
+            6,
+        ),
+    ] {
+        forget();
+        scene.provider.script(Hook::Discovery, fault);
+        scene
+            .gatepass(["token", "--force-refresh"])
+            .run()
+            .expect(code);
+        assert_eq!(scene.provider.token_grants("refresh_token"), 0);
+        scene.provider.clear_script();
+    }
+    scene.gatepass(["token", "--force-refresh"]).run().expect(0);
 }
 
 /// A response that does not know the state never ends the sign-in.

@@ -341,6 +341,25 @@ fn a_sign_out_during_a_refresh_stays() {
     assert_eq!(scene.keyring.lookup("default"), None);
 }
 
+/// A sign-out while the provider redeems the code of a sign-in: nobody is signed in afterwards.
+#[test]
+fn a_sign_out_during_a_sign_in_stays() {
+    let scene = scripted(provider::Settings::default());
+    scene
+        .provider
+        .script(Hook::CodeGrant, Fault::Delay(Duration::from_millis(2500)));
+    let login = scene.gatepass(["login"]).spawn();
+    assert!(
+        scene
+            .provider
+            .wait_for("/token", 1, Duration::from_secs(20))
+    );
+    scene.gatepass(["logout"]).run().expect(0);
+    login.wait().expect(5);
+    scene.background().expect(4);
+    assert_eq!(scene.keyring.lookup("default"), None);
+}
+
 /// Claude Desktop asks again in the middle of a session just after it was given a token: the gateway has refused
 /// that token, so one refresh is due, and only one.
 #[test]

@@ -18,6 +18,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use oauth2::CsrfToken;
 use tokio::sync::oneshot;
 
 use super::page::{self, Ending};
@@ -26,7 +27,7 @@ use crate::error::{Failure, Result};
 use crate::secret::Secret;
 
 /// Longest request line and headers, in bytes, and most headers.
-const HEAD: (usize, usize) = (16 * 1024, 64);
+const HEAD: (usize, usize) = (24 * 1024, 64);
 
 /// Longest body of a form post, in bytes.
 const FORM: usize = 64 * 1024;
@@ -77,14 +78,19 @@ pub enum Answer {
 pub struct Arrival {
     /// What came.
     pub answer: Answer,
-    reply: oneshot::Sender<Ending>,
+    reply: oneshot::Sender<()>,
+    ending: Arc<Mutex<Option<Ending>>>,
 }
 
 impl Arrival {
     /// Tells the person at the browser how the sign-in ended.
     pub fn tell(self, ending: Ending) {
+        // Noted here and not by the connection: a person who reloads must find the end, too.
+        if let Ok(mut place) = self.ending.lock() {
+            *place = Some(ending);
+        }
         // A browser that has gone away needs no page.
-        let _ = self.reply.send(ending);
+        let _ = self.reply.send(());
     }
 }
 
@@ -138,12 +144,17 @@ impl Loopback {
         let (stop, stopped) = oneshot::channel();
         let desk = Arc::new(Desk {
             authority: self.authority,
-            done_path: format!("{}/done", self.path.trim_end_matches('/')),
+            // Not to be guessed, so that nobody else uses up the page.
+            done_path: format!(
+                "{}/done-{}",
+                self.path.trim_end_matches('/'),
+                CsrfToken::new_random().secret()
+            ),
             path: self.path,
             mode: self.mode,
             expected,
             claimed: AtomicBool::new(false),
-            ending: Mutex::new(None),
+            ending: Arc::default(),
             page_fetched: tokio::sync::Notify::new(),
             arrivals: arrivals_in,
         });
@@ -225,7 +236,7 @@ struct Desk {
     /// Set by the first right response; there is no second one.
     claimed: AtomicBool,
     /// Set once the sign-in has ended.
-    ending: Mutex<Option<Ending>>,
+    ending: Arc<Mutex<Option<Ending>>>,
     page_fetched: tokio::sync::Notify,
     arrivals: mpsc::Sender<Arrival>,
 }
@@ -432,12 +443,12 @@ async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Reply, In
             Ok(Ok(form)) => desk.respond(&form.to_bytes()).await,
             _ => refusal(StatusCode::BAD_REQUEST),
         },
-        Kind::Done => match desk.ending.lock().map(|ending| *ending) {
-            Ok(Some(ending)) => {
+        Kind::Done => match desk.ended() {
+            Some(ending) => {
                 desk.page_fetched.notify_one();
                 desk.page(StatusCode::OK, ending)
             }
-            _ => refusal(StatusCode::NOT_FOUND),
+            None => refusal(StatusCode::NOT_FOUND),
         },
         Kind::Refused(status) => refusal(status),
     })
@@ -450,16 +461,32 @@ impl Desk {
             return self.page(StatusCode::BAD_REQUEST, Ending::NotExpected);
         };
         if self.claimed.swap(true, Ordering::SeqCst) {
-            return self.page(StatusCode::GONE, Ending::AlreadyUsed);
+            return match self.ended() {
+                Some(_) => self.to_the_end(),
+                None => self.page(StatusCode::GONE, Ending::AlreadyUsed),
+            };
         }
         let (reply, ended) = oneshot::channel();
-        let ending = match self.arrivals.send(Arrival { answer, reply }) {
-            Ok(()) => ended.await.unwrap_or(Ending::Failed),
-            Err(_) => Ending::Failed,
+        let arrival = Arrival {
+            answer,
+            reply,
+            ending: Arc::clone(&self.ending),
         };
-        if let Ok(mut place) = self.ending.lock() {
-            *place = Some(ending);
+        if self.arrivals.send(arrival).is_ok() {
+            let _ = ended.await;
         }
+        if let Ok(mut place) = self.ending.lock() {
+            // Whoever should have told the end has gone without a word.
+            place.get_or_insert(Ending::Failed);
+        }
+        self.to_the_end()
+    }
+
+    fn ended(&self) -> Option<Ending> {
+        self.ending.lock().ok().and_then(|ending| *ending)
+    }
+
+    fn to_the_end(&self) -> Reply {
         // Away from the address with the code in it, so that it stays out of the browser's history.
         let mut response = page_headers(Response::new(Full::default()));
         *response.status_mut() = StatusCode::SEE_OTHER;
@@ -658,8 +685,15 @@ mod tests {
         arrival.tell(Ending::SignedIn);
         let redirect = browser.join().unwrap();
         assert!(redirect.starts_with("HTTP/1.1 303"), "{redirect}");
-        assert!(redirect.contains("location: /callback/done"));
-        let page = get(port, "/callback/done", &host);
+        let end = redirect
+            .split("location: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next())
+            .unwrap();
+        assert!(end.starts_with("/callback/done-"));
+        // Reloading the address with the code leads to the end as well.
+        assert!(get(port, good, &host).starts_with("HTTP/1.1 303"));
+        let page = get(port, end, &host);
         assert!(page.contains("You are signed in"));
         for header in ["no-store", "no-referrer", "nosniff", "default-src 'none'"] {
             assert!(page.contains(header), "{header}");
