@@ -115,6 +115,46 @@ fn ctrl_c_ends_a_sign_in() {
     scene.gatepass([]).context("interactive").run().expect(0);
 }
 
+/// Another user of the machine reads the address from the browser's command line and answers first: refused, and
+/// the sign-in goes on. (Needs root, to be somebody else.)
+#[test]
+fn another_user_cannot_answer_the_sign_in() {
+    let provider = Provider::start(provider::Settings::default());
+    let scene = Scene::around(PROGRAM, provider, Person::without_browser());
+    scene.home.config(&format!(
+        "issuer = \"{}\"\nclient_id = \"gatepass\"\nbrowser = [\"true\"]\n",
+        scene.provider.issuer()
+    ));
+    let mut login = scene.gatepass(["login"]).spawn_on_terminal();
+    let (port, state): (u16, String) = login.wait_for(Duration::from_secs(20), |screen| {
+        let port = screen.split("127.0.0.1%3A").nth(1)?.split('%').next()?;
+        let state = screen.split("state=").nth(1)?.split('&').next()?;
+        Some((port.parse().ok()?, state.to_owned()))
+    });
+    let answer = |user: &str| {
+        let request = format!(
+            "GET /callback?code=x&state={state} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\n\\r\\n"
+        );
+        let script =
+            format!("exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{request}' >&3; head -1 <&3");
+        let output = Command::new("setpriv")
+            .args(["--reuid", user, "--clear-groups", "bash", "-c", &script])
+            .output()
+            .expect("setpriv and bash");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    if Command::new("setpriv")
+        .args(["--reuid", "65534", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        assert!(answer("65534").contains("403"));
+        assert!(login.runs(), "the sign-in goes on");
+        assert!(answer("0").contains("303"));
+        assert_eq!(login.wait().code, 8, "our own answer counts, and it names no issuer");
+    }
+}
+
 /// A laptop that has just woken up: the provider cannot be reached yet, and a moment later it can.
 #[test]
 fn a_network_that_comes_back_is_waited_for() {

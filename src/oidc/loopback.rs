@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use super::page::{self, Ending};
 use crate::config::settings::{Redirect, RedirectHost, ResponseMode};
 use crate::error::{Failure, Result};
+use crate::platform;
 use crate::secret::Secret;
 
 /// Longest request line and headers, in bytes, and most headers.
@@ -142,7 +143,12 @@ impl Loopback {
     pub fn serve(self, expected: Expected) -> Result<Running> {
         let (arrivals_in, arrivals) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
+        let address = self
+            .sockets
+            .first()
+            .and_then(|socket| socket.local_addr().ok());
         let desk = Arc::new(Desk {
+            port: address.map_or(0, |address| address.port()),
             authority: self.authority,
             // Not to be guessed, so that nobody else uses up the page.
             done_path: format!(
@@ -228,6 +234,7 @@ impl Drop for Running {
 
 /// What all connections share.
 struct Desk {
+    port: u16,
     authority: String,
     path: String,
     done_path: String,
@@ -281,13 +288,14 @@ type Connections = Arc<Mutex<VecDeque<tokio::task::AbortHandle>>>;
 
 async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: Connections) {
     loop {
-        let Ok((stream, _)) = socket.accept().await else {
+        let Ok((stream, peer)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let desk = Arc::clone(&desk);
         let task = tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&desk)));
+            let service =
+                service_fn(move |request| answer(request, Arc::clone(&desk), peer.port()));
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(ARRIVAL)
@@ -433,9 +441,17 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 type Reply = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Reply, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    desk: Arc<Desk>,
+    peer_port: u16,
+) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
-    let kind = desk.kind(&parts.method, &parts.uri, &parts.headers);
+    let mut kind = desk.kind(&parts.method, &parts.uri, &parts.headers);
+    if matches!(kind, Kind::Query(_) | Kind::Form) && desk.is_a_strangers(peer_port) {
+        log::warn!("another user of this machine tried to answer the sign-in");
+        kind = Kind::Refused(StatusCode::FORBIDDEN);
+    }
     Ok(match kind {
         Kind::Query(query) => desk.respond(query.as_bytes()).await,
         Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
@@ -455,6 +471,12 @@ async fn answer(request: Request<Incoming>, desk: Arc<Desk>) -> Result<Reply, In
 }
 
 impl Desk {
+    /// Whether another user's program has connected. `state` stands in the browser's command line, which other
+    /// users can read; without this they could finish the sign-in with an account of their own.
+    fn is_a_strangers(&self, peer_port: u16) -> bool {
+        platform::connected_user(self.port, peer_port).is_some_and(|user| !platform::is_us(user))
+    }
+
     async fn respond(&self, parameters: &[u8]) -> Reply {
         let Some(answer) = read_parameters(parameters, &self.expected) else {
             log::info!("a request to the redirect that is not the expected response was refused");

@@ -9,12 +9,18 @@ pub mod paths;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{User, become_session_leader, belongs_to_somebody_else, harden, this_program};
+pub use unix::{
+    User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
+    this_program,
+};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{User, become_session_leader, belongs_to_somebody_else, harden, this_program};
+pub use windows::{
+    User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
+    this_program,
+};
 
 #[cfg(all(unix, not(target_os = "windows")))]
 mod start;

@@ -62,3 +62,27 @@ pub fn this_program() -> std::io::Result<std::process::Command> {
     }
     std::env::current_exe().map(std::process::Command::new)
 }
+
+/// Whose program has connected from `peer_port` to `our_port` on this machine, as far as the kernel tells.
+///
+/// Linux lists both ends of a loopback connection with their users in `/proc/net/tcp` (proc(5)); a program on
+/// IPv4 may be listed among the IPv6 ones. Ports alone tell the two ends apart.
+pub fn connected_user(our_port: u16, peer_port: u16) -> Option<u32> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .find_map(|table| {
+            let table = std::fs::read_to_string(table).ok()?;
+            table.lines().skip(1).find_map(|line| {
+                let mut columns = line.split_whitespace().skip(1);
+                let (local, remote) = (columns.next()?, columns.next()?);
+                let is_peers_end = port(local)? == peer_port && port(remote)? == our_port;
+                is_peers_end.then(|| columns.nth(4)?.parse().ok())?
+            })
+        })
+}
+
+/// Whether a program of this user may have a say in this user's sign-in: the same user's, and root's.
+pub fn is_us(user: u32) -> bool {
+    user == User::current().id() || user == 0
+}
