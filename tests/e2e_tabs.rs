@@ -151,7 +151,11 @@ fn another_user_cannot_answer_the_sign_in() {
         assert!(answer("65534").contains("403"));
         assert!(login.runs(), "the sign-in goes on");
         assert!(answer("0").contains("303"));
-        assert_eq!(login.wait().code, 8, "our own answer counts, and it names no issuer");
+        assert_eq!(
+            login.wait().code,
+            8,
+            "our own answer counts, and it names no issuer"
+        );
     }
 }
 

@@ -255,9 +255,9 @@ impl Keyring {
         let mut items = BTreeMap::new();
         for path in paths {
             let attributes = self.attributes(&path);
-            // secret-tool finds nothing when it is told the schema that it wrote itself.
-            let named = attributes.iter().filter(|(name, _)| *name != "xdg:schema");
-            let question = named.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+            let question = attributes
+                .iter()
+                .flat_map(|(name, value)| [name.as_str(), value.as_str()]);
             let question: Vec<&str> = std::iter::once("lookup").chain(question).collect();
             let secret = self.secret_tool(&question).stdout;
             let label = labels.remove(&path).unwrap_or_default();
@@ -284,6 +284,9 @@ impl Keyring {
         strings
             .chunks_exact(2)
             .map(|pair| (pair[0].to_owned(), pair[1].to_owned()))
+            // gnome-keyring adds the schema by itself when it reads an entry from disk, and secret-tool finds nothing
+            // when it is told about it.
+            .filter(|(name, _)| name != "xdg:schema")
             .collect()
     }
 
