@@ -64,6 +64,11 @@ impl<'s> Reader<'s> {
             == Freshness::Good
     }
 
+    /// Whether a token has not ended yet, however little is left of it.
+    pub fn is_valid(token: &IssuedToken) -> bool {
+        token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
+    }
+
     /// The session, if these bytes hold one that belongs to the configuration.
     pub fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
         let record = bytes.and_then(Record::from_bytes);

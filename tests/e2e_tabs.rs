@@ -88,15 +88,21 @@ fn a_person_who_takes_their_time_is_signed_in_all_the_same() {
     scene.background().expect(0);
 }
 
-/// Ctrl-C ends a sign-in at a terminal: its port is closed, and the next call opens its own tab at once.
-#[test]
-fn ctrl_c_ends_a_sign_in() {
+/// A scene in which the tab that is opened leads nowhere, so that the test answers itself or nobody does.
+fn with_a_browser_that_does_nothing() -> Scene<Provider> {
     let provider = Provider::start(provider::Settings::default());
     let scene = Scene::around(PROGRAM, provider, Person::without_browser());
     scene.home.config(&format!(
         "issuer = \"{}\"\nclient_id = \"gatepass\"\nbrowser = [\"true\"]\n",
         scene.provider.issuer()
     ));
+    scene
+}
+
+/// Ctrl-C ends a sign-in at a terminal: its port is closed, and the next call opens its own tab at once.
+#[test]
+fn ctrl_c_ends_a_sign_in() {
+    let scene = with_a_browser_that_does_nothing();
     let mut login = scene.gatepass(["login"]).spawn_on_terminal();
     let port: u16 = login.wait_for(Duration::from_secs(20), |screen| {
         let rest = screen
@@ -119,12 +125,7 @@ fn ctrl_c_ends_a_sign_in() {
 /// the sign-in goes on. (Needs root, to be somebody else.)
 #[test]
 fn another_user_cannot_answer_the_sign_in() {
-    let provider = Provider::start(provider::Settings::default());
-    let scene = Scene::around(PROGRAM, provider, Person::without_browser());
-    scene.home.config(&format!(
-        "issuer = \"{}\"\nclient_id = \"gatepass\"\nbrowser = [\"true\"]\n",
-        scene.provider.issuer()
-    ));
+    let scene = with_a_browser_that_does_nothing();
     let mut login = scene.gatepass(["login"]).spawn_on_terminal();
     let (port, state): (u16, String) = login.wait_for(Duration::from_secs(20), |screen| {
         let port = screen.split("127.0.0.1%3A").nth(1)?.split('%').next()?;

@@ -22,9 +22,9 @@ pub use windows::{
     this_program,
 };
 
-#[cfg(all(unix, not(target_os = "windows")))]
+#[cfg(unix)]
 mod start;
-#[cfg(all(unix, not(target_os = "windows")))]
+#[cfg(unix)]
 pub use start::stdout_was_closed;
 
 #[cfg(windows)]

@@ -116,12 +116,11 @@ impl Cache {
 
     /// The cached token, if it belongs to this generation and configuration.
     pub fn read(&self, generation: u64, settings: &Settings) -> Option<IssuedToken> {
-        let found = self.places.iter().filter_map(|place| {
+        // The first place usually has it; only a miss costs a look at the others.
+        self.places.iter().find_map(|place| {
             let bytes = place.read()?;
             IssuedToken::from_cache(&bytes, generation, &settings.token_digest)
-        });
-        // The first place usually has it; only a miss costs a look at the others.
-        found.take(1).next()
+        })
     }
 
     /// Keeps a token in the first place that takes it.

@@ -12,7 +12,6 @@ use crate::person::Person;
 use crate::reader::Reader;
 use crate::session::handed::Handed;
 use crate::session::record::{IssuedToken, Record};
-use crate::session::validity::Freshness;
 use crate::store::keychain::Keychain;
 use crate::store::{Prompting, SecretStore};
 use crate::usecase::login;
@@ -117,7 +116,7 @@ impl TokenRequest<'_> {
             (Err(failure), Some(token))
                 if matches!(failure.id, Id::Unavailable | Id::Keychain)
                     && !self.force_refresh
-                    && is_valid(&token) =>
+                    && Reader::is_valid(&token) =>
             {
                 log::warn!("{}; the stored token is still valid", failure.what);
                 Ok(token)
@@ -199,7 +198,3 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// Longest wait for a keychain that nobody has to unlock, and for one that asks the person to.
 const KEYCHAIN: Duration = Duration::from_secs(20);
 const UNLOCK: Duration = Duration::from_secs(120);
-
-fn is_valid(token: &IssuedToken) -> bool {
-    token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
-}

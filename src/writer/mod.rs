@@ -68,11 +68,9 @@ impl<'a> Writer<'a> {
         budget: Budget,
     ) -> Result<Self> {
         let lock = Lock::take(files, Purpose::Write, budget.answer_by)?;
+        files.dir().sweep();
         Ok(Self {
-            reader: Reader::with(settings, {
-                files.dir().sweep();
-                files.clone()
-            })?,
+            reader: Reader::with(settings, files.clone())?,
             store,
             budget,
             _lock: lock,

@@ -14,7 +14,6 @@ use crate::reader::Reader;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Ended, InFlight, Session};
-use crate::session::validity::Freshness;
 
 /// What a caller needs of the token.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +28,8 @@ pub struct Need {
 impl Need {
     /// Whether this token may be given to the caller.
     pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
-        let newer =
-            clock::has_been_since(token.obtained_at_ms, self.asked_at_ms) && is_valid(token);
+        let newer = clock::has_been_since(token.obtained_at_ms, self.asked_at_ms)
+            && Reader::is_valid(token);
         newer || (!self.force && reader.is_good(token))
     }
 }
@@ -63,7 +62,7 @@ impl Writer<'_> {
             self.publish(token);
             return Ok(token.clone());
         }
-        let fallback = stored.filter(|token| is_valid(token) && !need.force);
+        let fallback = stored.filter(|token| Reader::is_valid(token) && !need.force);
         let Some(refresh_token) = record.refresh_token.clone() else {
             return fallback.ok_or_else(|| {
                 sign_in_required("the token has expired and the provider issued no refresh token")
@@ -135,7 +134,7 @@ impl Writer<'_> {
             Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by).ok().flatten() {
                 // Somebody with another lock (another home folder) was faster: theirs is the session now.
                 Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
-                    now.token_for(self.settings()).filter(|token| is_valid(token)).cloned().ok_or_else(|| {
+                    now.token_for(self.settings()).filter(|token| Reader::is_valid(token)).cloned().ok_or_else(|| {
                         Failure::new(
                             Id::Unavailable,
                             "another gatepass has just renewed this session",
@@ -224,7 +223,7 @@ impl Writer<'_> {
         match issue::token_to_print(grant, validated, &record.claims, times, self.settings()) {
             Ok(Some(token)) => record.token = Some(token),
             // No ID token came: the stored one is printed while it is valid.
-            Ok(None) => record.token = record.token.filter(is_valid),
+            Ok(None) => record.token = record.token.filter(Reader::is_valid),
             Err(failure) => {
                 record.token = None;
                 self.keep_rotated(&record)?;
@@ -266,8 +265,4 @@ impl Writer<'_> {
         })?;
         Ok(sign_in_required(why))
     }
-}
-
-fn is_valid(token: &IssuedToken) -> bool {
-    token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
 }
