@@ -59,6 +59,20 @@ pub enum CallerOption {
     Script,
 }
 
+impl CallerOption {
+    /// The word on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::ClaudeDesktop => "claude-desktop",
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+            Self::Terminal => "terminal",
+            Self::Script => "script",
+        }
+    }
+}
+
 /// What `--interactive` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum InteractiveOption {
@@ -109,6 +123,27 @@ impl Host {
             CallerOption::Codex => Self::Codex,
             CallerOption::Terminal => Self::Terminal,
             CallerOption::Script => Self::Script,
+        }
+    }
+
+    /// What people call it, if it has a name.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::ClaudeDesktop(_) => Some("Claude"),
+            Self::ClaudeCode => Some("Claude Code"),
+            Self::Codex => Some("Codex"),
+            Self::Terminal | Self::Script => None,
+        }
+    }
+
+    /// As `--caller` names it; which context it had is lost.
+    pub fn option(self) -> CallerOption {
+        match self {
+            Self::ClaudeDesktop(_) => CallerOption::ClaudeDesktop,
+            Self::ClaudeCode => CallerOption::ClaudeCode,
+            Self::Codex => CallerOption::Codex,
+            Self::Terminal => CallerOption::Terminal,
+            Self::Script => CallerOption::Script,
         }
     }
 

@@ -92,6 +92,10 @@ pub(super) struct WorkerArgs {
     pub(super) within: u64,
     #[arg(long)]
     pub(super) force: bool,
+    #[arg(long, value_enum)]
+    pub(super) caller: CallerOption,
+    #[arg(long)]
+    pub(super) silent: bool,
 }
 
 #[derive(Debug, Default, clap::Args)]

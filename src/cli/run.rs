@@ -128,12 +128,12 @@ pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
         asked_at_ms: worker.asked_at,
         force: worker.force,
     };
-    serve(
-        worker.task,
-        &settings,
-        need,
-        Duration::from_millis(worker.within),
-    )
+    let caller = Caller {
+        host: Host::recognise(worker.caller, &Signs::default()),
+        may_prompt: !worker.silent,
+        deadline: Deadline::after(Duration::from_millis(worker.within)),
+    };
+    serve(worker.task, &settings, need, caller)
 }
 
 fn args_shape(args: &Args, host: Host, settings: &Settings) -> Shape {
@@ -381,7 +381,12 @@ mod tests {
             .filter_map(|option| words(option.to_possible_value()))
             .collect();
         assert_eq!(interactive, ["auto", "never", "always"]);
-        let callers: Vec<_> = crate::caller::CallerOption::value_variants()
+        let options = crate::caller::CallerOption::value_variants();
+        for option in options {
+            let word = words(option.to_possible_value());
+            assert_eq!(word.as_deref(), Some(option.as_str()));
+        }
+        let callers: Vec<_> = options
             .iter()
             .filter_map(|option| words(option.to_possible_value()))
             .collect();

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use oauth2::CsrfToken;
 use tokio::sync::oneshot;
 
-use super::page::{self, Ending};
+use super::page::{self, Ending, Language, Parties};
 use crate::config::settings::{Redirect, RedirectHost, ResponseMode};
 use crate::error::{Failure, Result};
 use crate::platform;
@@ -55,7 +55,7 @@ pub struct Expected {
     /// Whether the provider promised to send `iss`.
     pub issuer_required: bool,
     /// Whose sign-in this is, for the page.
-    pub organisation: String,
+    pub parties: Parties,
 }
 
 /// The authorization response.
@@ -447,22 +447,24 @@ async fn answer(
     peer_port: u16,
 ) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
+    let language = parts.headers.get(header::ACCEPT_LANGUAGE);
+    let language = Language::wanted(language.map(header::HeaderValue::as_bytes));
     let mut kind = desk.kind(&parts.method, &parts.uri, &parts.headers);
     if matches!(kind, Kind::Query(_) | Kind::Form) && desk.is_a_strangers(peer_port) {
         log::warn!("another user of this machine tried to answer the sign-in");
         kind = Kind::Refused(StatusCode::FORBIDDEN);
     }
     Ok(match kind {
-        Kind::Query(query) => desk.respond(query.as_bytes()).await,
+        Kind::Query(query) => desk.respond(query.as_bytes(), language).await,
         Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
         {
-            Ok(Ok(form)) => desk.respond(&form.to_bytes()).await,
+            Ok(Ok(form)) => desk.respond(&form.to_bytes(), language).await,
             _ => refusal(StatusCode::BAD_REQUEST),
         },
         Kind::Done => match desk.ended() {
             Some(ending) => {
                 desk.page_fetched.notify_one();
-                desk.page(StatusCode::OK, ending)
+                desk.page(StatusCode::OK, &ending, language)
             }
             None => refusal(StatusCode::NOT_FOUND),
         },
@@ -477,15 +479,15 @@ impl Desk {
         platform::connected_user(self.port, peer_port).is_some_and(|user| !platform::is_us(user))
     }
 
-    async fn respond(&self, parameters: &[u8]) -> Reply {
+    async fn respond(&self, parameters: &[u8], language: Language) -> Reply {
         let Some(answer) = read_parameters(parameters, &self.expected) else {
             log::info!("a request to the redirect that is not the expected response was refused");
-            return self.page(StatusCode::BAD_REQUEST, Ending::NotExpected);
+            return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected, language);
         };
         if self.claimed.swap(true, Ordering::SeqCst) {
             return match self.ended() {
                 Some(_) => self.to_the_end(),
-                None => self.page(StatusCode::GONE, Ending::AlreadyUsed),
+                None => self.page(StatusCode::GONE, &Ending::AlreadyUsed, language),
             };
         }
         let (reply, ended) = oneshot::channel();
@@ -505,7 +507,7 @@ impl Desk {
     }
 
     fn ended(&self) -> Option<Ending> {
-        self.ending.lock().ok().and_then(|ending| *ending)
+        self.ending.lock().ok().and_then(|ending| ending.clone())
     }
 
     fn to_the_end(&self) -> Reply {
@@ -518,10 +520,14 @@ impl Desk {
         response
     }
 
-    fn page(&self, status: StatusCode, ending: Ending) -> Reply {
-        let html = page::html(ending, &self.expected.organisation);
+    fn page(&self, status: StatusCode, ending: &Ending, language: Language) -> Reply {
+        let html = page::html(ending, &self.expected.parties, language);
         let mut response = page_headers(Response::new(Full::from(html)));
         *response.status_mut() = status;
+        response.headers_mut().insert(
+            header::CONTENT_LANGUAGE,
+            header::HeaderValue::from_static(language.code()),
+        );
         response
     }
 }
@@ -571,7 +577,10 @@ mod tests {
             state: Secret::new("s-t-a-t-e"),
             issuer: "https://idp.example".to_owned(),
             issuer_required,
-            organisation: "Example".to_owned(),
+            parties: Parties {
+                organisation: "Example".to_owned(),
+                ..Parties::default()
+            },
         }
     }
 
@@ -704,7 +713,10 @@ mod tests {
         assert!(matches!(&arrival.answer, Answer::Code(code) if code.expose() == "c"));
         // The first one is still being worked on; a second one is told so.
         assert_eq!(status(get(port, good, &host)), "410");
-        arrival.tell(Ending::SignedIn);
+        arrival.tell(Ending::SignedIn {
+            account: "ann@example.com".to_owned(),
+            awaited: true,
+        });
         let redirect = browser.join().unwrap();
         assert!(redirect.starts_with("HTTP/1.1 303"), "{redirect}");
         let end = redirect
@@ -716,7 +728,24 @@ mod tests {
         // Reloading the address with the code leads to the end as well.
         assert!(get(port, good, &host).starts_with("HTTP/1.1 303"));
         let page = get(port, end, &host);
-        assert!(page.contains("You are signed in"));
+        for words in [
+            "You are signed in",
+            "ann@example.com",
+            "Example",
+            "lang=\"en\"",
+        ] {
+            assert!(page.contains(words), "{words}");
+        }
+        let in_german = raw(
+            port,
+            format!(
+                "GET {end} HTTP/1.1\r\nHost: {host}\r\nAccept-Language: de-CH, en;q=0.5\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        assert!(
+            in_german.contains("Sie sind angemeldet") && in_german.contains("content-language: de")
+        );
         for header in ["no-store", "no-referrer", "nosniff", "default-src 'none'"] {
             assert!(page.contains(header), "{header}");
         }
@@ -774,7 +803,7 @@ mod tests {
         running
             .wait(Duration::from_secs(5))
             .unwrap()
-            .tell(Ending::SignedIn);
+            .tell(Ending::Expired);
         assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
     }
 

@@ -1,4 +1,4 @@
-//! Kernel locks: one writer, one open sign-in, one start of a worker, per profile and user.
+//! Kernel locks: one writer, one open sign-in, one start of a worker, any number of waiters, per profile and user.
 //!
 //! The kernel releases a lock when its holder ends, however it ends. Lock files are empty and never deleted.
 
@@ -22,6 +22,8 @@ pub enum Purpose {
     SignIn,
     /// Starting a worker, so that many callers at once start one.
     Start,
+    /// Waiting for a sign-in. Many share it; the sign-in looks whether anybody does.
+    Wait,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
             Self::Write => "lock",
             Self::SignIn => "sign-in-lock",
             Self::Start => "start-lock",
+            Self::Wait => "wait-lock",
         }
     }
 }
@@ -65,6 +68,21 @@ impl Lock {
             }
             pause.sleep(deadline);
         }
+    }
+
+    /// Holds the lock together with others, unless somebody has it alone at this moment.
+    pub fn share(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
+        let file = open(files, purpose)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(unusable(&error)),
+        }
+    }
+
+    /// Whether somebody shares the lock at this moment.
+    pub fn is_shared(files: &StateFiles, purpose: Purpose) -> Result<bool> {
+        Ok(Self::try_take(files, purpose)?.is_none())
     }
 
     /// Whether somebody holds the lock at this moment. Looking excludes nobody else from looking.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::caller::Deadline;
+use crate::caller::{Deadline, Host};
 use crate::config::settings::{Flow, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
@@ -98,6 +98,7 @@ fn run(
         settings,
         store: &keychain,
         deadline,
+        host: Host::Terminal,
         person,
         open: &open,
         generation: files.read()?.generation,

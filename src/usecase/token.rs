@@ -177,7 +177,7 @@ impl TokenRequest<'_> {
         Join {
             configuration: self.configuration,
             need,
-            deadline: self.caller.deadline,
+            caller: self.caller,
             store,
         }
     }

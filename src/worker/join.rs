@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Task;
 use super::start::{Configuration, Word, Worker};
-use crate::caller::Deadline;
+use crate::caller::Caller;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Origin, Result};
@@ -15,9 +15,12 @@ use crate::reader::Reader;
 use crate::session::lock::{Lock, Pause, Purpose};
 use crate::session::open_sign_in::{self, Progress};
 use crate::session::record::IssuedToken;
-use crate::session::state::Ended;
+use crate::session::state::{Ended, StateFiles};
 use crate::store::SecretStore;
 use crate::writer::refresh::Need;
+
+/// How long a sign-in that looks who waits may keep a waiter from showing itself.
+const LOOKED_AT: Duration = Duration::from_millis(150);
 
 /// Longest wait for a worker to say that it has begun.
 const BEGIN: Duration = Duration::from_secs(5);
@@ -28,8 +31,8 @@ pub struct Join<'a> {
     pub configuration: Configuration<'a>,
     /// What the caller needs.
     pub need: Need,
-    /// When it must have an answer.
-    pub deadline: Deadline,
+    /// Who it is.
+    pub caller: Caller,
     /// Where the result can be read if there is no cache.
     pub store: &'a dyn SecretStore,
 }
@@ -76,6 +79,7 @@ impl Join<'_> {
     ///
     /// `may_open` says whether a browser is the way for this caller.
     pub fn sign_in(&self, may_open: bool) -> Result<IssuedToken> {
+        let _waiting = self.show_that_somebody_waits()?;
         self.wait(
             Task::SignIn,
             |reader, tried| {
@@ -108,6 +112,21 @@ impl Join<'_> {
                 .from_provider()
             },
         )
+    }
+
+    /// Held while this caller waits, so that the person is told whether their application still does.
+    fn show_that_somebody_waits(&self) -> Result<Option<Lock>> {
+        let files = StateFiles::open(self.settings())?;
+        let until = self.caller.deadline.at_most(LOOKED_AT);
+        let mut pause = Pause::default();
+        loop {
+            let shared = Lock::share(&files, Purpose::Wait)?;
+            if shared.is_some() || until.passed() {
+                return Ok(shared);
+            }
+            // A sign-in looks at this very moment.
+            pause.sleep(until);
+        }
     }
 
     fn wait(
@@ -156,21 +175,21 @@ impl Join<'_> {
                     Seen::Idle | Seen::Busy => {}
                 }
             }
-            if self.deadline.passed() {
+            if self.caller.deadline.passed() {
                 return Err(too_late());
             }
             if worker.is_some() {
                 // The worker's word ends the pause.
-                time_for_a_word = self.deadline.left().min(LOOK);
+                time_for_a_word = self.caller.deadline.left().min(LOOK);
             } else {
-                pause.sleep(self.deadline);
+                pause.sleep(self.caller.deadline);
             }
         }
     }
 
     fn start(&self, task: Task) -> Result<Started> {
-        let worker = Worker::start(task, self.configuration, self.need, self.deadline)?;
-        match worker.word(self.deadline.left().min(BEGIN)) {
+        let worker = Worker::start(task, self.configuration, self.need, self.caller)?;
+        match worker.word(self.caller.deadline.left().min(BEGIN)) {
             Some(Word::Done(result)) => Ok(Started::Done(result)),
             Some(Word::Gone) => Err(gone()),
             Some(Word::Begun) | None => Ok(Started::Working(worker)),
@@ -195,7 +214,7 @@ impl Join<'_> {
             // It succeeded, and there is no cache: the record has the token.
             None => {
                 let name = self.settings().profile.as_str();
-                let bytes = self.store.read(name, self.deadline)?;
+                let bytes = self.store.read(name, self.caller.deadline)?;
                 let record = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
                 Ok(record
                     .and_then(|record| record.token_for(self.settings()).cloned())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Task;
 use super::answer::Answer;
-use crate::caller::Deadline;
+use crate::caller::{Caller, Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::person::Nobody;
@@ -26,13 +26,13 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// Time to finish what was begun when the caller's time is over: one request and one write to the keychain.
 const FINISH: Duration = Duration::from_secs(60);
 
-/// Runs a worker to its end. `within` is what is left of the caller's time.
-pub fn serve(task: Task, settings: &Settings, need: Need, within: Duration) -> Result<()> {
+/// Runs a worker to its end.
+pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Result<()> {
     platform::become_session_leader();
-    let answer_by = Deadline::after(within).less(RESERVE);
+    let answer_by = caller.deadline.less(RESERVE);
     let result = match task {
         Task::Refresh => refresh(settings, need, answer_by),
-        Task::SignIn => sign_in(settings),
+        Task::SignIn => sign_in(settings, caller.host),
     };
     Answer::Done(result).write(io::stdout());
     Ok(())
@@ -56,7 +56,7 @@ fn refresh(settings: &Settings, need: Need, answer_by: Deadline) -> Result<Issue
 }
 
 /// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller.
-fn sign_in(settings: &Settings) -> Result<IssuedToken> {
+fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
     let files = StateFiles::open(settings)?;
     let Some(open) = OpenSignIn::begin(&files)? else {
         return Err(Failure::new(
@@ -71,6 +71,7 @@ fn sign_in(settings: &Settings) -> Result<IssuedToken> {
         settings,
         store: &keychain,
         deadline: Deadline::after(settings.sign_in_timeout),
+        host,
         person: &Nobody,
         open: &open,
         generation: files.read()?.generation,

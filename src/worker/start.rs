@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::{COMMAND, Task};
-use crate::caller::Deadline;
+use crate::caller::Caller;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::platform;
@@ -37,7 +37,7 @@ impl Worker {
         task: Task,
         configuration: Configuration<'_>,
         need: Need,
-        deadline: Deadline,
+        caller: Caller,
     ) -> Result<Self> {
         let settings = configuration.settings;
         let mut command = platform::this_program()
@@ -54,7 +54,16 @@ impl Worker {
         }
         command.args(["--min-validity", &settings.min_validity.to_string()]);
         command.args(["--asked-at", &need.asked_at_ms.to_string()]);
-        command.args(["--within", &deadline.left().as_millis().to_string()]);
+        let within = caller.deadline.left().as_millis().to_string();
+        command.args([
+            "--within",
+            &within,
+            "--caller",
+            caller.host.option().as_str(),
+        ]);
+        if !caller.may_prompt {
+            command.arg("--silent");
+        }
         if need.force {
             command.arg("--force");
         }

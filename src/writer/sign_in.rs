@@ -6,7 +6,7 @@ use url::Url;
 
 use super::issue::{self, Times};
 use super::{Budget, Writer};
-use crate::caller::Deadline;
+use crate::caller::{Deadline, Host};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
@@ -17,10 +17,11 @@ use crate::oidc::discovery::Provider;
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
-use crate::oidc::page::Ending;
+use crate::oidc::page::{Ending, Parties};
 use crate::oidc::tokens::{self, Grant, Refusal};
 use crate::person::Person;
 use crate::platform::browser;
+use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::{Asked, OpenSignIn};
 use crate::session::record::{IssuedToken, Record, SignedInBy};
 use crate::session::state::{Session, StateFiles};
@@ -72,12 +73,42 @@ pub struct SignIn<'a> {
     pub store: &'a dyn SecretStore,
     /// When the sign-in expires.
     pub deadline: Deadline,
+    /// Who asked for it.
+    pub host: Host,
     /// Who is told what happens.
     pub person: &'a dyn Person,
     /// The right to have a sign-in open.
     pub open: &'a OpenSignIn,
     /// The session's generation when the sign-in began: a sign-out in between is not undone.
     pub generation: u64,
+}
+
+/// A sign-in that ended otherwise, and what the person at the browser is told.
+struct Stopped {
+    failure: Failure,
+    ending: Ending,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        let ending = match failure.id {
+            // Of what the provider gave, only the account can be refused by us.
+            Id::SignInFailed => Ending::NotAllowed,
+            _ => Ending::Failed,
+        };
+        Self { failure, ending }
+    }
+}
+
+impl Stopped {
+    /// The person is told that they were refused or too late, if that is what the failure says.
+    fn told(failure: Failure, ending: Ending) -> Self {
+        if failure.id == Id::SignInFailed {
+            Self { failure, ending }
+        } else {
+            failure.into()
+        }
+    }
 }
 
 /// A provider that was asked to sign somebody in, and what it gave.
@@ -132,7 +163,11 @@ impl SignIn<'_> {
             issuer_required: provider
                 .metadata
                 .authorization_response_iss_parameter_supported,
-            organisation: self.settings.display_name.clone(),
+            parties: Parties {
+                organisation: self.settings.display_name.clone(),
+                gateway: self.settings.gateway_url.clone(),
+                asker: self.host.name().map(str::to_owned),
+            },
         })?;
         match browser::open(&self.settings.browser, &request.url) {
             Ok(()) => self.person.browser_opened(&request.url),
@@ -140,6 +175,8 @@ impl SignIn<'_> {
         }
         self.open.tab_opened();
         let arrival = self.wait(&running, &request.url)?;
+        // Whoever waits is gone as soon as the token can be had, so this is asked before.
+        let awaited = self.is_awaited(files);
         let result = self
             .redeem(
                 &arrival,
@@ -150,14 +187,28 @@ impl SignIn<'_> {
                 &mut provider,
                 files,
             )
-            .and_then(|outcome| self.keep(outcome, files));
-        arrival.tell(match &result {
-            Ok(_) => Ending::SignedIn,
-            Err(failure) if failure.id == Id::SignInFailed => Ending::Refused,
-            Err(_) => Ending::Failed,
-        });
+            .and_then(|outcome| {
+                // Here the person has done everything right, whatever becomes of it.
+                self.keep(outcome, files).map_err(|failure| Stopped {
+                    failure,
+                    ending: Ending::Failed,
+                })
+            });
+        let (result, ending) = match result {
+            Ok(signed_in) => {
+                let account = signed_in.record.account().to_owned();
+                (Ok(signed_in), Ending::SignedIn { account, awaited })
+            }
+            Err(Stopped { failure, ending }) => (Err(failure), ending),
+        };
+        arrival.tell(ending);
         running.close();
         result
+    }
+
+    /// Whether anybody still waits for the token: the terminal we run in, or a host that has not been killed.
+    fn is_awaited(&self, files: &StateFiles) -> bool {
+        self.host.is_terminal() || Lock::is_shared(files, Purpose::Wait).unwrap_or(true)
     }
 
     /// Waits for the person, opening the tab again or giving way when somebody else asks for it.
@@ -206,16 +257,18 @@ impl SignIn<'_> {
         client: &Client,
         provider: &mut Provider,
         files: &StateFiles,
-    ) -> Result<Outcome> {
+    ) -> Result<Outcome, Stopped> {
         let code = match &arrival.answer {
             Answer::Code(code) => code,
             Answer::WrongIssuer => {
                 return Err(Failure::untrusted(
                     "the authorization response does not come from the configured issuer (`iss`)",
-                ));
+                )
+                .into());
             }
             Answer::Error { code, description } => {
-                return Err(refused_by_provider(code, description.as_deref()));
+                let failure = refused_by_provider(code, description.as_deref());
+                return Err(Stopped::told(failure, Ending::Refused));
             }
         };
         let asked_at_ms = clock::now_millis();
@@ -227,9 +280,10 @@ impl SignIn<'_> {
             &request.verifier,
             redirect_uri,
         )
-        .map_err(code_refused)?;
+        // A code is refused when it is too old, or was used before.
+        .map_err(|refusal| Stopped::told(code_refused(refusal), Ending::Expired))?;
         let occasion = Occasion::SignIn(&request.nonce);
-        self.checked(
+        let checked = self.checked(
             grant,
             asked_at_ms,
             &occasion,
@@ -237,7 +291,8 @@ impl SignIn<'_> {
             provider,
             http,
             files,
-        )
+        );
+        checked.map_err(Stopped::from)
     }
 
     /// Device authorization grant (RFC 8628).
