@@ -11,6 +11,9 @@
 //   --pause=MS         how long the person thinks before the first click
 //   --profile=DIR      the browser's profile, kept: signed-in people stay signed in   (a fresh one, removed)
 //   --shots=DIR        a picture of every page
+//   --language=TAG     what the browser's Accept-Language says  (its own)
+//   --inspect=PREFIX   looks at the last page on a phone and on a desk, light and dark: a picture of each under
+//                      PREFIX-WIDTH-SCHEME.png, whether it scrolls sideways, and what axe-core finds wrong
 //   --timeout=MS       how long the whole walk may take              (60000)
 //   --result=FILE      what was seen, as JSON: see `result` below
 //
@@ -18,8 +21,9 @@
 // button that does not refuse is pressed, and a page without anything to press is the end of the walk.
 
 import { mkdtempSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync, existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const REFUSAL = /abort|cancel|refuse|reject|deny|decline|\bno\b/i;
@@ -47,6 +51,7 @@ const result = {
   visited: [], // every address the main frame asked for, redirects included
   back: [], // what the back button would offer on the last page
   profileHasCode: null, // whether the profile's history file names an authorization code
+  inspected: [], // {width, scheme, scrolls, violations, lang, headings, status} of each look at the last page
   external: [], // requests that would have left this machine, the provider's own web fonts among them
   error: null, // why the walk ended early
   milliseconds: null,
@@ -149,6 +154,33 @@ async function describe(page, context) {
   result.back = entries.slice(0, currentIndex + 1).map((e) => e.url);
 }
 
+// Accessibility, measured by the engine that browsers' own audits use. It is evaluated by the debugger, not loaded by
+// the page, so the page's own policy stays in force.
+async function inspect(page, prefix) {
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  await page.evaluate(axe);
+  mkdirSync(dirname(prefix), { recursive: true });
+  for (const width of [320, 1280]) {
+    for (const scheme of ['light', 'dark']) {
+      await page.setViewportSize({ width, height: 720 });
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.screenshot({ path: `${prefix}-${width}-${scheme}.png`, fullPage: true });
+      result.inspected.push({ width, scheme, ...await page.evaluate(async () => {
+        const { violations, passes } = await globalThis.axe.run(document);
+        return {
+          scrolls: document.documentElement.scrollWidth > innerWidth,
+          violations: violations.map(({ id, help, nodes }) => ({ id, help, html: nodes.map((n) => n.html) })),
+          passes: passes.map(({ id }) => id),
+          lang: document.documentElement.lang,
+          background: getComputedStyle(document.body).backgroundColor,
+          headings: [...document.querySelectorAll('h1')].map((e) => e.textContent),
+          status: document.querySelector('main [role=status]')?.innerText ?? null,
+        };
+      }) });
+    }
+  }
+}
+
 let context;
 try {
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
@@ -156,6 +188,7 @@ try {
     executablePath: process.env.GATEPASS_LAB_CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     timeout: left(),
+    ...(option('language') && { locale: option('language') }),
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), XDG_CACHE_HOME: join(home, 'cache') },
     args: [
       ...sandbox,
@@ -192,6 +225,7 @@ try {
   if (option('abandon')) await page.waitForTimeout(Number(option('pause', 0)));
   else await walk(page);
   await describe(page, context);
+  if (option('inspect')) await inspect(page, option('inspect'));
 } catch (error) {
   result.error = String(error?.message ?? error);
   const page = context?.pages()[0];

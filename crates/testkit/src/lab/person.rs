@@ -79,6 +79,19 @@ impl Person {
         self.option("pause", &pause.as_millis().to_string())
     }
 
+    /// Their browser asks for pages in this language (Chromium only).
+    #[must_use]
+    pub fn who_reads(self, language: &str) -> Self {
+        self.option("language", language)
+    }
+
+    /// They look at the last page on a phone and on a desk, in light and dark, and with the eyes of axe-core; the
+    /// pictures begin with `prefix` (Chromium only).
+    #[must_use]
+    pub fn who_inspects(self, prefix: &std::path::Path) -> Self {
+        self.option("inspect", &prefix.display().to_string())
+    }
+
     /// They close the tab without doing anything (Chromium only).
     #[must_use]
     pub fn who_walks_away(self) -> Self {
@@ -216,6 +229,12 @@ impl Walk {
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.all["headers"][name].as_str().unwrap_or_default()
+    }
+
+    /// What was found on the last page in each size and colour scheme, as browse.mjs describes it.
+    #[must_use]
+    pub fn inspected(&self) -> &[Value] {
+        self.all["inspected"].as_array().map_or(&[], Vec::as_slice)
     }
 
     /// Why the walk ended early, if it did.

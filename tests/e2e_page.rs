@@ -1,0 +1,161 @@
+//! The result page in a real Chromium: what it says, in which language, and whether everybody can read it. Pictures
+//! of all pages lie in the build folder's `tmp/result-page`.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gatepass_testkit::lab::{Person, Scene, Settings, Walk};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+const SOON: Duration = Duration::from_secs(40);
+const PARTIES: &str =
+    "display_name = \"Beispiel & Söhne شركة\"\ngateway_url = \"https://gateway.example.test\"";
+
+fn pictures(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join("result-page")
+        .join(name)
+}
+
+fn scene(person: Person) -> Scene {
+    let scene = Scene::with(GATEPASS, &Settings::default(), person);
+    scene.configure(PARTIES);
+    scene
+}
+
+/// Everybody can read it: on a phone, in the dark, with a screen reader, without script; nothing comes from elsewhere.
+#[track_caller]
+fn is_for_everybody(page: &Walk, scene: &Scene, language: &str) {
+    assert_eq!(page.error(), None, "{page:?}");
+    assert_eq!(
+        page.complaints_but_from(scene.provider.issuer()),
+        [""; 0],
+        "{page:?}"
+    );
+    assert!(page.html().len() < 10_000);
+    assert!(!page.html().contains("<script"));
+    assert_eq!(page.header("content-language"), language);
+    let looks = page.inspected();
+    assert_eq!(looks.len(), 4, "{page:?}");
+    for look in looks {
+        assert_eq!(look["scrolls"], false, "{look}");
+        assert_eq!(look["violations"], serde_json::json!([]), "{look}");
+        assert_eq!(look["lang"], language);
+        assert_eq!(look["headings"].as_array().unwrap().len(), 1, "{look}");
+        let passes = look["passes"].to_string();
+        for rule in [
+            "color-contrast",
+            "document-title",
+            "html-has-lang",
+            "region",
+        ] {
+            assert!(passes.contains(rule), "{rule} was not checked: {look}");
+        }
+        let status = look["status"].as_str().unwrap();
+        assert!(
+            status.contains(look["headings"][0].as_str().unwrap()),
+            "what happened is announced: {look}"
+        );
+    }
+    let backgrounds: BTreeSet<String> = looks
+        .iter()
+        .map(|look| look["background"].to_string())
+        .collect();
+    assert_eq!(backgrounds.len(), 2, "light and dark");
+    for name in ["Beispiel & Söhne شركة", "https://gateway.example.test"] {
+        assert!(page.text().contains(name), "{page:?}");
+    }
+}
+
+#[test]
+fn it_says_who_is_signed_in_in_the_language_of_the_browser() {
+    let mut scene = scene(Person::without_browser());
+    for (asked, language, title) in [
+        ("en-GB", "en", "You are signed in"),
+        ("de-CH", "de", "Sie sind angemeldet"),
+        ("fr-FR", "fr", "Connexion réussie"),
+        ("es-MX", "es", "Ha iniciado sesión"),
+        ("ja", "ja", "サインインしました"),
+        ("pt-BR", "en", "You are signed in"),
+    ] {
+        let person = Person::with_chromium()
+            .who_reads(asked)
+            .who_inspects(&pictures(&format!("signed-in-{asked}")));
+        scene.enters(person);
+        scene.configure(PARTIES);
+        let page = scene.login();
+        is_for_everybody(&page, &scene, language);
+        assert!(page.title().starts_with(title), "{page:?}");
+        assert!(page.text().contains(title), "{page:?}");
+        assert!(page.text().contains("alice@example.test"), "{page:?}");
+    }
+}
+
+#[test]
+fn it_says_that_the_sign_in_was_refused() {
+    let person = Person::with_chromium()
+        .who_reads("de")
+        .who_inspects(&pictures("refused"))
+        .who_refuses();
+    let scene = scene(person);
+    scene.gatepass(["login", "--browser"]).run().expect(5);
+    let page = scene.person.saw_within(SOON).expect("the last page");
+    is_for_everybody(&page, &scene, "de");
+    assert!(
+        page.text().contains("Sie sind nicht angemeldet"),
+        "{page:?}"
+    );
+    assert!(!page.text().contains("alice"), "{page:?}");
+}
+
+#[test]
+fn it_says_that_the_account_is_not_an_allowed_one() {
+    let person = Person::with_chromium().who_inspects(&pictures("not-allowed"));
+    let scene = scene(person);
+    scene.configure(&format!(
+        "{PARTIES}\n[required_claims]\nemail_domain = \"elsewhere.test\""
+    ));
+    scene.gatepass(["login", "--browser"]).run().expect(5);
+    let page = scene.person.saw_within(SOON).expect("the last page");
+    is_for_everybody(&page, &scene, "en");
+    assert!(
+        page.text().contains("This account cannot be used here"),
+        "{page:?}"
+    );
+}
+
+#[test]
+fn it_says_which_application_asked_and_whether_it_still_waits() {
+    let person = || Person::with_chromium().who_waits(Duration::from_secs(2));
+    let mut scene = scene(person().who_inspects(&pictures("awaited")));
+    let host = scene.gatepass([]).context("interactive").spawn();
+    let page = scene.person.saw_within(SOON).expect("the last page");
+    host.wait().expect(0);
+    is_for_everybody(&page, &scene, "en");
+    assert!(page.text().contains("it goes on by itself"), "{page:?}");
+    assert!(page.text().contains("Claude"), "{page:?}");
+
+    scene.gatepass(["logout"]).run().expect(0);
+    scene.provider.clear();
+    scene.enters(person().who_inspects(&pictures("not-awaited")));
+    scene.configure(PARTIES);
+    let host = scene.gatepass([]).context("interactive").spawn();
+    assert!(scene.provider.wait_for("request", SOON), "the tab is open");
+    host.kill();
+    let page = scene.person.saw_within(SOON).expect("the last page");
+    is_for_everybody(&page, &scene, "en");
+    assert!(page.text().contains("You are signed in"), "{page:?}");
+    assert!(
+        page.text().contains("has stopped waiting") && page.text().contains("start again"),
+        "{page:?}"
+    );
+    scene.background().token();
+}
