@@ -23,6 +23,16 @@ impl Secret {
         &self.0
     }
 
+    /// Whether somebody else's value is the same, without telling by its duration where the first difference is.
+    pub fn equals(&self, other: &str) -> bool {
+        let (ours, theirs) = (self.0.as_bytes(), other.as_bytes());
+        let differs = ours
+            .iter()
+            .zip(theirs)
+            .fold(0, |differs, (x, y)| differs | (x ^ y));
+        ours.len() == theirs.len() && differs == 0
+    }
+
     /// Length in bytes, which is all that a log may say about a secret.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -47,5 +57,14 @@ mod tests {
     #[test]
     fn debug_shows_the_length_and_nothing_else() {
         assert_eq!(format!("{:?}", Secret::new("rt-canary")), "Secret(9 bytes)");
+    }
+
+    #[test]
+    fn only_the_same_value_is_equal() {
+        let secret = Secret::new("abc");
+        assert!(secret.equals("abc"));
+        for other in ["", "ab", "abcd", "abd", "Abc", "abc\0"] {
+            assert!(!secret.equals(other), "{other}");
+        }
     }
 }

@@ -242,6 +242,30 @@ fn bad_grants(hook: Hook) -> Vec<Case> {
             8,
         ),
         (
+            "x5c",
+            hook,
+            Fault::jose_header(set("x5c", json!(["AAAA"]))),
+            8,
+        ),
+        (
+            "unencoded payload",
+            hook,
+            Fault::jose_header(set("b64", json!(false))),
+            8,
+        ),
+        (
+            "a kid that is no text",
+            hook,
+            Fault::jose_header(set("kid", json!(7))),
+            8,
+        ),
+        (
+            "an access token in the ID token's place",
+            hook,
+            Fault::jose_header(set("typ", json!("at+jwt"))),
+            8,
+        ),
+        (
             "not JSON",
             hook,
             Fault::html("<html>sign in to the hotel</html>"),
@@ -421,14 +445,34 @@ fn check(name: &str, outcome: &Outcome, code: i32, provider: &Provider) {
     }
 }
 
+/// Nobody is asked for anything after the bad answer, but for the issuer's keys, once, where none has fitted.
+fn nothing_follows(name: &str, hook: Hook, provider: &Provider) {
+    let struck = match hook {
+        Hook::Discovery => "/.well-known/openid-configuration",
+        Hook::Keys => "/jwks",
+        Hook::Redirect => "/authorize",
+        _ => "/token",
+    };
+    let paths: Vec<String> = provider
+        .requests()
+        .into_iter()
+        .map(|seen| seen.path)
+        .collect();
+    let first = paths.iter().position(|path| path == struck);
+    let after = &paths[first.expect(name) + 1..];
+    assert!(after.is_empty() || after == ["/jwks"], "{name}: {paths:?}");
+}
+
 #[test]
 fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
     let scene = scene().signed_in();
     let before = scene.keyring.items_snapshot();
     for (name, hook, fault, code) in bad_sign_ins() {
+        scene.provider.clear_requests();
         scene.provider.script(hook, fault);
         let outcome = scene.gatepass(["login"]).env("GATEPASS_LOG", "debug").run();
         check(name, &outcome, code, &scene.provider);
+        nothing_follows(name, hook, &scene.provider);
         assert_eq!(scene.keyring.items_snapshot(), before, "{name}");
         scene.provider.clear_script();
     }
@@ -446,10 +490,29 @@ fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
         Fault::claims(append("sub", "1")),
         8,
     ));
+    cases.push((
+        "oidcc-client-test-refresh-token-invalid-issuer",
+        hook,
+        Fault::claims(append("iss", "1")),
+        8,
+    ));
+    cases.push((
+        "the nonce of another sign-in",
+        hook,
+        Fault::claims(set("nonce", json!("another"))),
+        8,
+    ));
+    cases.push((
+        "the time of another sign-in",
+        hook,
+        Fault::claims(set("auth_time", json!(now() + 1000))),
+        8,
+    ));
     for (name, hook, fault, code) in cases {
         // A refresh whose answer was refused ends the session, so each case has its own.
         let scene = scene().signed_in();
         let before = scene.keyring.items_snapshot();
+        scene.provider.clear_requests();
         scene.provider.script(hook, fault);
         let run = || {
             scene
@@ -458,6 +521,7 @@ fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
                 .run()
         };
         check(name, &run(), code, &scene.provider);
+        nothing_follows(name, hook, &scene.provider);
         assert_eq!(scene.keyring.items_snapshot(), before, "{name}");
         let sent = scene.provider.token_grants("refresh_token");
         scene.provider.clear_script();
@@ -545,6 +609,18 @@ fn unusual_but_right_answers_are_accepted() {
             "oidcc-client-test-kid-absent-multiple-jwks",
             CodeGrant,
             Fault::jose_header(drop_member("kid")),
+        ),
+        (
+            "oidcc-client-test-kid-absent-single-jwks",
+            Keys,
+            Fault::json(|set| {
+                // Only the key that signs, without its name.
+                let keys = set["keys"].as_array_mut().unwrap();
+                keys.retain(|key| key["crv"] == "P-256" && key["use"] == "sig");
+                for key in keys {
+                    key.as_object_mut().unwrap().remove("kid");
+                }
+            }),
         ),
         (
             "an ID token of 10 kB",

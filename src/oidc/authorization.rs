@@ -1,7 +1,6 @@
 //! The authorization request (OIDC Core 3.1.2.1, RFC 7636, RFC 8252).
 
 use oauth2::{CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
-use openidconnect::Nonce;
 use std::borrow::Cow;
 use url::Url;
 
@@ -19,7 +18,7 @@ pub struct AuthorizationRequest {
     /// Ties the response to this request (RFC 6749 section 10.12).
     pub state: Secret,
     /// Ties the ID token to this request.
-    pub nonce: Nonce,
+    pub nonce: Secret,
     /// Ties the code to this process (RFC 7636).
     pub verifier: Secret,
 }
@@ -30,7 +29,7 @@ impl AuthorizationRequest {
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|_| Failure::internal("the redirect address is no address"))?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let nonce = Nonce::new_random();
+        let nonce = Secret::new(CsrfToken::new_random().into_secret());
         let mut request = client
             .authorize_url(CsrfToken::new_random)
             .map_err(|_| {
@@ -42,7 +41,7 @@ impl AuthorizationRequest {
             .set_redirect_uri(Cow::Owned(redirect_uri))
             .set_pkce_challenge(challenge)
             .add_scopes(settings.scopes.iter().cloned().map(Scope::new))
-            .add_extra_param("nonce", nonce.secret().clone());
+            .add_extra_param("nonce", nonce.expose());
         if settings.redirect.response_mode == ResponseMode::FormPost {
             request = request.add_extra_param("response_mode", "form_post");
         }

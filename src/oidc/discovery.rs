@@ -1,12 +1,12 @@
 //! OpenID Connect Discovery 1.0: what the issuer says about itself, and its keys.
 
-use openidconnect::core::CoreJsonWebKeySet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::http::Http;
 use super::json::Object;
+use super::keys::Keys;
 use crate::clock;
 use crate::config::address::{check_url, is_internal, is_loopback};
 use crate::config::settings::Settings;
@@ -133,7 +133,7 @@ pub struct Provider {
     /// The discovery document.
     pub metadata: Metadata,
     /// The keys that sign ID tokens.
-    pub keys: CoreJsonWebKeySet,
+    pub keys: Keys,
     raw: RawSnapshot,
 }
 
@@ -221,7 +221,7 @@ fn discovery_url(settings: &Settings) -> Result<Url> {
         .map_err(|_| Failure::config("`issuer` is not an address", "gatepass config path"))
 }
 
-fn fetch_keys(http: &Http, metadata: &Metadata) -> Result<(CoreJsonWebKeySet, Box<RawValue>)> {
+fn fetch_keys(http: &Http, metadata: &Metadata) -> Result<(Keys, Box<RawValue>)> {
     let bytes = http.get_json(&metadata.jwks_uri).map_err(Failure::from)?;
     Ok((parse_keys(&bytes)?, raw_json(bytes)?))
 }
@@ -233,10 +233,16 @@ fn raw_json(bytes: Vec<u8>) -> Result<Box<RawValue>> {
         .ok_or_else(|| Failure::untrusted("the provider sent something that is not JSON text"))
 }
 
-/// Keys of unknown kinds are left out: a provider may publish keys that are none of our business.
-fn parse_keys(bytes: &[u8]) -> Result<CoreJsonWebKeySet> {
-    serde_json::from_slice(bytes)
-        .map_err(|_| Failure::untrusted("the provider's key set is malformed"))
+fn parse_keys(bytes: &[u8]) -> Result<Keys> {
+    let keys = Keys::parse(bytes)
+        .map_err(|_| Failure::untrusted("the provider's key set is malformed"))?;
+    // Known before anybody is sent to sign in: no ID token could be accepted.
+    if keys.iter().next().is_none() {
+        return Err(Failure::untrusted(
+            "the provider's key set has no key that could sign an ID token",
+        ));
+    }
+    Ok(keys)
 }
 
 /// Something that calls itself JSON and is none: a broken proxy, an answer cut short.

@@ -415,7 +415,7 @@ pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer>
             return None;
         }
     }
-    if !same(state?.as_bytes(), expected.state.expose().as_bytes()) {
+    if !expected.state.equals(&state?) {
         return None;
     }
     match issuer {
@@ -432,11 +432,6 @@ pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer>
         (None, Some(code)) => Some(Answer::Error { code, description }),
         _ => None,
     }
-}
-
-/// Compares without telling by its duration where the first difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
 }
 
 type Reply = Response<Full<Bytes>>;

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod http;
 pub mod id_token;
 pub mod json;
+pub mod keys;
 pub mod loopback;
 pub mod page;
 pub mod tokens;

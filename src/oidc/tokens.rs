@@ -175,8 +175,10 @@ fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
             };
         }
     }
-    // A member without a value is as good as none.
-    object.0.retain(|_, value| !value.is_null());
+    // A member without a value is as good as none; some providers write "no new refresh token" as an empty one.
+    object
+        .0
+        .retain(|name, value| !value.is_null() && (*value != "" || name == "access_token"));
     if let Some(Value::Array(scopes)) = object.0.get("scope") {
         let joined: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
         let joined = joined.join(" ");

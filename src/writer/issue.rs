@@ -74,11 +74,13 @@ pub(super) fn token_to_print(
     }))
 }
 
-/// The claims that are worth keeping: what people are shown and what headers are made of.
+/// The claims that are worth keeping: what people are shown, what headers are made of and what later tokens are
+/// compared with.
 pub(super) fn kept_claims(claims: &Claims, settings: &Settings) -> Map<String, Json> {
     let needed = |name: &str| {
         let placeholder = format!("{{{name}}}");
         KEPT_CLAIMS.contains(&name)
+            || id_token::ORIGINAL.contains(&name)
             || settings
                 .headers
                 .values()

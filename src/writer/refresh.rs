@@ -8,7 +8,7 @@ use super::{Writer, sign_in_required, without_session};
 use crate::clock;
 use crate::config::settings::hex;
 use crate::error::{Failure, Id, Origin, Result};
-use crate::oidc::id_token::Claims;
+use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::Grant;
 use crate::reader::Reader;
 use crate::secret::Secret;
@@ -218,7 +218,13 @@ impl Writer<'_> {
         times: Times,
     ) -> Result<IssuedToken> {
         if let Some(claims) = validated {
-            record.claims = issue::kept_claims(claims, self.settings());
+            let mut kept = issue::kept_claims(claims, self.settings());
+            // What the next tokens are compared with is the sign-in's, never a later one's.
+            for name in id_token::ORIGINAL {
+                kept.remove(name);
+                kept.extend(record.claims.remove_entry(name));
+            }
+            record.claims = kept;
         }
         match issue::token_to_print(grant, validated, &record.claims, times, self.settings()) {
             Ok(Some(token)) => record.token = Some(token),

@@ -129,6 +129,7 @@ impl AtProvider<'_> {
         };
         let occasion = Occasion::Refresh {
             subject: &record.subject,
+            original: &record.claims,
         };
         let claims = id_token::validate(
             token,
