@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod host;
 pub mod logging;
 pub mod oidc;
 pub mod output;

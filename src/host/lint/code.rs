@@ -1,0 +1,221 @@
+//! Claude Code's settings, as far as they decide about the credential.
+
+use super::{Context, Report, Settings, Severity, base_url, is_placeholder, program};
+use crate::host::json::{Json, Object};
+use crate::host::looks_secret;
+
+use Severity::{Error, Warning};
+
+pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+    let mut add = |severity, key: &str, what: &str, remedy: &str| {
+        let key = format!("{}{key}", settings.prefix);
+        report.add(severity, key, None, what, remedy);
+    };
+    match settings.get("apiKeyHelper") {
+        Some(Json::Text(command)) => helper(command, settings, context, &mut add),
+        Some(other) => add(
+            Error,
+            "apiKeyHelper",
+            &format!("is {}, not a command", other.kind()),
+            "\"/usr/bin/gatepass token --caller claude-code\"",
+        ),
+        None => add(
+            Warning,
+            "apiKeyHelper",
+            "is missing: gatepass is not asked for a token",
+            "gatepass export claude-code writes it",
+        ),
+    }
+    if settings.text("forceLoginMethod") == Some("gateway")
+        || settings.get("forceLoginGatewayUrl").is_some()
+    {
+        add(
+            Error,
+            "forceLoginMethod",
+            "a sign-in at the gateway is forced, which turns the helper off",
+            "remove forceLoginMethod and forceLoginGatewayUrl",
+        );
+    }
+    let empty = Object::default();
+    let env = match settings.structure("env") {
+        Some(Json::Object(env)) => env,
+        Some(_) => {
+            add(Error, "env", "is no object", "{\"NAME\":\"value\"}");
+            empty
+        }
+        None => empty,
+    };
+    environment(&env, settings, context, &mut add);
+}
+
+fn helper(
+    command: &str,
+    settings: &Settings,
+    context: &Context,
+    add: &mut impl FnMut(Severity, &str, &str, &str),
+) {
+    const KEY: &str = "apiKeyHelper";
+    if command.trim().is_empty() || is_placeholder(command) {
+        add(
+            Error,
+            KEY,
+            "holds no command",
+            "\"/usr/bin/gatepass token --caller claude-code\"",
+        );
+        return;
+    }
+    let first = first_word(command);
+    let bare = !first.contains(['/', '\\']);
+    let ours = first
+        .rsplit(['/', '\\'])
+        .next()
+        .is_some_and(|name| name.starts_with("gatepass"));
+    if !bare && !first.starts_with('~') && !first.contains('$') {
+        if let Err((what, remedy)) = program(&first, settings.target, context) {
+            add(Error, KEY, &what, &remedy);
+        }
+    } else if bare
+        && ours
+        && settings
+            .target
+            .is_some_and(|target| target != crate::host::Target::Windows)
+    {
+        add(
+            Warning,
+            KEY,
+            "gatepass is looked for along the PATH, where another program may come first",
+            "give its absolute path",
+        );
+    }
+    if ours && !command.contains("--caller claude-code") {
+        add(
+            Error,
+            KEY,
+            "runs gatepass without --caller claude-code, so in a terminal it may open a sign-in for every request",
+            "gatepass token --caller claude-code",
+        );
+    }
+}
+
+/// The first word of a command line, without its quotes.
+fn first_word(command: &str) -> String {
+    let command = command.trim_start();
+    match command.chars().next() {
+        Some(quote @ ('\'' | '"')) => command[1..]
+            .split(quote)
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        _ => command
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+fn environment(
+    env: &Object,
+    settings: &Settings,
+    context: &Context,
+    add: &mut impl FnMut(Severity, &str, &str, &str),
+) {
+    let helper = settings.get("apiKeyHelper").is_some();
+    for (name, value) in env.iter() {
+        let key = format!("env.{name}");
+        let Json::Text(value) = value else {
+            add(
+                Error,
+                &key,
+                &format!("is {}, not a string", value.kind()),
+                "write the value in quotes",
+            );
+            continue;
+        };
+        match name {
+            "ANTHROPIC_AUTH_TOKEN" | "ANTHROPIC_API_KEY" if helper => add(
+                Error,
+                &key,
+                "comes before the helper, which is never asked then",
+                "remove it",
+            ),
+            "ANTHROPIC_AUTH_TOKEN" | "ANTHROPIC_API_KEY" => add(
+                Warning,
+                &key,
+                "a key lies in this file in the clear",
+                "gatepass export claude-code writes a helper in its place",
+            ),
+            "ANTHROPIC_BASE_URL" => {
+                if let Err((what, remedy)) = base_url(value) {
+                    add(Error, &key, &what, remedy);
+                }
+            }
+            "CLAUDE_CODE_API_KEY_HELPER_TTL_MS" => ttl(&key, value, context, add),
+            "ANTHROPIC_CUSTOM_HEADERS" => {
+                for line in value.lines() {
+                    match line.split_once(':') {
+                        Some((name, value)) if looks_secret(name, value.trim()) => add(
+                            Error,
+                            &key,
+                            &format!("{name} looks like a credential, and this file is not secret"),
+                            "remove it; Claude Code cannot carry secret headers from gatepass",
+                        ),
+                        Some(_) => (),
+                        None => add(
+                            Error,
+                            &key,
+                            "has a line that is no header",
+                            "Name: value, one on each line",
+                        ),
+                    }
+                }
+            }
+            _ if is_placeholder(value) && name.starts_with("ANTHROPIC_") => add(
+                Error,
+                &key,
+                "holds a text that somebody meant to replace",
+                "write the real value, or remove it",
+            ),
+            _ => (),
+        }
+    }
+    if helper && env.get("ANTHROPIC_BASE_URL").is_none() {
+        add(
+            Warning,
+            "env.ANTHROPIC_BASE_URL",
+            "is missing: the token is sent to Anthropic's own service",
+            "the gateway's address, without /v1",
+        );
+    }
+}
+
+fn ttl(
+    key: &str,
+    value: &str,
+    context: &Context,
+    add: &mut impl FnMut(Severity, &str, &str, &str),
+) {
+    match value.parse::<u64>() {
+        Err(_) => add(Error, key, "is no number of milliseconds", "300000"),
+        Ok(milliseconds) => {
+            let seconds = milliseconds / 1000;
+            if let Some(life) = context.token_lifetime.filter(|life| seconds > *life) {
+                add(
+                    Error,
+                    key,
+                    &format!("is {seconds} seconds, and the provider's tokens live {life}"),
+                    &format!("set it to {}", crate::host::time_to_live(Some(life)) * 1000),
+                );
+            } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
+                add(
+                    Warning,
+                    key,
+                    &format!(
+                        "is {seconds} seconds, and gatepass's tokens have {least} left at least"
+                    ),
+                    &format!("set it to {} or less", least * 1000),
+                );
+            }
+        }
+    }
+}

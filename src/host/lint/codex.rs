@@ -1,0 +1,228 @@
+//! The model providers in Codex's `config.toml` that get their token from a command.
+
+use super::{Context, Report, Severity, program};
+use crate::config::address::check_url;
+use crate::host::json::{Json, Object};
+use crate::host::looks_secret;
+
+use Severity::{Error, Warning};
+
+/// Names that Codex keeps for its own providers.
+const RESERVED: [&str; 4] = ["openai", "ollama", "lmstudio", "amazon-bedrock"];
+
+pub(super) fn check(table: &Object, context: &Context, report: &mut Report) {
+    let empty = Object::default();
+    let providers = table
+        .get("model_providers")
+        .and_then(Json::as_object)
+        .unwrap_or(&empty);
+    let chosen = table.text("model_provider");
+    let mut with_helper = Vec::new();
+    for (name, provider) in providers.iter() {
+        let Some(provider) = provider.as_object() else {
+            report.add(
+                Error,
+                format!("model_providers.{name}"),
+                None,
+                "is no table",
+                "[model_providers.NAME]",
+            );
+            continue;
+        };
+        if let Some(auth) = provider.get("auth") {
+            with_helper.push(name);
+            one(name, provider, auth, context, report);
+        }
+    }
+    match (chosen, with_helper.first()) {
+        (_, None) => report.add(
+            Warning,
+            "model_providers",
+            None,
+            "no provider gets its token from a command",
+            "gatepass export codex writes one",
+        ),
+        (None, Some(name)) => report.add(
+            Warning,
+            "model_provider",
+            None,
+            "is missing: Codex stays with its own provider",
+            format!("model_provider = \"{name}\""),
+        ),
+        (Some(chosen), Some(_))
+            if providers.get(chosen).is_none() && !RESERVED.contains(&chosen) =>
+        {
+            report.add(
+                Error,
+                "model_provider",
+                None,
+                format!("\"{chosen}\" is not among the providers"),
+                "name one of [model_providers.…]",
+            )
+        }
+        _ => (),
+    }
+}
+
+fn one(name: &str, provider: &Object, auth: &Json, context: &Context, report: &mut Report) {
+    let mut add = |severity, key: &str, what: &str, remedy: &str| {
+        report.add(
+            severity,
+            format!("model_providers.{name}.{key}"),
+            None,
+            what,
+            remedy,
+        );
+    };
+    if RESERVED.contains(&name) {
+        add(
+            Error,
+            "auth",
+            "stands in a provider whose name Codex keeps for itself",
+            "choose another name",
+        );
+    }
+    for other in [
+        "env_key",
+        "experimental_bearer_token",
+        "requires_openai_auth",
+    ] {
+        let set = provider
+            .get(other)
+            .is_some_and(|value| *value != Json::Flag(false));
+        if set {
+            add(Error, other, "contradicts the table auth", "remove it");
+        }
+    }
+    match provider.text("base_url") {
+        None => add(
+            Error,
+            "base_url",
+            "is missing",
+            "the gateway's address with /v1",
+        ),
+        Some(url) => {
+            if let Err(reason) = check_url(url) {
+                add(Error, "base_url", &reason, "https://gateway.example.com/v1");
+            }
+        }
+    }
+    if provider
+        .text("wire_api")
+        .is_some_and(|api| api != "responses")
+    {
+        add(
+            Error,
+            "wire_api",
+            "Codex speaks \"responses\" only",
+            "wire_api = \"responses\"",
+        );
+    }
+    for (header, value) in provider
+        .get("http_headers")
+        .and_then(Json::as_object)
+        .into_iter()
+        .flat_map(Object::iter)
+    {
+        if looks_secret(header, value.as_text().unwrap_or_default()) {
+            add(
+                Error,
+                "http_headers",
+                &format!("{header} looks like a credential, and this file is not secret"),
+                "use env_http_headers",
+            );
+        }
+    }
+    let Some(auth) = auth.as_object() else {
+        add(Error, "auth", "is no table", "[model_providers.NAME.auth]");
+        return;
+    };
+    command(auth, context, &mut add);
+}
+
+fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str, &str, &str)) {
+    let Some(path) = auth.text("command") else {
+        add(Error, "auth.command", "is missing", "the path of gatepass");
+        return;
+    };
+    if let Err((what, remedy)) = program(path, None, context) {
+        add(Error, "auth.command", &what, &remedy);
+    }
+    let args: Vec<&str> = match auth.get("args") {
+        None => Vec::new(),
+        Some(Json::List(args)) if args.iter().all(|arg| arg.as_text().is_some()) => {
+            args.iter().filter_map(Json::as_text).collect()
+        }
+        Some(_) => {
+            add(
+                Error,
+                "auth.args",
+                "is no list of strings",
+                "[\"token\", \"--caller\", \"codex\"]",
+            );
+            return;
+        }
+    };
+    let ours = path
+        .rsplit(['/', '\\'])
+        .next()
+        .is_some_and(|name| name.starts_with("gatepass"));
+    let says_who = args.windows(2).any(|pair| pair == ["--caller", "codex"])
+        || args.contains(&"--caller=codex");
+    if ours && !says_who {
+        add(
+            Error,
+            "auth.args",
+            "do not say who is calling, so gatepass may answer too late",
+            "[\"token\", \"--caller\", \"codex\"]",
+        );
+    }
+    let number = |name: &str| match auth.get(name) {
+        Some(Json::Number(number)) => Some(number.as_u64()),
+        Some(_) => Some(None),
+        None => None,
+    };
+    match number("timeout_ms") {
+        Some(None | Some(0)) => add(
+            Error,
+            "auth.timeout_ms",
+            "is no number of milliseconds above zero",
+            "5000",
+        ),
+        Some(Some(time)) if time < 4500 => add(
+            Warning,
+            "auth.timeout_ms",
+            &format!("is {time}, and gatepass takes up to 4 seconds"),
+            "5000",
+        ),
+        _ => (),
+    }
+    match number("refresh_interval_ms") {
+        Some(None) => add(
+            Error,
+            "auth.refresh_interval_ms",
+            "is no number of milliseconds",
+            "300000",
+        ),
+        interval => {
+            let seconds = interval.flatten().unwrap_or(300_000) / 1000;
+            if let Some(life) = context.token_lifetime.filter(|life| seconds > *life) {
+                add(
+                    Error,
+                    "auth.refresh_interval_ms",
+                    &format!("is {seconds} seconds, and the provider's tokens live {life}"),
+                    &format!("set it to {}", crate::host::time_to_live(Some(life)) * 1000),
+                );
+            } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
+                add(
+                    Warning,
+                    "auth.refresh_interval_ms",
+                    &format!(
+                        "is {seconds} seconds, and gatepass's tokens have {least} left at least"
+                    ),
+                    &format!("set it to {} or less", least * 1000),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,593 @@
+//! Claude Desktop's settings.
+
+use super::{Context, Medium, Report, Settings, Severity, base_url, is_placeholder, program};
+use crate::host::json::{Json, Object};
+use crate::host::keys::{self, DEPRECATED, Fate, KEYS, Kind};
+use crate::host::{LOOK_AHEAD, looks_secret};
+use crate::text;
+
+use Severity::{Error, Warning};
+
+const HELPER: &str = "inferenceCredentialHelper";
+const KIND: &str = "inferenceCredentialKind";
+const TTL: &str = "inferenceCredentialHelperTtlSec";
+const TIMEOUT: &str = "inferenceCredentialHelperTimeoutSec";
+const BASE_URL: &str = "inferenceGatewayBaseUrl";
+const API_KEY: &str = "inferenceGatewayApiKey";
+const HEADERS: &str = "inferenceCustomHeaders";
+
+pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+    Check {
+        settings,
+        context,
+        report,
+    }
+    .all();
+}
+
+struct Check<'a> {
+    settings: &'a Settings,
+    context: &'a Context,
+    report: &'a mut Report,
+}
+
+impl Check<'_> {
+    fn add(
+        &mut self,
+        severity: Severity,
+        key: &str,
+        what: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        let line = self.settings.line(key);
+        let key = format!("{}{key}", self.settings.prefix);
+        self.report.add(severity, key, line, what, remedy);
+    }
+
+    fn all(&mut self) {
+        for (name, value, _) in &self.settings.values {
+            self.key(name, value);
+        }
+        self.provider();
+        self.credential();
+        self.times();
+        self.headers(HEADERS);
+        self.models();
+        self.servers();
+    }
+
+    /// One key by itself: is it known, and is its value of the right type?
+    fn key(&mut self, name: &str, value: &Json) {
+        if let Some((_, fate, instead)) = DEPRECATED.iter().find(|(old, ..)| *old == name) {
+            match fate {
+                Fate::Gone => self.add(Error, name, "is no longer read", instead),
+                Fate::Renamed => self.add(Warning, name, "is deprecated", instead),
+            }
+        } else if name.contains('.') {
+            self.add(
+                Error,
+                name,
+                "keys with a dot are never read",
+                "write the object as a whole",
+            );
+        } else if keys::kind(name).is_none() {
+            self.unknown(name);
+        }
+        let mut texts = Vec::new();
+        leaves(value, &mut texts);
+        if texts.iter().any(|text| is_placeholder(text)) {
+            self.add(
+                Error,
+                name,
+                "holds a text that somebody meant to replace",
+                "write the real value, or remove the key",
+            );
+        }
+        if let Some(kind) = keys::kind(name)
+            && let Err((severity, what, remedy)) = fits(value, kind, self.settings.medium)
+        {
+            self.add(severity, name, what, remedy);
+        }
+        let program_key = keys::kind(name) == Some(Kind::Program);
+        if let (true, Json::Text(path)) = (program_key, value) {
+            let target = if name == "inferenceCredentialHelperWindows" {
+                Some(crate::host::Target::Windows)
+            } else {
+                self.settings.target
+            };
+            if let Err((what, remedy)) = program(path, target, self.context) {
+                self.add(Error, name, what, remedy);
+            }
+            self.profile_of(name, path);
+        }
+    }
+
+    fn unknown(&mut self, name: &str) {
+        let near = if name.starts_with("inference") {
+            text::nearest(name, KEYS.iter().map(|(known, _)| *known))
+        } else {
+            KEYS.iter()
+                .map(|(known, _)| *known)
+                .find(|known| known.eq_ignore_ascii_case(name))
+        };
+        match near {
+            Some(near) => self.add(
+                Error,
+                name,
+                "is no key of Claude Desktop",
+                format!("did you mean {near}?"),
+            ),
+            None if name.starts_with("inference") => self.add(
+                Warning,
+                name,
+                "is no key of Claude Desktop that gatepass knows",
+                "see the app's configuration reference; a newer app may know it",
+            ),
+            None => (),
+        }
+    }
+
+    /// A link `gatepass-NAME` chooses a profile, which must be one.
+    fn profile_of(&mut self, key: &str, path: &str) {
+        let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+        let name = name.strip_suffix(".exe").unwrap_or(name);
+        let name = name.strip_suffix(crate::host::HEADERS_LINK).unwrap_or(name);
+        if let Some(profile) = name.strip_prefix("gatepass-")
+            && !self.context.profiles.is_empty()
+            && !self.context.profiles.iter().any(|known| known == profile)
+        {
+            self.add(
+                Warning,
+                key,
+                format!("chooses the profile {profile}, which is not configured here"),
+                "gatepass config show --profile NAME shows a configured one",
+            );
+        }
+    }
+
+    fn provider(&mut self) {
+        let provider = self.settings.text("inferenceProvider");
+        if provider.is_none() {
+            self.add(
+                Error,
+                "inferenceProvider",
+                "is missing: the app stays with Anthropic's own service",
+                "set it to gateway",
+            );
+        }
+        if provider == Some("gateway") || self.settings.get(BASE_URL).is_some() {
+            self.gateway();
+        }
+    }
+
+    fn gateway(&mut self) {
+        match self.settings.text(BASE_URL) {
+            None => self.add(
+                Error,
+                BASE_URL,
+                "is missing",
+                "the gateway's address, without /v1",
+            ),
+            Some(url) => {
+                if let Err((what, remedy)) = base_url(url) {
+                    self.add(Error, BASE_URL, what, remedy);
+                }
+            }
+        }
+        match self.settings.text("inferenceGatewayAuthScheme") {
+            Some("sso") => self.add(
+                Error,
+                "inferenceGatewayAuthScheme",
+                "\"sso\" is no longer read",
+                "use bearer, and inferenceCredentialKind = helper-script",
+            ),
+            Some("auto") => self.add(
+                Error,
+                "inferenceGatewayAuthScheme",
+                "\"auto\" is no longer read",
+                "use bearer",
+            ),
+            _ => (),
+        }
+    }
+
+    /// Where the credential comes from: exactly one source, and named.
+    fn credential(&mut self) {
+        let has = |name: &str| self.settings.get(name).is_some();
+        let helper = has(HELPER) || has("inferenceCredentialHelperWindows");
+        let others: Vec<&str> = [
+            "inferenceGatewayOidc",
+            "inferenceIdpOidc",
+            "inferenceBedrockProfile",
+            "inferenceBedrockBearerToken",
+            "inferenceVertexCredentialsFile",
+            "inferenceFoundryApiKey",
+            "inferenceAnthropicApiKey",
+        ]
+        .into_iter()
+        .filter(|name| has(name))
+        .collect();
+        if helper && has(API_KEY) {
+            self.add(Error, API_KEY, "stands beside a credential helper: some builds send it as it is and never run the helper", "remove it; if it is a real key, gatepass config import FILE takes it into the keychain");
+        } else if has(API_KEY) {
+            self.add(
+                Warning,
+                API_KEY,
+                "a key lies in this file in the clear",
+                "gatepass config import FILE takes it into the keychain",
+            );
+        }
+        match self.settings.text(KIND) {
+            Some("oauth") => self.add(
+                Error,
+                KIND,
+                "\"oauth\" is no longer read",
+                "use helper-script with gatepass, or interactive",
+            ),
+            Some("helper-script") if !helper => self.add(
+                Error,
+                HELPER,
+                "is missing, and the credential kind is helper-script",
+                "the path of gatepass",
+            ),
+            Some("helper-script") => {
+                if let Some(other) = others.first() {
+                    self.add(
+                        Warning,
+                        other,
+                        "is another credential, which helper-script leaves unused",
+                        "remove it",
+                    );
+                }
+            }
+            Some(kind) if helper && keys::CREDENTIAL_KINDS.contains(&kind) => self.add(
+                Error,
+                KIND,
+                format!("is \"{kind}\", so the helper is never run"),
+                "set it to helper-script",
+            ),
+            None if helper => match others.first() {
+                Some(other) => self.add(
+                    Error,
+                    KIND,
+                    format!("is missing, and {other} is a second credential: the app chooses one"),
+                    "set it to helper-script, and remove the other",
+                ),
+                None => self.add(
+                    Warning,
+                    KIND,
+                    "is missing: the app guesses where the credential comes from",
+                    "set it to helper-script",
+                ),
+            },
+            None if others.len() + usize::from(has(API_KEY)) > 1 => self.add(
+                Error,
+                KIND,
+                "is missing, and there is more than one credential",
+                "set it, and keep one of them",
+            ),
+            _ => (),
+        }
+        if has("inferenceCredentialHelperArgs")
+            && self
+                .settings
+                .structure("inferenceCredentialHelperArgs")
+                .is_none_or(|args| !is_list_of_texts(&args))
+        {
+            self.add(
+                Error,
+                "inferenceCredentialHelperArgs",
+                "is no list of strings",
+                "[\"--profile\",\"NAME\"]",
+            );
+        }
+        if has("inferenceCredentialHelperWindows") && !has(HELPER) {
+            self.add(
+                Warning,
+                "inferenceCredentialHelperWindows",
+                "stands without inferenceCredentialHelper, which older builds read",
+                "set both",
+            );
+        }
+    }
+
+    /// How long the app keeps a token and how long it waits for one.
+    fn times(&mut self) {
+        if self.settings.get(HELPER).is_none() {
+            return;
+        }
+        let lifetime = self.context.token_lifetime;
+        match (self.settings.get(TTL).is_some(), self.settings.number(TTL)) {
+            (true, Some(ttl)) if ttl <= LOOK_AHEAD => self.add(Error, TTL, format!("is {ttl}: at 120 or less the app no longer looks before each turn whether the token has ended"), "set it to 121 or more"),
+            (true, Some(ttl)) => {
+                if let Some(life) = lifetime.filter(|life| ttl > *life) {
+                    self.add(Error, TTL, format!("is {ttl}, and the provider's tokens live {life} seconds"), format!("set it to {}", crate::host::time_to_live(lifetime)));
+                } else if let Some(least) = self.context.min_validity.filter(|least| ttl + LOOK_AHEAD > *least) {
+                    self.add(Warning, TTL, format!("is {ttl}, and gatepass's tokens have {least} seconds left at least: the app may use one that has ended"), format!("set it to {} or less, or min_validity to {}", least.saturating_sub(LOOK_AHEAD), ttl + LOOK_AHEAD));
+                }
+            }
+            (true, None) => (),
+            (false, _) => match lifetime {
+                Some(life) if life < 3600 => self.add(Error, TTL, format!("is missing: the app keeps a token for an hour, and yours live {life} seconds"), format!("set it to {}", crate::host::time_to_live(lifetime))),
+                _ => self.add(Warning, TTL, "is missing: the app keeps a token for an hour", "set it to 300"),
+            },
+        }
+        if let (Some(timeout), Some(wait)) = (
+            self.settings.number(TIMEOUT).or(Some(60)),
+            self.context.interactive_timeout,
+        ) && timeout < wait + 5
+        {
+            self.add(
+                Warning,
+                TIMEOUT,
+                format!("is {timeout}, and gatepass waits up to {wait} seconds for the person"),
+                format!("set it to {}", (wait + 5).min(600)),
+            );
+        }
+    }
+
+    /// Headers are distributed in the clear.
+    fn headers(&mut self, key: &str) {
+        let Some(Json::Object(headers)) = self.settings.structure(key) else {
+            return;
+        };
+        for (name, value) in headers.iter() {
+            match value {
+                Json::Text(value) if looks_secret(name, value) => self.add(
+                    Error,
+                    key,
+                    format!("{name} looks like a credential, and this file is not secret"),
+                    "let gatepass keep it: secret_headers in its configuration",
+                ),
+                Json::Text(_) => (),
+                other => self.add(
+                    Error,
+                    key,
+                    format!("{name} is {}, not a string", other.kind()),
+                    "write the value in quotes",
+                ),
+            }
+            if name.parse::<http::HeaderName>().is_err() {
+                self.add(
+                    Error,
+                    key,
+                    format!("\"{name}\" cannot be the name of a header"),
+                    "letters, digits and - only",
+                );
+            }
+        }
+    }
+
+    fn models(&mut self) {
+        let Some(Json::List(models)) = self.settings.structure("inferenceModels") else {
+            return;
+        };
+        let name = |model: &Json| match model {
+            Json::Text(name) => Some(name.clone()),
+            Json::Object(model) => model.text("name").map(str::to_owned),
+            _ => None,
+        };
+        let names: Vec<String> = models.iter().filter_map(name).collect();
+        if names.len() < models.len() {
+            self.add(
+                Error,
+                "inferenceModels",
+                "has an entry without a name",
+                "a list of names, or of objects with `name`",
+            );
+        }
+        if !names
+            .iter()
+            .any(|name| name.to_ascii_lowercase().contains("haiku"))
+        {
+            self.add(
+                Warning,
+                "inferenceModels",
+                "names no Haiku: sub-agents in Cowork need one",
+                "add the gateway's Haiku model",
+            );
+        }
+    }
+
+    fn servers(&mut self) {
+        let Some(Json::List(servers)) = self.settings.structure("managedMcpServers") else {
+            return;
+        };
+        for server in servers.iter().filter_map(Json::as_object) {
+            self.server(server);
+        }
+    }
+
+    fn server(&mut self, server: &Object) {
+        const KEY: &str = "managedMcpServers";
+        let name = server.text("name").unwrap_or("an entry without a name");
+        let built_in = server.get("server").is_some();
+        if server.get("name").is_none() {
+            self.add(Error, KEY, "has an entry without a name", "add `name`");
+        }
+        match server.text("transport") {
+            None if !built_in => self.add(
+                Error,
+                KEY,
+                format!("{name} has no transport"),
+                "\"http\", \"sse\" or \"stdio\"",
+            ),
+            Some("http" | "sse") if server.get("url").is_none() => {
+                self.add(Error, KEY, format!("{name} has no url"), "add `url`")
+            }
+            _ => (),
+        }
+        if let Some(path) = server.text("headersHelper") {
+            if let Err((what, remedy)) = program(path, self.settings.target, self.context) {
+                self.add(Error, KEY, format!("{name}: {what}"), remedy);
+            } else if is_plain_gatepass(path) {
+                self.add(Error, KEY, format!("{name}: the app runs {path} without arguments and gets a bare token, not headers"), format!("name a link to gatepass whose name ends in {}", crate::host::HEADERS_LINK));
+            }
+            if server.get("oauth").is_some() {
+                self.add(Warning, KEY, format!("{name} has both oauth and headersHelper: the helper never gives the Authorization header then"), "keep one of them");
+            }
+        }
+        for (header, value) in server
+            .get("headers")
+            .and_then(Json::as_object)
+            .into_iter()
+            .flat_map(Object::iter)
+        {
+            if looks_secret(header, value.as_text().unwrap_or_default()) {
+                self.add(
+                    Error,
+                    KEY,
+                    format!(
+                        "{name}: {header} looks like a credential, and this file is not secret"
+                    ),
+                    "use headersHelper",
+                );
+            }
+        }
+    }
+}
+
+/// Whether a path leads to gatepass under a name that prints a bare token.
+fn is_plain_gatepass(path: &str) -> bool {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let name = name.strip_suffix(".exe").unwrap_or(name);
+    (name == "gatepass" || name.starts_with("gatepass-"))
+        && !name.ends_with(crate::host::HEADERS_LINK)
+}
+
+fn is_list_of_texts(value: &Json) -> bool {
+    value
+        .as_list()
+        .is_some_and(|items| items.iter().all(|item| item.as_text().is_some()))
+}
+
+/// Every string in a value.
+fn leaves<'v>(value: &'v Json, into: &mut Vec<&'v str>) {
+    match value {
+        Json::Text(text) => into.push(text),
+        Json::List(items) => items.iter().for_each(|item| leaves(item, into)),
+        Json::Object(object) => object.iter().for_each(|(_, value)| leaves(value, into)),
+        _ => (),
+    }
+}
+
+type Misfit = (Severity, String, String);
+
+/// Whether a value has the type that its key takes, in the form that the medium wants.
+fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
+    let wrong = |what: String, remedy: &str| Err((Error, what, remedy.to_owned()));
+    match (medium, value) {
+        (Medium::Plist, Json::Flag(_) | Json::Number(_)) if kind != Kind::Any => {
+            return wrong(
+                format!("is {}; in a profile every value is a string", value.kind()),
+                "write <string>…</string>",
+            );
+        }
+        (Medium::Plist, Json::List(_) | Json::Object(_))
+            if matches!(kind, Kind::List | Kind::Object | Kind::Headers) =>
+        {
+            return Err((
+                Warning,
+                format!(
+                    "is {}, which only newer builds read from a profile",
+                    value.kind()
+                ),
+                "write it as JSON text in a <string>".to_owned(),
+            ));
+        }
+        (Medium::Registry, Json::Number(_))
+            if !matches!(kind, Kind::Whole(..) | Kind::Flag | Kind::Any) =>
+        {
+            return wrong(
+                "is a REG_DWORD, and the key takes no number".to_owned(),
+                "use REG_SZ",
+            );
+        }
+        _ => (),
+    }
+    let text = value.as_text();
+    let structure = match value {
+        Json::Text(text) => Json::parse(text).ok(),
+        other => Some(other.clone()),
+    };
+    match kind {
+        Kind::Any => Ok(()),
+        Kind::Text | Kind::Url | Kind::Program => match text {
+            Some("") => wrong("is empty".to_owned(), "give it a value, or remove it"),
+            Some(_) => Ok(()),
+            None => wrong(
+                format!("is {}, not a string", value.kind()),
+                "write it in quotes",
+            ),
+        },
+        Kind::Choice(words) => match text {
+            Some(word) if words.contains(&word) || matches!(word, "sso" | "auto" | "oauth") => {
+                Ok(())
+            }
+            Some(word) => match text::nearest(word, words.iter().copied()) {
+                Some(near) => wrong(
+                    format!("knows no \"{word}\""),
+                    &format!("did you mean \"{near}\"?"),
+                ),
+                None => wrong(
+                    format!("knows no \"{word}\""),
+                    &format!("one of: {}", words.join(", ")),
+                ),
+            },
+            None => wrong(
+                format!("is {}, not a string", value.kind()),
+                &format!("one of: {}", words.join(", ")),
+            ),
+        },
+        Kind::Flag => match value {
+            Json::Flag(_) => Ok(()),
+            Json::Text(text) if text == "true" || text == "false" => Ok(()),
+            Json::Number(number)
+                if medium == Medium::Registry && number.as_u64().is_some_and(|n| n <= 1) =>
+            {
+                Ok(())
+            }
+            _ => wrong("is neither true nor false".to_owned(), "true or false"),
+        },
+        Kind::Whole(least, most) => {
+            let number = match value {
+                Json::Number(number) => number.as_u64(),
+                Json::Text(text) => text.parse().ok(),
+                _ => None,
+            };
+            match number {
+                Some(number) if (least..=most).contains(&number) => Ok(()),
+                Some(number) => wrong(
+                    format!("is {number}"),
+                    &format!("a whole number from {least} to {most}"),
+                ),
+                None => wrong(
+                    "is no whole number".to_owned(),
+                    "a number of seconds, such as 300",
+                ),
+            }
+        }
+        Kind::List => match structure {
+            Some(Json::List(_)) => Ok(()),
+            _ => wrong(
+                "is no list".to_owned(),
+                if medium == Medium::Json {
+                    "write [\"…\"]"
+                } else {
+                    "write JSON text such as [\"…\"]"
+                },
+            ),
+        },
+        Kind::Object => match structure {
+            Some(Json::Object(_)) => Ok(()),
+            _ => wrong("is no object".to_owned(), "write {\"name\":\"value\"}"),
+        },
+        Kind::Headers => match structure {
+            Some(Json::Object(_)) => Ok(()),
+            _ => wrong(
+                "is no JSON object; the forms Name=value and lists are no longer read".to_owned(),
+                "write {\"Name\":\"value\"}",
+            ),
+        },
+    }
+}

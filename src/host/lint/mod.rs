@@ -1,0 +1,355 @@
+//! What is wrong with a host's configuration: every problem at once, in whatever form the file is.
+//!
+//! [`read`] recognises the form and gives its values; [`desktop`], [`code`], [`codex`] and [`own`] judge them.
+
+mod code;
+mod codex;
+mod desktop;
+mod own;
+mod read;
+
+use std::fmt;
+
+use super::Target;
+use super::json::Json;
+
+pub use read::Form;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It works, but perhaps not as meant.
+    Warning,
+    /// It does not work, or not safely.
+    Error,
+}
+
+/// One thing that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// The key it is about; empty if it is about the whole file.
+    pub key: String,
+    /// The line, where the form has lines that can be told.
+    pub line: Option<usize>,
+    /// What is wrong, without a full stop.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Finding {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.severity {
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
+        })?;
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{} ({})", self.what, self.remedy)
+    }
+}
+
+/// What is known beside the file.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The system on which the file is used, if the form does not say it.
+    pub target: Option<Target>,
+    /// Whether programs named in the file are looked for, where the file is for this system.
+    pub look_for_programs: bool,
+    /// How long the provider's tokens live, in seconds.
+    pub token_lifetime: Option<u64>,
+    /// `min_validity` in force.
+    pub min_validity: Option<u64>,
+    /// `interactive_timeout` in force.
+    pub interactive_timeout: Option<u64>,
+    /// Names of the configured profiles.
+    pub profiles: Vec<String>,
+}
+
+/// Checks the content of a file. Nothing is found if it is fine.
+pub fn check(bytes: &[u8], context: &Context) -> Vec<Finding> {
+    let mut report = Report::default();
+    let forms = read::recognise(bytes, &mut report);
+    for form in forms {
+        match form {
+            Form::Desktop(settings) => desktop::check(&settings, context, &mut report),
+            Form::Code(settings) => code::check(&settings, context, &mut report),
+            Form::Codex(table) => codex::check(&table, context, &mut report),
+            Form::Own(settings) => own::check(&settings, &mut report),
+            Form::Library(meta) => library(&meta, &mut report),
+        }
+    }
+    let mut found = report.found;
+    found.sort_by_key(|finding| {
+        (
+            finding.line.unwrap_or(0),
+            std::cmp::Reverse(finding.severity),
+        )
+    });
+    found
+}
+
+/// Whether a file may be used as it is.
+pub fn is_fine(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .all(|finding| finding.severity == Severity::Warning)
+}
+
+/// Where the values were written, which decides about their types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// A property list: every value is a string.
+    Plist,
+    /// The registry: strings, and numbers for numbers and flags.
+    Registry,
+    /// JSON with native types.
+    Json,
+}
+
+/// A flat set of host settings, from whatever form.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where they were written.
+    pub medium: Medium,
+    /// The system they are for, if the form says it.
+    pub target: Option<Target>,
+    /// What stands before each key in messages.
+    pub prefix: &'static str,
+    /// Names, values and lines.
+    pub values: Vec<(String, Json, Option<usize>)>,
+}
+
+impl Settings {
+    fn get(&self, name: &str) -> Option<&Json> {
+        self.values
+            .iter()
+            .rev()
+            .find(|(known, ..)| known == name)
+            .map(|(_, value, _)| value)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Json::as_text)
+    }
+
+    fn line(&self, name: &str) -> Option<usize> {
+        self.values
+            .iter()
+            .rev()
+            .find(|(known, ..)| known == name)
+            .and_then(|(_, _, line)| *line)
+    }
+
+    /// Lists and objects are JSON text where every value is a string.
+    fn structure(&self, name: &str) -> Option<Json> {
+        match self.get(name)? {
+            Json::Text(text) => Json::parse(text).ok(),
+            other => Some(other.clone()),
+        }
+    }
+
+    /// A number, however it was written.
+    fn number(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            Json::Text(text) => text.trim().parse().ok(),
+            Json::Number(number) => number.as_u64(),
+            _ => None,
+        }
+    }
+}
+
+/// Findings as they are gathered.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    found: Vec<Finding>,
+}
+
+impl Report {
+    fn add(
+        &mut self,
+        severity: Severity,
+        key: impl Into<String>,
+        line: Option<usize>,
+        what: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        // A file may hold anything: what is quoted from it is made safe to show.
+        let plain = |text: &str| crate::text::printable(text, 400);
+        self.found.push(Finding {
+            severity,
+            key: plain(&key.into()),
+            line,
+            what: plain(what.as_ref()),
+            remedy: plain(remedy.as_ref()),
+        });
+    }
+
+    fn whole(&mut self, severity: Severity, what: impl AsRef<str>, remedy: impl AsRef<str>) {
+        self.add(severity, "", None, what, remedy);
+    }
+}
+
+/// The list of a configuration library.
+fn library(meta: &super::json::Object, report: &mut Report) {
+    let is_id =
+        |id: &str| id.len() == 36 && id.chars().all(|c| matches!(c, 'a'..='f' | '0'..='9' | '-'));
+    let entries: Vec<&str> = meta
+        .get("entries")
+        .and_then(Json::as_list)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|entry| entry.as_object()?.text("id"))
+        .collect();
+    for id in &entries {
+        if !is_id(id) {
+            report.add(
+                Severity::Error,
+                "entries",
+                None,
+                format!("\"{id}\" is no id of an entry"),
+                "36 characters of a-f, 0-9 and -, as in the name of the entry's file",
+            );
+        }
+    }
+    match meta.get("appliedId") {
+        Some(Json::Text(id)) if !is_id(id) => report.add(
+            Severity::Error,
+            "appliedId",
+            None,
+            format!("\"{id}\" is no id of an entry"),
+            "36 characters of a-f, 0-9 and -",
+        ),
+        Some(Json::Text(id)) if !entries.contains(&id.as_str()) => report.add(
+            Severity::Error,
+            "appliedId",
+            None,
+            "no entry has this id",
+            "list it under entries, or apply another one",
+        ),
+        Some(Json::Text(_)) => (),
+        _ => report.add(
+            Severity::Warning,
+            "appliedId",
+            None,
+            "no entry is applied",
+            "choose one in the app's configuration window",
+        ),
+    }
+}
+
+/// Texts that people forget to replace.
+fn is_placeholder(text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    let bracketed = |text: &str| {
+        (text.starts_with('<') && text.ends_with('>'))
+            || (text.starts_with("{{") && text.ends_with("}}"))
+            || (text.starts_with("${") && text.ends_with('}'))
+    };
+    [
+        "REPLACE",
+        "YOUR_",
+        "YOUR-",
+        "CHANGEME",
+        "CHANGE_ME",
+        "PLACEHOLDER",
+        "XXXX",
+    ]
+    .iter()
+    .any(|part| upper.contains(part))
+        || matches!(
+            upper.as_str(),
+            "DUMMY" | "NONE" | "UNUSED" | "TODO" | "NOT-USED" | "NOT_USED"
+        )
+        || bracketed(text.trim())
+}
+
+/// A gateway's address, as the Claude hosts want it.
+fn base_url(url: &str) -> Result<(), (String, &'static str)> {
+    crate::config::address::check_url(url).map_err(|reason| {
+        (
+            reason,
+            "https://gateway.example.com, without a user name or `#…`",
+        )
+    })?;
+    if url.trim_end_matches('/').ends_with("/v1") {
+        return Err((
+            "ends in /v1, which the host appends itself".to_owned(),
+            "remove /v1 at the end",
+        ));
+    }
+    Ok(())
+}
+
+/// A program that the host is to run.
+fn program(path: &str, target: Option<Target>, context: &Context) -> Result<(), (String, String)> {
+    let shape = target.or_else(|| match path.chars().nth(1) {
+        Some(':') => Some(Target::Windows),
+        _ => context.target,
+    });
+    let absolute = match shape {
+        Some(target) => target.is_absolute(path),
+        None => Target::Linux.is_absolute(path) || Target::Windows.is_absolute(path),
+    };
+    if !absolute {
+        return Err((
+            format!(
+                "\"{path}\" is not an absolute path of this machine; hosts expand neither ~ nor variables"
+            ),
+            format!(
+                "{} on {}",
+                shape.unwrap_or(Target::here()).installed(),
+                shape.unwrap_or(Target::here()).name()
+            ),
+        ));
+    }
+    let with_arguments = [" --", " -", " token", " login"]
+        .iter()
+        .any(|part| path.contains(part));
+    let for_this_system =
+        shape.is_none_or(|shape| shape == Target::here()) && Target::here().is_absolute(path);
+    let missing =
+        context.look_for_programs && for_this_system && !std::path::Path::new(path).exists();
+    if with_arguments && (missing || !context.look_for_programs || !for_this_system) {
+        return Err((
+            format!("\"{path}\" holds arguments; the whole text is taken as the name of one file"),
+            "name the program alone: a link gatepass-NAME chooses a profile, or use inferenceCredentialHelperArgs".to_owned(),
+        ));
+    }
+    if missing {
+        return Err((
+            format!("there is no program {path} on this system"),
+            "install gatepass there, or name the path where it is".to_owned(),
+        ));
+    }
+    if context.look_for_programs && for_this_system && !is_executable(path) {
+        return Err((
+            format!("{path} cannot be executed"),
+            format!("chmod +x '{path}'"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_executable(path: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &str) -> bool {
+    std::path::Path::new(path).is_file()
+}
+
+#[cfg(test)]
+#[rustfmt::skip]
+mod tests;

@@ -1,0 +1,154 @@
+//! The host applications that run gatepass: what their configuration looks like, written, checked and read.
+//!
+//! `claude_desktop`, `claude_code` and `codex` say what each host must be told; `mobileconfig`,
+//! [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's own part of it;
+//! `file` puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with one.
+
+pub mod json;
+pub mod keys;
+pub mod lint;
+pub mod policy;
+pub mod registry;
+
+/// The system on which a host configuration is used, which need not be this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// Linux.
+    Linux,
+    /// macOS.
+    Macos,
+    /// Windows.
+    Windows,
+}
+
+impl Target {
+    /// The system that this gatepass was built for.
+    pub fn here() -> Self {
+        if cfg!(windows) {
+            Self::Windows
+        } else if cfg!(target_os = "macos") {
+            Self::Macos
+        } else {
+            Self::Linux
+        }
+    }
+
+    /// Where the packages put gatepass.
+    pub fn installed(self) -> &'static str {
+        match self {
+            Self::Linux => "/usr/bin/gatepass",
+            Self::Macos => "/usr/local/bin/gatepass",
+            Self::Windows => r"C:\Program Files\Gatepass\gatepass.exe",
+        }
+    }
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux",
+            Self::Macos => "macOS",
+            Self::Windows => "Windows",
+        }
+    }
+
+    /// Whether a text is an absolute path of a local file there. Hosts expand neither `~` nor variables, and
+    /// they refuse paths on other machines.
+    pub fn is_absolute(self, path: &str) -> bool {
+        match self {
+            Self::Linux | Self::Macos => path.starts_with('/') && !path.starts_with("//"),
+            Self::Windows => {
+                let mut characters = path.chars();
+                characters.next().is_some_and(|c| c.is_ascii_alphabetic())
+                    && characters.next() == Some(':')
+                    && matches!(characters.next(), Some('\\' | '/'))
+            }
+        }
+    }
+}
+
+/// How the name of a link to gatepass ends that prints headers: programs that Claude Desktop runs for headers get
+/// no arguments.
+pub const HEADERS_LINK: &str = ".headers";
+
+/// Seconds before the end of a token's life up to which a host looks ahead.
+pub const LOOK_AHEAD: u64 = 120;
+
+/// Seconds for which a host may keep a token: 300, less where tokens live shorter, and never so few that
+/// Claude Desktop stops looking before each turn.
+pub fn time_to_live(token_lifetime: Option<u64>) -> u64 {
+    let longest = token_lifetime.map_or(300, |life| life.saturating_sub(150));
+    longest.clamp(LOOK_AHEAD + 1, 300)
+}
+
+/// Whether a header or setting holds a credential, by its name or by how its value looks. Host configuration is
+/// distributed in the clear.
+pub fn looks_secret(name: &str, value: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "authorization",
+        "api-key",
+        "apikey",
+        "virtual-key",
+        "access-key",
+        "secret",
+        "password",
+        "cookie",
+        "auth-token",
+    ];
+    const BEGINNINGS: [&str; 9] = [
+        "sk-", "sk_", "arch_", "eyJ", "ghp_", "xoxb-", "Bearer ", "bearer ", "Basic ",
+    ];
+    let name = name.to_ascii_lowercase();
+    let long_token = name.ends_with("token") && value.len() >= 20 && !value.contains(' ');
+    NAMES.iter().any(|part| name.contains(part))
+        || BEGINNINGS.iter().any(|start| value.starts_with(start))
+        || long_token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, looks_secret, time_to_live};
+
+    #[test]
+    fn hosts_keep_tokens_shorter_than_they_live() {
+        for (life, ttl) in [
+            (None, 300),
+            (Some(3600), 300),
+            (Some(450), 300),
+            (Some(400), 250),
+            (Some(300), 150),
+            (Some(200), 121),
+            (Some(10), 121),
+        ] {
+            assert_eq!(time_to_live(life), ttl, "{life:?}");
+        }
+    }
+
+    #[test]
+    fn absolute_means_local_and_literal() {
+        for (target, path, absolute) in [
+            (Target::Linux, "/usr/bin/gatepass", true),
+            (Target::Linux, "//server/gatepass", false),
+            (Target::Macos, "~/bin/gatepass", false),
+            (Target::Windows, r"C:\Gatepass\gatepass.exe", true),
+            (Target::Windows, r"\\server\gatepass.exe", false),
+            (Target::Windows, r"%ProgramFiles%\gatepass.exe", false),
+            (Target::Windows, "C:gatepass.exe", false),
+        ] {
+            assert_eq!(target.is_absolute(path), absolute, "{path}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_told_by_name_or_by_look() {
+        for (name, value, secret) in [
+            ("X-Archestra-Virtual-Key", "anything", true),
+            ("X-Team", "sk-12345", true),
+            ("X-Session-Token", "0123456789abcdef0123", true),
+            ("X-Token-Budget", "500", false),
+            ("X-Archestra-Agent-Id", "claude-desktop", false),
+            ("X-TFY-METADATA", "{\"team\":\"a\"}", false),
+        ] {
+            assert_eq!(looks_secret(name, value), secret, "{name}");
+        }
+    }
+}
