@@ -5,18 +5,18 @@ use std::io::Write as _;
 
 use super::args::{Args, ConfigCommand, InitArgs};
 use super::run::profile;
-use crate::config::UserFile;
-use crate::config::document::Document;
-use crate::config::layers::Layers;
-use crate::config::profile::ProfileName;
-use crate::config::schema::KEYS;
+use crate::config::document::{Document, Problem};
+use crate::config::layers::{Layers, Source};
+use crate::config::policy::Policy;
+use crate::config::schema::{KEYS, Key};
 use crate::config::settings::Settings;
 use crate::config::starter::Starter;
 use crate::config::value::Value;
+use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
-use crate::output;
 use crate::platform::files::{self, Access};
-use crate::platform::paths;
+use crate::platform::{paths, policy};
+use crate::{output, text};
 
 pub(super) fn run(args: &Args, command: &ConfigCommand) -> Result<()> {
     match command {
@@ -54,20 +54,23 @@ fn init(args: &Args, init: &InitArgs) -> Result<()> {
     };
     let text = starter.to_toml();
     // What is written must be what would be accepted.
-    let file = UserFile {
-        path: path.clone(),
-        document: Some(Document::parse(text.as_bytes()).map_err(|problem| {
-            let what = problem
-                .what
-                .split_once(": ")
-                .map_or(problem.what.as_str(), |(_, what)| what);
-            Failure::config(
-                what,
-                "gatepass config init --issuer https://… --client-id …",
-            )
-        })?),
+    let sources = Sources {
+        policy: Policy::read()?,
+        file: UserFile {
+            path: path.clone(),
+            document: Some(Document::parse(text.as_bytes()).map_err(|problem| {
+                let what = problem
+                    .what
+                    .split_once(": ")
+                    .map_or(problem.what.as_str(), |(_, what)| what);
+                Failure::config(
+                    what,
+                    "gatepass config init --issuer https://… --client-id …",
+                )
+            })?),
+        },
     };
-    crate::config::load(&file, &profile)?;
+    crate::config::load(&sources, &profile)?;
     let unwritable = |error: std::io::Error| {
         Failure::config(
             format!("{shown} cannot be written: {error}"),
@@ -95,26 +98,81 @@ fn init(args: &Args, init: &InitArgs) -> Result<()> {
     output::print(format!("wrote {shown}\nnext: gatepass login\n").as_bytes())
 }
 
-/// Each effective value with its source.
+/// Each effective value with its source, and what the policy does not let the user decide.
 fn show(args: &Args) -> Result<()> {
-    let file = UserFile::read(args.config.as_deref())?;
+    let sources = Sources::read(args.config.as_deref())?;
     let profile = profile(args)?;
-    let layers = Layers::new(&file, &profile)?;
+    let layers = Layers::new(&sources, &profile)?;
     let mut out = String::new();
-    let _ = writeln!(out, "# profile {profile}, file {}", file.path.display());
+    let _ = writeln!(
+        out,
+        "# profile {profile}, file {}",
+        sources.file.path.display()
+    );
+    if let Some(policy) = &sources.policy {
+        let _ = writeln!(
+            out,
+            "# policy {}, digest {}",
+            policy::PLACE,
+            policy.digest()
+        );
+        for ignored in &policy.ignored {
+            let _ = writeln!(
+                out,
+                "# policy: `{ignored}` is for a newer gatepass and left out"
+            );
+        }
+        if let Some(why) = &policy.disabled {
+            let _ = writeln!(
+                out,
+                "# policy: gatepass is switched off: {}",
+                text::printable(why, 300)
+            );
+        }
+    }
     for key in KEYS {
         if let Some((value, source)) = layers.effective(key) {
-            let holds_password =
-                matches!(&*value, Value::Text(text) if text.contains('@')) && key.name == "proxy";
-            let value = if key.is_secret() || holds_password {
-                "\"…\"".to_owned()
-            } else {
-                value.to_json().to_string()
-            };
-            let _ = writeln!(out, "{} = {value}  # {source}", key.name);
+            let _ = writeln!(out, "{} = {}  # {source}", key.name, shown(key, &value));
+        }
+    }
+    for overridden in layers.overridden() {
+        if let Some(key) = Key::find(overridden.key) {
+            let _ = writeln!(
+                out,
+                "# user file line {}: {} = {} is not used: the policy decides",
+                overridden.line,
+                key.name,
+                shown(key, overridden.value),
+            );
         }
     }
     output::print(out.as_bytes())
+}
+
+/// A value as it may be shown: secrets are masked.
+fn shown(key: &Key, value: &Value) -> String {
+    const MASKED: &str = "…";
+    let value = match (key.name, value) {
+        ("proxy", Value::Text(address)) if address.contains('@') => MASKED.into(),
+        ("exchange", Value::Table(table)) => table
+            .iter()
+            .map(|(name, value)| {
+                let secret = matches!(name.as_str(), "client_secret" | "headers" | "body");
+                (
+                    name.clone(),
+                    if secret {
+                        MASKED.into()
+                    } else {
+                        value.to_json()
+                    },
+                )
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        _ if key.is_secret() => MASKED.into(),
+        _ => value.to_json(),
+    };
+    value.to_string()
 }
 
 /// Files that the configuration names and that are not there.
@@ -128,65 +186,137 @@ fn missing_files(settings: &Settings) -> impl Iterator<Item = String> {
     .map(|(key, path)| format!("`{key}` names a file that is not there: {}", path.display()))
 }
 
-/// Every problem at once.
+/// Every problem at once: of the policy, of the file, of every profile.
 fn check(args: &Args) -> Result<()> {
     let path = path(args)?;
     let shown = path.display();
-    let mut problems = Vec::new();
-    let bytes = match files::read(&path, Access::OwnerWrites, crate::config::FILE_LIMIT) {
-        Ok(bytes) => bytes,
+    let mut report = Report::default();
+    let policy = Policy::read().unwrap_or_else(|failure| {
+        report.problem(failure.what);
+        None
+    });
+    match files::read(&path, Access::OwnerWrites, crate::config::FILE_LIMIT) {
+        Ok(Some(bytes)) => {
+            let (_, found) = Document::parse_all(&bytes);
+            let found = found.into_iter().map(Problem::in_one_line);
+            report.problems.extend(found);
+        }
+        Ok(None) if args.config.is_none() && policy.is_some() => {}
+        Ok(None) if args.config.is_none() => {
+            return Err(Failure::config(
+                format!("there is no configuration {shown}"),
+                "gatepass config init --issuer URL --client-id ID",
+            ));
+        }
         // Says what is wrong with the file, and what to do.
-        Err(_) => return UserFile::read(args.config.as_deref()).map(drop),
-    };
-    if bytes.is_none() && args.config.is_none() {
-        return Err(Failure::config(
-            format!("there is no configuration {shown}"),
-            "gatepass config init --issuer URL --client-id ID",
-        ));
+        Ok(None) | Err(_) => return UserFile::read(args.config.as_deref()).map(drop),
     }
-    if let Some(bytes) = bytes {
-        let (_, found) = Document::parse_all(&bytes);
-        problems.extend(found.into_iter().map(|problem| match problem.remedy {
-            Some(remedy) => format!("{} ({remedy})", problem.what),
-            None => problem.what,
-        }));
+    if report.problems.is_empty() {
+        let sources = Sources {
+            policy,
+            file: UserFile::read(args.config.as_deref())?,
+        };
+        check_profiles(args, &sources, &mut report)?;
     }
-    if problems.is_empty() {
-        let file = UserFile::read(args.config.as_deref())?;
-        // A profile that was named must be there.
-        Layers::new(&file, &profile(args)?)?;
-        let names = file
-            .document
+    report.print(&shown.to_string())
+}
+
+fn check_profiles(args: &Args, sources: &Sources, report: &mut Report) -> Result<()> {
+    // A profile that was named must be there.
+    Layers::new(sources, &profile(args)?)?;
+    let names = sources.profiles();
+    for name in &names {
+        let layers = match Layers::new(sources, name) {
+            Ok(layers) => layers,
+            // What the policy does not allow is no mistake of the file's.
+            Err(failure) => {
+                report.warnings.push(failure.what);
+                continue;
+            }
+        };
+        // A file that only describes named profiles needs no complete top level.
+        let describes_nothing = ["issuer", "kind"]
             .iter()
-            .flat_map(|document| document.profiles.keys().cloned())
-            .chain([ProfileName::default()]);
-        for name in names {
-            let settings =
-                Layers::new(&file, &name).and_then(|layers| Settings::resolve(&layers, &name));
-            // A file that only describes named profiles needs no complete top level.
-            let only_named = name.is_default()
-                && file
-                    .document
-                    .as_ref()
-                    .is_some_and(|d| !d.profiles.is_empty() && !d.top.contains_key("issuer"));
-            match settings {
-                Err(_) if only_named => {}
-                Err(failure) => problems.push(format!("profile {name}: {}", failure.what)),
-                Ok(settings) => problems
-                    .extend(missing_files(&settings).map(|what| format!("profile {name}: {what}"))),
+            .filter_map(|key| Key::find(key))
+            .all(|key| matches!(layers.effective(key), None | Some((_, Source::BuiltIn))));
+        if name.is_default() && names.len() > 1 && describes_nothing {
+            continue;
+        }
+        match Settings::resolve_all(&layers, name) {
+            Err(found) => {
+                for failure in found {
+                    report.problem(format!("profile {name}: {}", failure.what));
+                }
+            }
+            Ok(settings) => {
+                for failure in [
+                    settings.issuer_template().err(),
+                    settings.check_audience().err(),
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    report.problem(format!(
+                        "profile {name}: {} ({})",
+                        failure.what, failure.remedy
+                    ));
+                }
+                for what in missing_files(&settings) {
+                    report.problem(format!("profile {name}: {what}"));
+                }
+                let overridden = layers.overridden();
+                report.warnings.extend(overridden.iter().map(|overridden| {
+                    format!(
+                        "line {}: `{}` is not used: the policy decides",
+                        overridden.line, overridden.key
+                    )
+                }));
             }
         }
     }
-    let Some(first) = problems.first() else {
-        return output::print(format!("{shown}: no problem found\n").as_bytes());
-    };
-    let report: String = problems
-        .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect();
-    output::print(report.as_bytes())?;
-    Err(Failure::config(
-        format!("{shown}: {} ({} in all)", first, problems.len()),
-        "correct the file, then run gatepass config check again",
-    ))
+    if let Some(policy) = &sources.policy {
+        report.warnings.extend(
+            policy
+                .ignored
+                .iter()
+                .map(|key| format!("policy: `{key}` is for a newer gatepass and left out")),
+        );
+    }
+    Ok(())
+}
+
+/// What a check has found.
+#[derive(Default)]
+struct Report {
+    problems: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Report {
+    fn problem(&mut self, what: String) {
+        if !self.problems.contains(&what) {
+            self.problems.push(what);
+        }
+    }
+
+    fn print(mut self, shown: &str) -> Result<()> {
+        self.warnings.dedup();
+        let mut out: String = self
+            .problems
+            .iter()
+            .map(|problem| format!("{problem}\n"))
+            .collect();
+        for warning in &self.warnings {
+            let _ = writeln!(out, "warning: {warning}");
+        }
+        let Some(first) = self.problems.first() else {
+            let _ = writeln!(out, "{shown}: no problem found");
+            return output::print(out.as_bytes());
+        };
+        output::print(out.as_bytes())?;
+        Err(Failure::config(
+            format!("{shown}: {first} ({} in all)", self.problems.len()),
+            "correct it, then run gatepass config check again",
+        ))
+    }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
 use super::terminal::Terminal;
 use crate::caller::{Caller, Deadline, Host, Signs};
-use crate::config::UserFile;
+use crate::config::Sources;
 use crate::config::layers::Layers;
+use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Flow, Settings};
 use crate::config::value::Value;
@@ -55,9 +56,9 @@ pub(super) fn profile(args: &Args) -> Result<ProfileName> {
 }
 
 fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<Settings> {
-    let file = UserFile::read(args.config.as_deref())?;
+    let sources = Sources::read(args.config.as_deref())?;
     let profile = profile(args)?;
-    let mut layers = Layers::new(&file, &profile)?;
+    let mut layers = Layers::new(&sources, &profile)?;
     for (key, value) in from_command_line {
         layers.set_from_command_line(key, value.clone());
     }
@@ -153,8 +154,15 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
         _ => None,
     };
     let settings = settings(args, &[])?;
+    if asked.is_some() && settings.flow_is_locked {
+        return Err(Failure::config(
+            "your organisation's policy decides how people sign in (`flow`)",
+            "gatepass login",
+        ));
+    }
     let terminal = Terminal::new(&settings);
     let sign_in = || {
+        settings.check_enabled()?;
         let way = usecase::login::way(&settings, asked, true)?;
         let deadline = Deadline::after(settings.sign_in_timeout);
         let signed_in = usecase::login::login(&settings, way, deadline, &terminal)?;
@@ -229,16 +237,11 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
 
 /// Every profile of the configuration and every one that left a state file.
 fn everywhere(args: &Args) -> Result<Vec<Settings>> {
-    let file = UserFile::read(args.config.as_deref())?;
+    let sources = Sources::read(args.config.as_deref())?;
     let mut found: Vec<Settings> = Vec::new();
-    let names = file
-        .document
-        .iter()
-        .flat_map(|document| document.profiles.keys().cloned())
-        .chain([ProfileName::default()]);
-    for name in names {
+    for name in sources.profiles() {
         // A profile that cannot be used has no session that could be found through it.
-        if let Ok(settings) = crate::config::load(&file, &name) {
+        if let Ok(settings) = crate::config::load(&sources, &name) {
             found.push(settings);
         }
     }
@@ -353,13 +356,16 @@ fn in_words(status: &Status) -> String {
 pub(super) fn version(json: bool) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let text = if json {
+        // A policy that stops everything else must not stop whoever looks for the reason.
+        let policy = Policy::read();
         format!(
             "{}\n",
             serde_json::json!({
                 "name": "gatepass",
                 "version": version,
                 "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-                "policy_digest": null,
+                "policy_digest": policy.as_ref().ok().and_then(Option::as_ref).map(Policy::digest),
+                "policy_error": policy.as_ref().err().map(|failure| &failure.what),
             })
         )
     } else {

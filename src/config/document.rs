@@ -44,6 +44,16 @@ pub struct Problem {
     pub remedy: Option<String>,
 }
 
+impl Problem {
+    /// The problem and its remedy, for lists of problems.
+    pub fn in_one_line(self) -> String {
+        match self.remedy {
+            Some(remedy) => format!("{} ({remedy})", self.what),
+            None => self.what,
+        }
+    }
+}
+
 impl Document {
     /// Reads a file; gives its first problem.
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
@@ -58,28 +68,11 @@ impl Document {
     /// Reads a file and collects every problem, in the order of the lines.
     pub fn parse_all(bytes: &[u8]) -> (Self, Vec<Problem>) {
         let mut reader = Reader::default();
-        let mut document = Self::default();
-        match std::str::from_utf8(bytes) {
-            Err(error) => {
-                let line = line_of(bytes, error.valid_up_to());
-                reader.problem(line, "this is not UTF-8 text");
-            }
-            Ok(source) => match DeTable::parse(source) {
-                Err(error) => {
-                    let line = line_of(bytes, error.span().map_or(0, |span| span.start));
-                    reader.problem(line, error.message());
-                }
-                Ok(root) => {
-                    reader.source = bytes;
-                    document = reader.document(root.get_ref());
-                }
-            },
-        }
-        reader.problems.sort_by_key(|(line, _)| *line);
-        (
-            document,
-            reader.problems.into_iter().map(|(_, p)| p).collect(),
-        )
+        let document = reader
+            .open(bytes)
+            .map(|root| reader.document(root.get_ref()))
+            .unwrap_or_default();
+        (document, reader.into_problems())
     }
 
     /// Whether a value in it must not be readable by other users.
@@ -101,14 +94,41 @@ fn line_of(source: &[u8], offset: usize) -> usize {
         .count()
 }
 
+/// Reads tables against the schema and collects what is wrong with them.
 #[derive(Default)]
-struct Reader<'s> {
-    source: &'s [u8],
-    problems: Vec<(usize, Problem)>,
+pub(super) struct Reader<'s> {
+    pub(super) source: &'s [u8],
+    pub(super) problems: Vec<(usize, Problem)>,
+    /// Unknown keys are left out instead of refused, and named here.
+    pub(super) ignored: Option<Vec<String>>,
 }
 
-impl Reader<'_> {
-    fn problem(&mut self, line: usize, what: impl AsRef<str>) {
+impl<'s> Reader<'s> {
+    /// Opens a TOML text; what is none is the first problem.
+    pub(super) fn open(&mut self, bytes: &'s [u8]) -> Option<Spanned<DeTable<'s>>> {
+        self.source = bytes;
+        match std::str::from_utf8(bytes) {
+            Err(error) => {
+                let line = line_of(bytes, error.valid_up_to());
+                self.problem(line, "this is not UTF-8 text");
+                None
+            }
+            Ok(source) => DeTable::parse(source)
+                .map_err(|error| {
+                    let line = line_of(bytes, error.span().map_or(0, |span| span.start));
+                    self.problem(line, error.message());
+                })
+                .ok(),
+        }
+    }
+
+    /// The problems in the order of the lines.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|(line, _)| *line);
+        self.problems.into_iter().map(|(_, p)| p).collect()
+    }
+
+    pub(super) fn problem(&mut self, line: usize, what: impl AsRef<str>) {
         self.problem_with(line, what, None);
     }
 
@@ -117,7 +137,7 @@ impl Reader<'_> {
         self.problems.push((line, Problem { what, remedy }));
     }
 
-    fn line(&self, span: Range<usize>) -> usize {
+    pub(super) fn line(&self, span: Range<usize>) -> usize {
         line_of(self.source, span.start)
     }
 
@@ -133,7 +153,7 @@ impl Reader<'_> {
         document
     }
 
-    fn profiles(&mut self, value: &Spanned<DeValue<'_>>, document: &mut Document) {
+    pub(super) fn profiles(&mut self, value: &Spanned<DeValue<'_>>, document: &mut Document) {
         let line = self.line(value.span());
         let Some(profiles) = value.get_ref().as_table() else {
             return self.problem(line, "`profile` is a table: write [profile.NAME]");
@@ -154,7 +174,7 @@ impl Reader<'_> {
         }
     }
 
-    fn entry(
+    pub(super) fn entry(
         &mut self,
         name: &Spanned<impl AsRef<str>>,
         value: &Spanned<DeValue<'_>>,
@@ -163,6 +183,10 @@ impl Reader<'_> {
         let line = self.line(name.span());
         let name = name.get_ref().as_ref();
         let Some(key) = Key::find(name) else {
+            if let Some(ignored) = &mut self.ignored {
+                ignored.push(text::printable(name, 80));
+                return;
+            }
             let remedy = text::nearest(name, KEYS.iter().map(|key| key.name))
                 .map(|near| format!("did you mean `{near}`?"));
             return self.problem_with(line, format!("unknown key `{name}`"), remedy);
@@ -234,14 +258,11 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
             _ => text_value(item).map(Value::Text),
         }),
         Shape::ClaimTable => table(value, claim),
-        Shape::Structure => table(value, |item| match item {
-            DeValue::Table(_) => table(item, claim),
-            _ => claim(item),
-        }),
+        Shape::Structure => table(value, anything),
     }
 }
 
-fn text_value(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn text_value(value: &DeValue<'_>) -> Result<String, String> {
     match value.as_str() {
         Some(text) if text.chars().any(char::is_control) => {
             Err("has a control character in it".to_owned())
@@ -262,7 +283,7 @@ fn article(value: &DeValue<'_>) -> String {
     format!("{article} {kind}")
 }
 
-fn number(value: &DeValue<'_>) -> Option<u64> {
+pub(super) fn number(value: &DeValue<'_>) -> Option<u64> {
     let integer = value.as_integer()?;
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
@@ -307,6 +328,16 @@ fn claim(value: &DeValue<'_>) -> Result<Value, String> {
             .ok_or_else(|| "is a whole number that is not negative".to_owned()),
         DeValue::Array(_) => list(value, claim),
         _ => text_value(value).map(Value::Text),
+    }
+}
+
+/// A value of a table that has its own rules.
+fn anything(value: &DeValue<'_>) -> Result<Value, String> {
+    match value {
+        DeValue::Table(_) => table(value, anything),
+        DeValue::Array(_) => list(value, anything),
+        DeValue::String(text) => Ok(Value::Text(text.clone().into_owned())),
+        _ => claim(value),
     }
 }
 

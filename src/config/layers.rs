@@ -1,14 +1,15 @@
 //! Which source decides.
 //!
 //! Precedence, first to last: locked policy, command line, user file, default policy, preset, built-in. The
-//! source decides first; within one source the profile beats the top level; tables and lists are replaced
-//! whole. (Policy and presets take their places in [`Layers::effective`] in the policy part.)
+//! source decides first; within one source the profile beats the top level; tables and lists are replaced whole.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::UserFile;
-use super::document::Table;
+use super::Sources;
+use super::document::{Document, Placed, Table};
+use super::policy::Policy;
+use super::preset::Preset;
 use super::profile::ProfileName;
 use super::schema::Key;
 use super::value::Value;
@@ -18,10 +19,16 @@ use crate::text;
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// The administrator's word; nothing below can change it.
+    LockedPolicy,
     /// An option of this run.
     CommandLine,
     /// The user's file, with the line.
     UserFile(usize),
+    /// What the administrator proposes.
+    DefaultPolicy,
+    /// What suits the provider.
+    Preset(&'static str),
     /// gatepass's own default.
     BuiltIn,
 }
@@ -29,56 +36,127 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LockedPolicy => f.write_str("policy (locked)"),
             Self::CommandLine => f.write_str("command line"),
             Self::UserFile(line) => write!(f, "user file line {line}"),
+            Self::DefaultPolicy => f.write_str("policy (default)"),
+            Self::Preset(name) => write!(f, "preset {name}"),
             Self::BuiltIn => f.write_str("built-in"),
         }
     }
 }
 
-/// All sources that may decide about one profile.
-#[derive(Debug)]
-pub struct Layers<'f> {
-    command_line: Vec<(&'static str, Value)>,
+/// The tables of one source that speak about a profile, the more specific one first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tables<'f> {
     profile: Option<&'f Table>,
     top: Option<&'f Table>,
 }
 
-impl<'f> Layers<'f> {
-    /// Gathers the sources for a profile, which must exist.
-    pub fn new(file: &'f UserFile, profile: &ProfileName) -> Result<Self> {
-        let document = file.document.as_ref();
-        let table = document.and_then(|document| document.profiles.get(profile));
-        if table.is_none() && !profile.is_default() {
-            let known = document.map(|document| &document.profiles);
-            let near = known.and_then(|known| {
-                text::nearest(profile.as_str(), known.keys().map(ProfileName::as_str))
-            });
-            return Err(Failure::config(
-                format!("there is no profile `{profile}` in {}", file.path.display()),
-                match near {
-                    Some(near) => format!("did you mean --profile {near}?"),
-                    None => format!("add [profile.{profile}] to {}", file.path.display()),
-                },
-            ));
-        }
-        Ok(Self {
-            command_line: Vec::new(),
-            profile: table,
+impl<'f> Tables<'f> {
+    fn of(document: Option<&'f Document>, profile: &ProfileName) -> Self {
+        Self {
+            profile: document.and_then(|document| document.profiles.get(profile)),
             top: document.map(|document| &document.top),
-        })
+        }
+    }
+
+    fn get(self, name: &str) -> Option<&'f Placed> {
+        [self.profile, self.top]
+            .into_iter()
+            .flatten()
+            .find_map(|table| table.get(name))
+    }
+}
+
+/// A value of the user's that is not used, since the policy decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden<'f> {
+    /// The key.
+    pub key: &'static str,
+    /// Where the user has set it.
+    pub line: usize,
+    /// To what.
+    pub value: &'f Value,
+}
+
+/// All sources that may decide about one profile.
+#[derive(Debug)]
+pub struct Layers<'f> {
+    /// The administrator's policy, if there is one.
+    pub policy: Option<&'f Policy>,
+    profile: ProfileName,
+    command_line: Vec<(&'static str, Value)>,
+    locked: Tables<'f>,
+    user: Tables<'f>,
+    defaults: Tables<'f>,
+    preset: Option<(Preset, Table)>,
+    /// Whether the policy has chosen the preset, so that its values may stand where the user's may not.
+    preset_by_policy: bool,
+}
+
+impl<'f> Layers<'f> {
+    /// Gathers the sources for a profile, which must exist and be allowed.
+    pub fn new(sources: &'f Sources, profile: &ProfileName) -> Result<Self> {
+        let policy = sources.policy.as_ref();
+        if let Some(policy) = policy {
+            policy.check_profile(profile)?;
+        }
+        let layers = Self::gather(
+            policy,
+            Tables::of(policy.map(|policy| &policy.locked), profile),
+            Tables::of(sources.file.document.as_ref(), profile),
+            Tables::of(policy.map(|policy| &policy.defaults), profile),
+            profile,
+        );
+        let described = [layers.locked, layers.user, layers.defaults]
+            .iter()
+            .any(|tables| tables.profile.is_some());
+        if !described && !profile.is_default() {
+            return Err(unknown_profile(sources, profile));
+        }
+        Ok(layers)
+    }
+
+    fn gather(
+        policy: Option<&'f Policy>,
+        locked: Tables<'f>,
+        user: Tables<'f>,
+        defaults: Tables<'f>,
+        profile: &ProfileName,
+    ) -> Self {
+        let mut layers = Self {
+            policy,
+            profile: profile.clone(),
+            command_line: Vec::new(),
+            locked,
+            user,
+            defaults,
+            preset: None,
+            preset_by_policy: false,
+        };
+        let chosen = Key::find("preset").and_then(|key| {
+            let (value, source) = layers.effective(key)?;
+            match &*value {
+                Value::Text(name) => Some((Preset::find(name)?, source)),
+                _ => None,
+            }
+        });
+        if let Some((preset, source)) = chosen {
+            layers.preset = Some((preset, preset.values()));
+            layers.preset_by_policy =
+                matches!(source, Source::LockedPolicy | Source::DefaultPolicy);
+        }
+        layers
     }
 
     /// The built-in values and the two keys that name a session.
     pub fn of_session(issuer: &str, client_id: &str) -> Self {
-        Self {
-            command_line: vec![
-                ("issuer", Value::from(issuer)),
-                ("client_id", Value::from(client_id)),
-            ],
-            profile: None,
-            top: None,
-        }
+        let none = Tables::default();
+        let mut layers = Self::gather(None, none, none, none, &ProfileName::default());
+        layers.set_from_command_line("issuer", Value::from(issuer));
+        layers.set_from_command_line("client_id", Value::from(client_id));
+        layers
     }
 
     /// Adds what the command line says about a key.
@@ -86,69 +164,242 @@ impl<'f> Layers<'f> {
         self.command_line.push((key, value));
     }
 
+    /// The preset in force, if there is one.
+    pub fn preset(&self) -> Option<Preset> {
+        self.preset.as_ref().map(|(preset, _)| *preset)
+    }
+
+    /// Whether nothing but policy, preset and built-in values may decide about a key.
+    pub fn is_frozen(&self, name: &str) -> bool {
+        self.locked.get(name).is_some()
+            || self
+                .policy
+                .is_some_and(|policy| policy.freezes(name, &self.profile))
+    }
+
     /// The value in force for a key and where it comes from, if any source has one.
     pub fn effective(&self, key: &Key) -> Option<(Cow<'_, Value>, Source)> {
-        let given = self.command_line.iter().find(|(name, _)| *name == key.name);
-        if let Some((_, value)) = given {
-            return Some((Cow::Borrowed(value), Source::CommandLine));
+        if let Some(placed) = self.locked.get(key.name) {
+            return Some((Cow::Borrowed(&placed.value), Source::LockedPolicy));
         }
-        for table in [self.profile, self.top].into_iter().flatten() {
-            if let Some(placed) = table.get(key.name) {
+        let frozen = self.policy.is_some() && self.is_frozen(key.name);
+        if !frozen {
+            let given = self.command_line.iter().find(|(name, _)| *name == key.name);
+            if let Some((_, value)) = given {
+                return Some((Cow::Borrowed(value), Source::CommandLine));
+            }
+            if let Some(placed) = self.user.get(key.name) {
                 return Some((Cow::Borrowed(&placed.value), Source::UserFile(placed.line)));
             }
+        }
+        if let Some(placed) = self.defaults.get(key.name) {
+            return Some((Cow::Borrowed(&placed.value), Source::DefaultPolicy));
+        }
+        if let Some((preset, values)) = &self.preset
+            && (!frozen || self.preset_by_policy)
+            && let Some(placed) = values.get(key.name)
+        {
+            return Some((Cow::Borrowed(&placed.value), Source::Preset(preset.name)));
         }
         let value = key.built_in.value()?;
         Some((Cow::Owned(value), Source::BuiltIn))
     }
+
+    /// What the user has set and the policy overrides.
+    pub fn overridden(&self) -> Vec<Overridden<'f>> {
+        let mut found: Vec<Overridden<'f>> = [self.user.profile, self.user.top]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|(key, _)| self.is_frozen(key))
+            .map(|(key, placed)| Overridden {
+                key,
+                line: placed.line,
+                value: &placed.value,
+            })
+            .collect();
+        found.sort_by_key(|overridden| overridden.line);
+        found
+    }
+}
+
+fn unknown_profile(sources: &Sources, profile: &ProfileName) -> Failure {
+    let names = sources.profiles();
+    let near = text::nearest(
+        profile.as_str(),
+        names
+            .iter()
+            .filter(|name| !name.is_default())
+            .map(ProfileName::as_str),
+    );
+    let path = sources.file.path.display();
+    Failure::config(
+        format!("there is no profile `{profile}` in {path}"),
+        match near {
+            Some(near) => format!("did you mean --profile {near}?"),
+            None => format!("add [profile.{profile}] to {path}"),
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::document::Document;
+
+    fn with_policy(user: &str, policy: &str) -> Sources {
+        Sources {
+            policy: Some(Policy::parse(policy.as_bytes()).unwrap()),
+            ..Sources::of_text(user)
+        }
+    }
+
+    fn key(name: &str) -> &'static Key {
+        Key::find(name).unwrap()
+    }
 
     #[test]
-    fn the_source_decides_first_and_the_profile_beats_the_top_level() {
-        let file = UserFile {
-            path: "config.toml".into(),
-            document: Some(
-                Document::parse(
-                    b"min_validity = 1\naudience = 'top'\n[profile.a]\nmin_validity = 2\n",
-                )
-                .unwrap(),
+    fn precedence_as_a_table() {
+        use Source::{BuiltIn, CommandLine, DefaultPolicy, LockedPolicy, Preset, UserFile};
+        // Which sources set `min_validity` (top level, profile), and which one decides.
+        let cases: &[(&str, &str, bool, u64, Source)] = &[
+            ("", "[profile.a]", false, 420, BuiltIn),
+            ("", "min_validity = 1\n[profile.a]", false, 1, UserFile(1)),
+            (
+                "",
+                "min_validity = 1\n[profile.a]\nmin_validity = 2",
+                false,
+                2,
+                UserFile(3),
             ),
-        };
+            (
+                "",
+                "min_validity = 1\n[profile.a]\nmin_validity = 2",
+                true,
+                9,
+                CommandLine,
+            ),
+            (
+                "[default]\nmin_validity = 3",
+                "[profile.a]",
+                false,
+                3,
+                DefaultPolicy,
+            ),
+            (
+                "[default]\nmin_validity = 3\n[default.profile.a]\nmin_validity = 4",
+                "",
+                false,
+                4,
+                DefaultPolicy,
+            ),
+            (
+                "[default]\nmin_validity = 3",
+                "min_validity = 1\n[profile.a]",
+                false,
+                1,
+                UserFile(1),
+            ),
+            (
+                "[default.profile.a]\nmin_validity = 3",
+                "min_validity = 1",
+                false,
+                1,
+                UserFile(1),
+            ),
+            (
+                "[default]\nmin_validity = 3",
+                "[profile.a]",
+                true,
+                9,
+                CommandLine,
+            ),
+            (
+                "[locked]\nmin_validity = 5",
+                "[profile.a]\nmin_validity = 2",
+                true,
+                5,
+                LockedPolicy,
+            ),
+            (
+                "[locked]\nmin_validity = 5\n[locked.profile.a]\nmin_validity = 6",
+                "",
+                true,
+                6,
+                LockedPolicy,
+            ),
+            (
+                "locked_keys = ['min_validity']",
+                "[profile.a]\nmin_validity = 2",
+                true,
+                420,
+                BuiltIn,
+            ),
+            (
+                "locked_keys = ['*']\n[default]\nmin_validity = 3",
+                "[profile.a]\nmin_validity = 2",
+                true,
+                3,
+                DefaultPolicy,
+            ),
+        ];
         let profile = ProfileName::parse("a").unwrap();
-        let mut layers = Layers::new(&file, &profile).unwrap();
-        let key = |name| Key::find(name).unwrap();
-        assert_eq!(
-            layers.effective(key("min_validity")),
-            Some((Cow::Owned(Value::Number(2)), Source::UserFile(4)))
+        for (policy, user, on_command_line, value, source) in cases {
+            let sources = with_policy(user, policy);
+            let mut layers = Layers::new(&sources, &profile).unwrap();
+            if *on_command_line {
+                layers.set_from_command_line("min_validity", Value::Number(9));
+            }
+            assert_eq!(
+                layers.effective(key("min_validity")),
+                Some((Cow::Owned(Value::Number(*value)), source.clone())),
+                "{policy} / {user}"
+            );
+        }
+        let sources = Sources::of_text("preset = 'google'");
+        let layers = Layers::new(&sources, &ProfileName::default()).unwrap();
+        assert_eq!(layers.effective(key("scopes")).unwrap().1, Preset("google"));
+    }
+
+    #[test]
+    fn a_preset_of_the_users_choice_cannot_thaw_a_frozen_key() {
+        let sources = with_policy("preset = 'google'", "locked_keys = ['authorize_params']");
+        let layers = Layers::new(&sources, &ProfileName::default()).unwrap();
+        assert_eq!(layers.effective(key("authorize_params")), None);
+        let sources = with_policy(
+            "",
+            "locked_keys = ['authorize_params']\n[default]\npreset = 'google'",
         );
+        let layers = Layers::new(&sources, &ProfileName::default()).unwrap();
         assert_eq!(
-            layers.effective(key("audience")),
-            Some((Cow::Owned(Value::from("top")), Source::UserFile(2)))
-        );
-        assert_eq!(
-            layers.effective(key("flow")),
-            Some((Cow::Owned(Value::from("auto")), Source::BuiltIn))
-        );
-        assert_eq!(layers.effective(key("issuer")), None);
-        layers.set_from_command_line("min_validity", Value::Number(3));
-        assert_eq!(
-            layers.effective(key("min_validity")),
-            Some((Cow::Owned(Value::Number(3)), Source::CommandLine))
+            layers.effective(key("authorize_params")).unwrap().1,
+            Source::Preset("google")
         );
     }
 
     #[test]
+    fn what_the_policy_overrides_is_told() {
+        let sources = with_policy(
+            "issuer = 'https://evil.example'\nca_file = '/tmp/x'\nbrowser = ['x']\n",
+            "[locked]\nissuer = 'https://idp.example'",
+        );
+        let layers = Layers::new(&sources, &ProfileName::default()).unwrap();
+        let told: Vec<_> = layers
+            .overridden()
+            .iter()
+            .map(|o| (o.key, o.line))
+            .collect();
+        assert_eq!(told, [("issuer", 1), ("ca_file", 2)]);
+        assert_eq!(layers.effective(key("ca_file")), None);
+        assert!(layers.effective(key("browser")).is_some());
+    }
+
+    #[test]
     fn an_unknown_profile_is_a_configuration_error() {
-        let file = UserFile {
-            path: "config.toml".into(),
-            document: Some(Document::parse(b"[profile.work]\n").unwrap()),
-        };
-        let failure = Layers::new(&file, &ProfileName::parse("wrok").unwrap()).unwrap_err();
+        let sources = Sources::of_text("[profile.work]\n");
+        let failure = Layers::new(&sources, &ProfileName::parse("wrok").unwrap()).unwrap_err();
         assert_eq!(failure.id, crate::error::Id::Config);
         assert_eq!(failure.remedy, "did you mean --profile work?");
+        let sources = with_policy("", "[locked.profile.work]\n");
+        assert!(Layers::new(&sources, &ProfileName::parse("work").unwrap()).is_ok());
     }
 }

@@ -1,11 +1,15 @@
 //! Configuration: from files and the command line to one set of effective values, each with its source.
 //!
-//! [`schema`] is the one list of keys; [`document`] reads a file against it; [`layers`] decides which source
-//! wins; [`settings`] is the typed result that the rest of gatepass sees; [`starter`] writes a first file.
+//! [`schema`] is the one list of keys; [`document`] reads a file against it and [`policy`] what an administrator
+//! has decided; [`preset`] has what suits a provider; [`layers`] decides which source wins; [`settings`] is the
+//! typed result that the rest of gatepass sees; [`starter`] writes a first file.
 
 pub mod address;
 pub mod document;
+pub mod exchange;
 pub mod layers;
+pub mod policy;
+pub mod preset;
 pub mod profile;
 pub mod schema;
 pub mod settings;
@@ -20,6 +24,7 @@ use crate::platform::paths;
 
 use document::Document;
 use layers::Layers;
+use policy::Policy;
 use profile::ProfileName;
 use settings::Settings;
 
@@ -38,7 +43,6 @@ pub struct UserFile {
 impl UserFile {
     /// Reads the user's file: `explicit` (from `--config`), which must exist, or the one in the usual place.
     pub fn read(explicit: Option<&Path>) -> Result<Self> {
-        refuse_policy()?;
         let path = match explicit {
             Some(path) => path.to_owned(),
             None => paths::config_dir()?.join("config.toml"),
@@ -98,20 +102,57 @@ impl UserFile {
     }
 }
 
-/// Where an administrator's policy lies on Linux. This version knows none, and a policy is never skipped.
-const POLICY: &str = "/etc/gatepass/policy.toml";
-
-fn refuse_policy() -> Result<()> {
-    if cfg!(target_os = "linux") && Path::new(POLICY).exists() {
-        return Err(Failure::config(
-            format!("this version cannot follow the policy in {POLICY}"),
-            "install a version of gatepass that knows policies",
-        ));
-    }
-    Ok(())
+/// Everything that is read to decide about values, once per run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// What the administrator has decided, if anything.
+    pub policy: Option<Policy>,
+    /// What the user has written.
+    pub file: UserFile,
 }
 
-/// Everything that can decide about a value, read once per run.
-pub fn load(file: &UserFile, profile: &ProfileName) -> Result<Settings> {
-    Settings::resolve(&Layers::new(file, profile)?, profile)
+impl Sources {
+    /// Reads policy and file. `explicit` (from `--config`) replaces the user's file, never the policy.
+    pub fn read(explicit: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            policy: Policy::read()?,
+            file: UserFile::read(explicit)?,
+        })
+    }
+
+    /// Every profile that somebody has described, `default` first.
+    pub fn profiles(&self) -> Vec<ProfileName> {
+        let documents = self.file.document.iter().chain(
+            self.policy
+                .iter()
+                .flat_map(|policy| [&policy.locked, &policy.defaults]),
+        );
+        let mut names: Vec<ProfileName> = documents
+            .flat_map(|document| document.profiles.keys().cloned())
+            .filter(|name| !name.is_default())
+            .collect();
+        names.sort();
+        names.dedup();
+        names.insert(0, ProfileName::default());
+        names
+    }
+
+    /// Only a user's file with this text.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Self {
+        let (document, problems) = Document::parse_all(text.as_bytes());
+        assert!(problems.is_empty(), "{problems:?}");
+        Self {
+            policy: None,
+            file: UserFile {
+                path: "config.toml".into(),
+                document: Some(document),
+            },
+        }
+    }
+}
+
+/// The effective configuration of a profile.
+pub fn load(sources: &Sources, profile: &ProfileName) -> Result<Settings> {
+    Settings::resolve(&Layers::new(sources, profile)?, profile)
 }

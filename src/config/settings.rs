@@ -1,6 +1,7 @@
 //! The effective configuration of one profile, typed and checked as a whole.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,12 +9,36 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::address::{check_issuer, host_of};
+use super::exchange::Exchange;
 use super::layers::{Layers, Source};
+use super::preset::Preset;
 use super::profile::ProfileName;
 use super::schema::{Effect, KEYS, Key};
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
+
+/// What stands behind the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An OpenID provider.
+    Oidc,
+    /// An authorization server with RFC 8414 metadata and no ID tokens.
+    OAuth,
+    /// Nobody: the person pastes a key.
+    Key,
+}
+
+/// Where the session is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// The operating system's keychain.
+    Keychain,
+    /// The Linux kernel's user keyring: in memory, gone after a restart.
+    Keyutils,
+    /// An owner-only file.
+    File,
+}
 
 /// Which of the provider's tokens is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,15 +151,21 @@ impl RedirectHost {
 pub struct Settings {
     /// Which profile this is.
     pub profile: ProfileName,
+    /// What stands behind the gateway.
+    pub kind: Kind,
+    /// What gatepass knows about the provider, if the configuration names it.
+    pub preset: Option<Preset>,
     /// Whose sign-in this is, for people.
     pub display_name: String,
     /// Where people find help.
     pub support_url: Option<String>,
     /// Whom to ask.
     pub support_text: Option<String>,
-    /// The issuer, byte for byte.
+    /// The issuer, byte for byte; empty where there is none (`kind = "key"`).
     pub issuer: String,
-    /// The client's id at the issuer.
+    /// Tenants that a multi-tenant issuer may vouch for.
+    pub tenants: Vec<String>,
+    /// The client's id at the issuer; empty where gatepass registers itself at each sign-in (RFC 7591), and for keys.
     pub client_id: String,
     /// Scopes that are asked for.
     pub scopes: Vec<String>,
@@ -154,6 +185,8 @@ pub struct Settings {
     pub token_params: BTreeMap<String, String>,
     /// How people sign in.
     pub flow: Flow,
+    /// Whether the policy has decided how people sign in.
+    pub flow_is_locked: bool,
     /// Hosts that a verification address may have; the provider's own if empty.
     pub device_hosts: Vec<String>,
     /// Whether prompting is forbidden altogether.
@@ -182,18 +215,30 @@ pub struct Settings {
     pub sign_in_timeout: Duration,
     /// Headers for the gateway, as templates.
     pub headers: BTreeMap<String, String>,
+    /// Headers whose per-person secrets are kept with the session.
+    pub secret_headers: Vec<String>,
     /// How the gateway wants the token.
     pub auth_scheme: AuthScheme,
     /// The gateway.
     pub gateway_url: Option<String>,
+    /// Where the session is kept.
+    pub store: StoreChoice,
     /// Where the token to print is cached.
     pub cache: CacheChoice,
+    /// How the provider's token becomes the gateway's.
+    pub exchange: Option<Exchange>,
     /// Whether pushed authorization requests may be used.
     pub par: bool,
     /// Whether signing out revokes.
     pub revoke_on_logout: bool,
     /// Seconds that the provider keeps a session, if the organisation says so.
     pub session_lifetime: Option<u64>,
+    /// Last stretch of a session, in seconds, in which an interactive call signs in early.
+    pub session_renew_before: u64,
+    /// Sessions from before this moment (seconds since 1970) are dropped: sign-out from afar.
+    pub session_not_before: Option<u64>,
+    /// Why the organisation does not let anybody use gatepass at present.
+    pub disabled: Option<String>,
     /// Digest of every effective value that can change a token (hexadecimal SHA-256).
     pub token_digest: String,
 }
@@ -201,29 +246,63 @@ pub struct Settings {
 impl Settings {
     /// Turns the sources' values into one checked configuration.
     pub fn resolve(layers: &Layers<'_>, profile: &ProfileName) -> Result<Self> {
-        let values = Values(layers);
-        let issuer = values.required_text("issuer")?;
-        check_issuer(&issuer)
-            .map_err(|reason| values.wrong("issuer", format!("`issuer` {reason}")))?;
+        Self::resolve_all(layers, profile).map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// The same, with every problem instead of the first.
+    pub fn resolve_all(layers: &Layers<'_>, profile: &ProfileName) -> Result<Self, Vec<Failure>> {
+        let values = Values {
+            layers,
+            problems: RefCell::default(),
+        };
+        let settings = Self::read(&values, profile);
+        settings.check(&values);
+        let problems = values.problems.into_inner();
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn read(values: &Values<'_, '_>, profile: &ProfileName) -> Self {
+        let kind = match values.word("kind").as_str() {
+            "oauth" => Kind::OAuth,
+            "key" => Kind::Key,
+            _ => Kind::Oidc,
+        };
+        let issuer = match kind {
+            Kind::Key => String::new(),
+            _ => values.required_text("issuer"),
+        };
+        let client_id = match kind {
+            Kind::Key => String::new(),
+            Kind::OAuth => values.word("client_id"),
+            Kind::Oidc => values.required_text("client_id"),
+        };
         let client_secret = values.text("client_secret").map(Secret::new);
         let client_secret_file = values.text("client_secret_file").map(PathBuf::from);
         let has_secret = client_secret.is_some() || client_secret_file.is_some();
-        if client_secret.is_some() && client_secret_file.is_some() {
-            return Err(values.wrong(
-                "client_secret_file",
-                "`client_secret` and `client_secret_file` contradict each other",
-            ));
-        }
-        let settings = Self {
+        let gateway_url = values.text("gateway_url");
+        let layers = values.layers;
+        let policy = layers.policy;
+        Self {
             profile: profile.clone(),
+            kind,
+            preset: layers.preset(),
             display_name: values
                 .text("display_name")
                 .or_else(|| host_of(&issuer))
-                .unwrap_or_else(|| issuer.clone()),
+                .or_else(|| gateway_url.as_deref().and_then(host_of))
+                .unwrap_or_else(|| match kind {
+                    Kind::Key => "your gateway".to_owned(),
+                    _ => issuer.clone(),
+                }),
             support_url: values.text("support_url"),
             support_text: values.text("support_text"),
-            client_id: values.required_text("client_id")?,
-            scopes: values.texts("scopes"),
+            tenants: values.texts("tenants"),
+            client_id,
+            scopes: values.scopes(kind),
             token: match values.word("token").as_str() {
                 "id_token" => TokenChoice::IdToken,
                 _ => TokenChoice::AccessToken,
@@ -239,85 +318,290 @@ impl Settings {
                 "device" => Flow::Device,
                 _ => Flow::Auto,
             },
+            flow_is_locked: layers.is_frozen("flow"),
             device_hosts: values.texts("device_hosts"),
             interactive: match values.word("interactive").as_str() {
                 "never" => Interactive::Never,
                 _ => Interactive::Auto,
             },
-            redirect: values.redirect()?,
+            redirect: values.redirect(),
             browser: values.texts("browser"),
-            client_auth: values.client_auth(has_secret)?,
+            client_auth: values.client_auth(has_secret),
             client_secret,
             client_secret_file,
             ca_file: values.text("ca_file").map(PathBuf::from),
             proxy: values.text("proxy"),
             no_proxy: values.texts("no_proxy"),
-            min_validity: values.number("min_validity").unwrap_or(420),
+            // A pasted key has no expiry.
+            min_validity: match kind {
+                Kind::Key => 0,
+                _ => values.number("min_validity").unwrap_or(420),
+            },
             interactive_timeout: values.seconds("interactive_timeout", 55),
             sign_in_timeout: values.seconds("sign_in_timeout", 600),
             headers: values.text_table("headers"),
+            secret_headers: values.texts("secret_headers"),
             auth_scheme: match values.word("auth_scheme").as_str() {
                 "x-api-key" => AuthScheme::XApiKey,
                 _ => AuthScheme::Bearer,
             },
-            gateway_url: values.text("gateway_url"),
+            gateway_url,
+            store: match values.word("store").as_str() {
+                "keyutils" => StoreChoice::Keyutils,
+                "file" => StoreChoice::File,
+                _ => StoreChoice::Keychain,
+            },
             cache: match values.word("cache").as_str() {
                 "keychain" => CacheChoice::Keychain,
                 "file" => CacheChoice::File,
                 "none" => CacheChoice::None,
                 _ => CacheChoice::Auto,
             },
+            exchange: values.exchange(),
             par: values.word("par") != "never",
             revoke_on_logout: values.flag("revoke_on_logout", true),
             session_lifetime: values.number("session_lifetime"),
+            session_renew_before: values.number("session_renew_before").unwrap_or(43_200),
+            session_not_before: policy.and_then(|policy| policy.session_not_before),
+            disabled: policy.and_then(|policy| policy.disabled.clone()),
             token_digest: token_digest(layers),
             issuer,
-        };
-        settings.check(&values)?;
-        Ok(settings)
+        }
     }
 
     /// Rules that no single key can be checked for.
-    fn check(&self, values: &Values<'_, '_>) -> Result<()> {
-        if !self.scopes.iter().any(|scope| scope == "openid") {
-            return Err(values.wrong("scopes", "`scopes` must contain \"openid\""));
+    fn check(&self, values: &Values<'_, '_>) {
+        let wrong = |key: &str, what: &str| values.wrong(key, what);
+        if self.kind != Kind::Key
+            && !self.issuer.is_empty()
+            && let Err(reason) = check_issuer(&self.issuer)
+        {
+            wrong("issuer", &format!("`issuer` {reason}"));
         }
+        if self.client_secret.is_some() && self.client_secret_file.is_some() {
+            wrong(
+                "client_secret_file",
+                "`client_secret` and `client_secret_file` contradict each other",
+            );
+        }
+        self.check_kind(values);
         // RFC 6749 section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
         let scope_character = |b: u8| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
-        if let Some(scope) = self
-            .scopes
-            .iter()
-            .find(|scope| !scope.bytes().all(scope_character))
-        {
-            return Err(values.wrong("scopes", format!("`scopes` cannot contain \"{scope}\"")));
+        for scope in &self.scopes {
+            if !scope.bytes().all(scope_character) {
+                wrong("scopes", &format!("`scopes` cannot contain \"{scope}\""));
+            }
         }
         for (key, params) in [
             ("authorize_params", &self.authorize_params),
             ("token_params", &self.token_params),
         ] {
-            if let Some(name) = params.keys().find(|name| is_own_parameter(name)) {
-                return Err(values.wrong(
-                    key,
-                    format!("`{key}` must not set `{name}`: gatepass sets it itself"),
-                ));
+            for name in params.keys().filter(|name| is_own_parameter(name)) {
+                let what = format!("`{key}` must not set `{name}`: gatepass sets it itself");
+                wrong(key, &what);
             }
         }
         if self.proxy.is_none() && !self.no_proxy.is_empty() {
-            return Err(values.wrong(
+            wrong(
                 "no_proxy",
                 "`no_proxy` belongs to `proxy`, which is not set; the environment's proxy has its own NO_PROXY",
-            ));
+            );
         }
-        check_headers(&self.headers).map_err(|reason| values.wrong("headers", reason))?;
+        self.check_all_headers(values);
         if self.client_auth == ClientAuth::None
             && (self.client_secret.is_some() || self.client_secret_file.is_some())
         {
-            return Err(values.wrong(
+            wrong(
                 "client_auth",
                 "`client_auth` is \"none\" and a client secret is set: they contradict each other",
-            ));
+            );
         }
-        Ok(())
+        self.check_stores(values);
+    }
+
+    /// What makes no sense for this kind of server.
+    fn check_kind(&self, values: &Values<'_, '_>) {
+        match self.kind {
+            Kind::Oidc if !self.scopes.iter().any(|scope| scope == "openid") => {
+                values.wrong("scopes", "`scopes` must contain \"openid\"");
+            }
+            Kind::Oidc => {}
+            Kind::OAuth | Kind::Key => {
+                let kind = if self.kind == Kind::Key {
+                    "key"
+                } else {
+                    "oauth"
+                };
+                if self.token == TokenChoice::IdToken {
+                    let what = format!(
+                        "`token` = \"id_token\" does not go with kind = \"{kind}\": there is no ID token"
+                    );
+                    values.wrong("token", what);
+                }
+                if !self.required_claims.is_empty() {
+                    let what = format!(
+                        "`required_claims` does not go with kind = \"{kind}\": there is no ID token"
+                    );
+                    values.wrong("required_claims", what);
+                }
+                if self
+                    .exchange
+                    .as_ref()
+                    .is_some_and(|exchange| exchange.subject() == TokenChoice::IdToken)
+                {
+                    let what = format!(
+                        "`exchange.subject` = \"id_token\" does not go with kind = \"{kind}\": there is no ID token"
+                    );
+                    values.wrong("exchange", what);
+                }
+            }
+        }
+        if self.kind == Kind::Key && self.exchange.is_some() {
+            values.wrong(
+                "exchange",
+                "`exchange` does not go with kind = \"key\": a pasted key is printed as it is",
+            );
+        }
+        if self.preset.is_none() && !self.tenants.is_empty() {
+            values.wrong(
+                "tenants",
+                "`tenants` belongs to the issuer for several tenants of a `preset`, and none is set",
+            );
+        }
+    }
+
+    fn check_all_headers(&self, values: &Values<'_, '_>) {
+        if let Err(reason) = check_headers(&self.headers) {
+            values.wrong("headers", reason.replace("%", "`headers`"));
+        }
+        let secret: BTreeMap<String, String> = self
+            .secret_headers
+            .iter()
+            .map(|name| (name.clone(), String::new()))
+            .collect();
+        if let Err(reason) = check_headers(&secret) {
+            values.wrong("secret_headers", reason.replace("%", "`secret_headers`"));
+        }
+        let mut seen: Vec<String> = self
+            .headers
+            .keys()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
+        for name in &self.secret_headers {
+            let lower = name.to_ascii_lowercase();
+            if seen.contains(&lower) {
+                let what = format!("`secret_headers` names {name}, which is set already");
+                values.wrong("secret_headers", what);
+            }
+            seen.push(lower);
+        }
+    }
+
+    fn check_stores(&self, values: &Values<'_, '_>) {
+        if self.store == StoreChoice::Keyutils && !cfg!(target_os = "linux") {
+            values.wrong("store", "`store` = \"keyutils\" is there on Linux only");
+        }
+        let Some(allowed) = values
+            .layers
+            .policy
+            .and_then(|policy| policy.allowed_stores.as_ref())
+        else {
+            return;
+        };
+        let forbids = |store: &str| !allowed.iter().any(|name| name == store);
+        let store = values.word("store");
+        if forbids(&store) {
+            let what = format!("your organisation's policy does not allow `store` = \"{store}\"");
+            values.wrong("store", what);
+        }
+        // A token in a file is what such a rule is meant to prevent.
+        if self.cache == CacheChoice::File && forbids("file") {
+            values.wrong(
+                "cache",
+                "your organisation's policy does not allow files, and `cache` is \"file\"",
+            );
+        }
+    }
+
+    /// The issuer that the provider's documents and tokens name, with `{tenantid}` in it, where the preset knows that
+    /// the configured one stands for many tenants. The allowed ones must be listed then.
+    pub fn issuer_template(&self) -> Result<Option<String>> {
+        let Some(about) = self.preset.map(|preset| preset.about()) else {
+            return Ok(None);
+        };
+        let templated = about.template_issuers.contains(&self.issuer);
+        match (templated, self.tenants.is_empty()) {
+            (true, true) => Err(Failure::config(
+                "this `issuer` vouches for every tenant, and `tenants` lists none",
+                "list your tenant's id in `tenants`, or use its own issuer",
+            )),
+            (true, false) => Ok(about.issuer_template),
+            (false, true) => Ok(None),
+            (false, false) => Err(Failure::config(
+                "`tenants` is set, and `issuer` is not one for several tenants",
+                "remove `tenants`, or use the provider's issuer for several tenants",
+            )),
+        }
+    }
+
+    /// Refuses what a preset knows to end in a token that no gateway of the organisation's can check.
+    pub fn check_audience(&self) -> Result<()> {
+        let Some(about) = self.preset.map(|preset| preset.about()) else {
+            return Ok(());
+        };
+        if !about.own_audience || self.token == TokenChoice::IdToken {
+            return Ok(());
+        }
+        let title = &about.title;
+        let hint = about.api_scope_hint.as_deref().unwrap_or_default();
+        match &about.org_issuer {
+            Some(path) if self.issuer.contains(path.as_str()) => Ok(()),
+            Some(_) => Err(Failure::config(
+                format!(
+                    "an access token of this issuer is for {title} itself: no gateway can check it"
+                ),
+                format!("use {hint}, or set token = \"id_token\""),
+            )),
+            None => {
+                let names_an_api = self.audience.is_some()
+                    || !self.resource.is_empty()
+                    || self
+                        .scopes
+                        .iter()
+                        .any(|scope| !about.default_scopes_only.contains(scope));
+                if names_an_api {
+                    return Ok(());
+                }
+                Err(Failure::config(
+                    format!(
+                        "with these `scopes` {title} issues an access token for its own API: no gateway can check it"
+                    ),
+                    format!(
+                        "add your gateway's scope ({hint}) to `scopes`, or set token = \"id_token\""
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Whether gatepass registers itself at the authorization server (RFC 7591).
+    pub fn registers_itself(&self) -> bool {
+        self.kind == Kind::OAuth && self.client_id.is_empty()
+    }
+
+    /// Refuses to hand out anything where the organisation has switched gatepass off.
+    pub fn check_enabled(&self) -> Result<()> {
+        match &self.disabled {
+            None => Ok(()),
+            Some(why) if why.is_empty() => Err(Failure::config(
+                "your organisation has switched gatepass off",
+                "ask your administrator",
+            )),
+            Some(why) => Err(Failure::config(
+                format!("your organisation has switched gatepass off: {why}"),
+                "ask your administrator",
+            )),
+        }
     }
 
     /// The settings that are enough to end a session which no configuration names any more.
@@ -367,14 +651,14 @@ fn is_own_parameter(name: &str) -> bool {
 }
 
 /// Header names are tokens, unique without regard to case, and none that the host or the transport sets.
-fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
+///
+/// In the error `%` stands for the key that names them.
+pub(super) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
     let mut seen = Vec::new();
     for (name, value) in headers {
         let lower = name.to_ascii_lowercase();
         if name.parse::<http::HeaderName>().is_err() {
-            return Err(format!(
-                "`headers` has a name that no header can have: \"{name}\""
-            ));
+            return Err(format!("% has a name that no header can have: \"{name}\""));
         }
         let reserved = lower.starts_with("content-")
             || matches!(
@@ -394,16 +678,14 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
                     | "upgrade"
             );
         if reserved {
-            return Err(format!("`headers` must not set {name}"));
+            return Err(format!("% must not set {name}"));
         }
         if seen.contains(&lower) {
-            return Err(format!("`headers` sets {name} twice"));
+            return Err(format!("% sets {name} twice"));
         }
         seen.push(lower);
         if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return Err(format!(
-                "`headers` gives {name} a value that is not visible ASCII"
-            ));
+            return Err(format!("% gives {name} a value that is not visible ASCII"));
         }
     }
     Ok(())
@@ -419,30 +701,48 @@ fn token_digest(layers: &Layers<'_>) -> String {
             hash.update(b"\n");
         }
     }
+    // Sign-out from afar makes every cached token worthless.
+    if let Some(moment) = layers.policy.and_then(|policy| policy.session_not_before) {
+        hash.update(moment.to_le_bytes());
+    }
     hex(&hash.finalize())
 }
 
 /// What to do about a value that cannot be right.
 const CORRECT: &str = "correct that value (`gatepass config path` names the file)";
 
-/// Typed access to the effective values. The shapes were checked when the values were read.
-struct Values<'l, 'f>(&'l Layers<'f>);
+/// Typed access to the effective values. The shapes were checked when the values were read; what is wrong all the
+/// same is collected.
+struct Values<'l, 'f> {
+    layers: &'l Layers<'f>,
+    problems: RefCell<Vec<Failure>>,
+}
 
 impl Values<'_, '_> {
     fn get(&self, name: &str) -> Option<(Cow<'_, Value>, Source)> {
-        Key::find(name).and_then(|key| self.0.effective(key))
+        Key::find(name).and_then(|key| self.layers.effective(key))
     }
 
     fn value(&self, name: &str) -> Option<Value> {
         self.get(name).map(|(value, _)| value.into_owned())
     }
 
-    /// A configuration error that says where the value stands.
-    fn wrong(&self, name: &str, what: impl AsRef<str>) -> Failure {
-        match self.get(name) {
-            Some((_, source)) => Failure::config(format!("{source}: {}", what.as_ref()), CORRECT),
+    /// Notes a configuration error, with the place where the value stands.
+    fn wrong(&self, name: &str, what: impl AsRef<str>) {
+        let failure = match self.get(name) {
+            Some((_, source)) => {
+                let remedy = match source {
+                    Source::LockedPolicy | Source::DefaultPolicy => {
+                        "ask your administrator to correct the policy"
+                    }
+                    Source::CommandLine => "correct that option",
+                    _ => CORRECT,
+                };
+                Failure::config(format!("{source}: {}", what.as_ref()), remedy)
+            }
             None => Failure::config(what, CORRECT),
-        }
+        };
+        self.problems.borrow_mut().push(failure);
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -452,13 +752,31 @@ impl Values<'_, '_> {
         }
     }
 
-    fn required_text(&self, name: &str) -> Result<String> {
-        self.text(name).ok_or_else(|| {
-            Failure::config(
+    fn required_text(&self, name: &str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.problems.borrow_mut().push(Failure::config(
                 format!("`{name}` is not configured"),
                 "gatepass config init --issuer URL --client-id ID",
-            )
+            ));
+            String::new()
         })
+    }
+
+    /// The scopes; what is built in is for OpenID providers.
+    fn scopes(&self, kind: Kind) -> Vec<String> {
+        match self.get("scopes") {
+            Some((_, Source::BuiltIn)) if kind != Kind::Oidc => Vec::new(),
+            _ => self.texts("scopes"),
+        }
+    }
+
+    fn exchange(&self) -> Option<Exchange> {
+        let Some(Value::Table(table)) = self.value("exchange") else {
+            return None;
+        };
+        Exchange::parse(&table)
+            .map_err(|reason| self.wrong("exchange", reason.replace('%', "`exchange.headers`")))
+            .ok()
     }
 
     fn word(&self, name: &str) -> String {
@@ -513,7 +831,7 @@ impl Values<'_, '_> {
             .collect()
     }
 
-    fn redirect(&self) -> Result<Redirect> {
+    fn redirect(&self) -> Redirect {
         let path = self
             .text("redirect_path")
             .unwrap_or_else(|| "/callback".to_owned());
@@ -521,10 +839,10 @@ impl Values<'_, '_> {
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
         let odd = path.contains("//") || path.split('/').any(|part| part == "." || part == "..");
         if !path.starts_with('/') || odd || path.len() > 200 || !path.bytes().all(path_character) {
-            return Err(self.wrong(
+            self.wrong(
                 "redirect_path",
                 "`redirect_path` is a path such as \"/callback\"",
-            ));
+            );
         }
         let ports: Vec<u16> = match self.value("redirect_ports") {
             Some(Value::List(items)) => items
@@ -537,9 +855,9 @@ impl Values<'_, '_> {
             _ => vec![0],
         };
         if ports.is_empty() {
-            return Err(self.wrong("redirect_ports", "`redirect_ports` lists no port"));
+            self.wrong("redirect_ports", "`redirect_ports` lists no port");
         }
-        Ok(Redirect {
+        Redirect {
             host: match self.word("redirect_host").as_str() {
                 "localhost" => RedirectHost::Localhost,
                 "[::1]" => RedirectHost::Ipv6,
@@ -551,19 +869,26 @@ impl Values<'_, '_> {
                 "form_post" => ResponseMode::FormPost,
                 _ => ResponseMode::Query,
             },
-        })
+        }
     }
 
-    fn client_auth(&self, has_secret: bool) -> Result<ClientAuth> {
+    fn client_auth(&self, has_secret: bool) -> ClientAuth {
         match self.word("client_auth").as_str() {
-            "client_secret_basic" | "client_secret_post" if !has_secret => Err(self.wrong(
-                "client_auth",
-                "`client_auth` needs `client_secret` or `client_secret_file`",
-            )),
-            "client_secret_basic" => Ok(ClientAuth::SecretBasic),
-            "client_secret_post" => Ok(ClientAuth::SecretPost),
-            "" if has_secret => Ok(ClientAuth::SecretBasic),
-            _ => Ok(ClientAuth::None),
+            word @ ("client_secret_basic" | "client_secret_post") => {
+                if !has_secret {
+                    self.wrong(
+                        "client_auth",
+                        "`client_auth` needs `client_secret` or `client_secret_file`",
+                    );
+                }
+                if word == "client_secret_basic" {
+                    ClientAuth::SecretBasic
+                } else {
+                    ClientAuth::SecretPost
+                }
+            }
+            "" if has_secret => ClientAuth::SecretBasic,
+            _ => ClientAuth::None,
         }
     }
 }
@@ -571,19 +896,15 @@ impl Values<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UserFile;
-    use crate::config::document::Document;
+    use crate::config::Sources;
 
     const REQUIRED: &str = "issuer = 'https://idp.example/'\nclient_id = 'desktop'\n";
 
     fn resolve(more: &str) -> Result<Settings> {
-        let source = format!("{REQUIRED}{more}");
-        let file = UserFile {
-            path: "config.toml".into(),
-            document: Some(Document::parse(source.as_bytes()).unwrap()),
-        };
-        let profile = ProfileName::default();
-        Settings::resolve(&Layers::new(&file, &profile)?, &profile)
+        crate::config::load(
+            &Sources::of_text(&format!("{REQUIRED}{more}")),
+            &ProfileName::default(),
+        )
     }
 
     #[test]

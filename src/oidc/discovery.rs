@@ -258,21 +258,12 @@ fn not_json(settings: &Settings) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UserFile;
-    use crate::config::document::Document;
-    use crate::config::layers::Layers;
+    use crate::config::Sources;
     use crate::config::profile::ProfileName;
 
     fn settings(issuer: &str) -> Settings {
-        let file = UserFile {
-            path: "c".into(),
-            document: Some(
-                Document::parse(format!("issuer = '{issuer}'\nclient_id = 'c'").as_bytes())
-                    .unwrap(),
-            ),
-        };
-        let profile = ProfileName::default();
-        Settings::resolve(&Layers::new(&file, &profile).unwrap(), &profile).unwrap()
+        let text = format!("issuer = '{issuer}'\nclient_id = 'c'");
+        crate::config::load(&Sources::of_text(&text), &ProfileName::default()).unwrap()
     }
 
     fn document(issuer: &str, token_endpoint: &str) -> String {

@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod files;
 pub mod paths;
+pub mod policy;
 
 #[cfg(unix)]
 mod unix;

@@ -19,9 +19,7 @@ use super::sign_in::Outcome;
 use super::{Budget, Writer};
 use crate::caller::Deadline;
 use crate::clock;
-use crate::config::UserFile;
-use crate::config::document::Document;
-use crate::config::layers::Layers;
+use crate::config::Sources;
 use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
@@ -219,13 +217,8 @@ fn grant(family: usize, number: u32, rotated: bool) -> Grant {
 }
 
 fn settings() -> Settings {
-    let source = b"issuer = 'https://model.example'\nclient_id = 'model'\ncache = 'file'";
-    let file = UserFile {
-        path: "c".into(),
-        document: Some(Document::parse(source).unwrap()),
-    };
-    let profile = ProfileName::default();
-    Settings::resolve(&Layers::new(&file, &profile).unwrap(), &profile).unwrap()
+    let text = "issuer = 'https://model.example'\nclient_id = 'model'\ncache = 'file'";
+    crate::config::load(&Sources::of_text(text), &ProfileName::default()).unwrap()
 }
 
 struct Machine {

@@ -1,0 +1,271 @@
+//! Policy as the registry and managed preferences have it, brought into the form of the file.
+//!
+//! There names are camelCase, lists and tables may be JSON text, numbers may be text and flags numbers. One reader
+//! understands policies, so these forms are written as the TOML that an administrator of a Linux machine would write.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value as Json};
+
+use super::is_rule;
+use crate::config::document::Problem;
+use crate::config::schema::{Key, Shape};
+
+/// The text of the policy that these values mean.
+pub(super) fn to_toml(values: &Map<String, Json>) -> Result<String, String> {
+    let mut rules = String::new();
+    let mut out = String::new();
+    part(values, "locked", &mut out, Some(&mut rules))?;
+    if let Some(defaults) = member(values, "defaults") {
+        let Json::Object(defaults) = defaults else {
+            return Err("`defaults` is no table".to_owned());
+        };
+        part(defaults, "default", &mut out, None)?;
+    }
+    Ok(rules + &out)
+}
+
+/// Problems of a text that nobody wrote name no lines.
+pub(super) fn without_lines(problems: Vec<Problem>) -> Vec<Problem> {
+    problems
+        .into_iter()
+        .map(|problem| Problem {
+            what: match problem.what.split_once(": ") {
+                Some((place, what)) if place.starts_with("line ") => what.to_owned(),
+                _ => problem.what,
+            },
+            remedy: problem.remedy,
+        })
+        .collect()
+}
+
+/// A member, whatever its capitals: registry names have none that matter.
+fn member<'v>(values: &'v Map<String, Json>, name: &str) -> Option<&'v Json> {
+    values
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+fn part(
+    values: &Map<String, Json>,
+    name: &str,
+    out: &mut String,
+    mut rules: Option<&mut String>,
+) -> Result<(), String> {
+    let _ = writeln!(out, "[{name}]");
+    let mut profiles = None;
+    for (key, value) in values {
+        if key.eq_ignore_ascii_case("profiles") {
+            profiles = Some(value);
+        } else if !(rules.is_some() && key.eq_ignore_ascii_case("defaults")) {
+            let snake = snake_case(key);
+            match rules.as_deref_mut() {
+                Some(rules) if is_rule(&snake) => entry(&snake, value, rules)?,
+                _ => entry(&snake, value, out)?,
+            }
+        }
+    }
+    match profiles {
+        None => Ok(()),
+        Some(Json::Object(profiles)) => {
+            for (profile, values) in profiles {
+                let Json::Object(values) = values else {
+                    return Err(format!("the profile `{profile}` is no table"));
+                };
+                let _ = writeln!(out, "[{name}.profile.{}]", Json::from(profile.as_str()));
+                for (key, value) in values {
+                    entry(&snake_case(key), value, out)?;
+                }
+            }
+            Ok(())
+        }
+        Some(_) => Err("`profiles` is no table".to_owned()),
+    }
+}
+
+fn entry(name: &str, value: &Json, out: &mut String) -> Result<(), String> {
+    let value = meant(name, value);
+    let mut text = String::new();
+    inline(&value, &mut text).map_err(|why| format!("`{name}` {why}"))?;
+    let _ = writeln!(out, "{} = {text}", Json::from(name));
+    Ok(())
+}
+
+/// What a value of a poorer type system means for this key.
+fn meant(name: &str, value: &Json) -> Json {
+    let shape = Key::find(name).map(|key| key.shape);
+    let is_list = matches!(
+        shape,
+        Some(Shape::TextList | Shape::UriList | Shape::PortList)
+    ) || matches!(name, "locked_keys" | "allowed_profiles" | "allowed_stores");
+    let is_table = matches!(
+        shape,
+        Some(Shape::TextTable | Shape::ClaimTable | Shape::Structure)
+    );
+    let is_number = matches!(shape, Some(Shape::Seconds(..))) || name == "schema";
+    let is_flag = matches!(shape, Some(Shape::Flag));
+    let value = match value {
+        Json::String(text) if is_list || is_table => {
+            serde_json::from_str(text).unwrap_or_else(|_| value.clone())
+        }
+        Json::String(text) if is_number => text
+            .trim()
+            .parse::<u64>()
+            .map_or_else(|_| value.clone(), Json::from),
+        Json::String(text) if is_flag => match text.trim() {
+            "true" | "1" => true.into(),
+            "false" | "0" => false.into(),
+            _ => value.clone(),
+        },
+        Json::Number(number) if is_flag => match number.as_u64() {
+            Some(0) => false.into(),
+            Some(1) => true.into(),
+            _ => value.clone(),
+        },
+        _ => value.clone(),
+    };
+    match (shape, value) {
+        (Some(Shape::Structure), Json::Object(table)) => table
+            .into_iter()
+            .map(|(name, value)| (snake_case(&name), value))
+            .collect::<Map<_, _>>()
+            .into(),
+        (_, value) => value,
+    }
+}
+
+/// A value on one line of TOML. JSON's strings are TOML's basic strings.
+fn inline(value: &Json, out: &mut String) -> Result<(), &'static str> {
+    match value {
+        Json::Null => return Err("has no value"),
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            let _ = write!(out, "{value}");
+        }
+        Json::Array(items) => {
+            out.push('[');
+            for item in items {
+                inline(item, out)?;
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Json::Object(table) => {
+            out.push('{');
+            for (index, (name, value)) in table.iter().enumerate() {
+                let comma = if index == 0 { "" } else { "," };
+                let _ = write!(out, "{comma}{}=", Json::from(name.as_str()));
+                inline(value, out)?;
+            }
+            out.push('}');
+        }
+    }
+    Ok(())
+}
+
+/// `minValidity` and `MinValidity` become `min_validity`; what is snake_case already stays.
+fn snake_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for (index, c) in name.chars().enumerate() {
+        if c.is_ascii_uppercase() {
+            if index > 0 {
+                out.push('_');
+            }
+            out.push(c.to_ascii_lowercase());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::policy::Policy;
+    use crate::config::profile::ProfileName;
+    use crate::config::schema::KEYS;
+    use crate::config::value::Value;
+    use serde_json::json;
+
+    fn policy(values: Json) -> Result<Policy, String> {
+        let Json::Object(values) = values else {
+            return Err("no table".to_owned());
+        };
+        Policy::parse(to_toml(&values)?.as_bytes())
+            .map_err(|problems| without_lines(problems).remove(0).what)
+    }
+
+    #[test]
+    fn registry_values_mean_what_the_file_would_say() {
+        let policy = policy(json!({
+            "issuer": "https://idp.example",
+            "clientId": "a\"b",
+            "scopes": "[\"openid\",\"x\"]",
+            "minValidity": 300,
+            "signInTimeout": "120",
+            "revokeOnLogout": 0,
+            "headers": "{\"X-Team\":\"{email}\"}",
+            "exchange": "{\"tokenUrl\":\"https://a.example/t\",\"headers\":{\"X-A\":\"b\"}}",
+            "lockedKeys": "[\"*\"]",
+            "disabled": "closed",
+            "Profiles": {"work": {"audience": "api"}},
+            "Defaults": {"flow": "device", "Profiles": {"work": {"notify": 0}}},
+        }))
+        .unwrap();
+        let work = ProfileName::parse("work").unwrap();
+        let top = &policy.locked.top;
+        assert_eq!(top["min_validity"].value, Value::Number(300));
+        assert_eq!(top["sign_in_timeout"].value, Value::Number(120));
+        assert_eq!(top["revoke_on_logout"].value, Value::Flag(false));
+        assert_eq!(top["client_id"].value, Value::from("a\"b"));
+        assert_eq!(
+            top["exchange"].value.to_json(),
+            json!({"token_url": "https://a.example/t", "headers": {"X-A": "b"}})
+        );
+        assert_eq!(
+            policy.locked.profiles[&work]["audience"].value,
+            Value::from("api")
+        );
+        assert_eq!(policy.defaults.top["flow"].value, Value::from("device"));
+        assert_eq!(
+            policy.defaults.profiles[&work]["notify"].value,
+            Value::Flag(false)
+        );
+        assert!(policy.freezes("browser", &work));
+        assert_eq!(policy.disabled.as_deref(), Some("closed"));
+    }
+
+    #[test]
+    fn wrong_types_are_refused_by_name() {
+        for (values, what) in [
+            (json!({"issuer": 5}), "`issuer` is a string"),
+            (json!({"scopes": "openid"}), "`scopes` is a list"),
+            (json!({"isuer": "https://a"}), "unknown key `isuer`"),
+            (json!({"defaults": 1}), "`defaults` is no table"),
+            (json!({"profiles": {"a": 1}}), "the profile `a` is no table"),
+        ] {
+            let failure = policy(values).unwrap_err();
+            assert!(failure.starts_with(what), "{failure}");
+        }
+    }
+
+    #[test]
+    fn every_key_has_one_camel_case_name() {
+        for key in KEYS {
+            let mut camel = String::new();
+            let mut up = false;
+            for c in key.name.chars() {
+                match c {
+                    '_' => up = true,
+                    c if up => {
+                        camel.push(c.to_ascii_uppercase());
+                        up = false;
+                    }
+                    c => camel.push(c),
+                }
+            }
+            assert_eq!(snake_case(&camel), key.name);
+        }
+    }
+}

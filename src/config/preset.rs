@@ -1,0 +1,198 @@
+//! What suits a provider: data, not branches in code.
+//!
+//! Each file below `presets/` first has ordinary configuration keys, then, from the heading `[preset]` on, what
+//! gatepass knows about the provider beyond them. A run that prints a token reads the first part only.
+
+use serde::Deserialize;
+
+use super::document::{Document, Table};
+
+/// Every preset, in the order of the interface.
+const PRESETS: [(&str, &str); 12] = [
+    ("entra", include_str!("presets/entra.toml")),
+    ("okta", include_str!("presets/okta.toml")),
+    ("auth0", include_str!("presets/auth0.toml")),
+    ("google", include_str!("presets/google.toml")),
+    ("keycloak", include_str!("presets/keycloak.toml")),
+    ("cognito", include_str!("presets/cognito.toml")),
+    ("ping", include_str!("presets/ping.toml")),
+    ("authentik", include_str!("presets/authentik.toml")),
+    ("authelia", include_str!("presets/authelia.toml")),
+    ("dex", include_str!("presets/dex.toml")),
+    ("zitadel", include_str!("presets/zitadel.toml")),
+    ("gitlab", include_str!("presets/gitlab.toml")),
+];
+
+/// Where the second part begins.
+const ABOUT: &str = "\n[preset]";
+
+/// One provider's preset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    text: &'static str,
+}
+
+/// What gatepass knows about a provider beyond configuration keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The provider's name, for people.
+    pub title: String,
+    /// The page of the documentation.
+    pub page: String,
+    /// What an issuer looks like there.
+    pub issuer_example: String,
+    /// The issuer that the provider's documents and tokens name, with `{tenantid}` in it.
+    pub issuer_template: Option<String>,
+    /// Configured issuers for which the template holds.
+    #[serde(default)]
+    pub template_issuers: Vec<String>,
+    /// The claim that names the tenant.
+    pub tenant_claim: Option<String>,
+    /// The default access token is for somebody else: a scope or audience of one's own is needed.
+    #[serde(default)]
+    pub own_audience: bool,
+    /// What such a scope looks like.
+    pub api_scope_hint: Option<String>,
+    /// Scopes which, alone, mean that the default audience applies.
+    #[serde(default)]
+    pub default_scopes_only: Vec<String>,
+    /// Values of `aud` that no gateway of the organisation's can check.
+    #[serde(default)]
+    pub foreign_audiences: Vec<String>,
+    /// Beginnings of `iss` of which the same is true.
+    #[serde(default)]
+    pub foreign_issuers: Vec<String>,
+    /// What the issuer of a custom authorization server has in it, and the organisation-wide one has not.
+    pub org_issuer: Option<String>,
+    /// The provider gives installed applications a secret that is none.
+    #[serde(default)]
+    pub public_client_secret: bool,
+    /// Whether there is a device flow: `yes`, `no`, `some`.
+    pub device_flow: Option<String>,
+}
+
+/// What one of the provider's errors means.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advice {
+    /// Found in `error_description`.
+    #[serde(rename = "match")]
+    pub within: String,
+    /// The standard error code that must come with it.
+    pub error: Option<String>,
+    /// What happened.
+    pub what: String,
+    /// The one thing to do.
+    #[serde(rename = "do")]
+    pub remedy: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Knowledge {
+    #[serde(default)]
+    preset: About,
+    #[serde(default)]
+    advice: Vec<Advice>,
+}
+
+impl Preset {
+    /// The preset of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        PRESETS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(name, text)| Self { name, text })
+    }
+
+    /// Every preset.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PRESETS.iter().map(|(name, text)| Self { name, text })
+    }
+
+    /// The values that the preset gives to keys.
+    pub fn values(&self) -> Table {
+        let (keys, _) = self.text.split_once(ABOUT).unwrap_or((self.text, ""));
+        Document::parse_all(keys.as_bytes()).0.top
+    }
+
+    fn knowledge(&self) -> Knowledge {
+        let (_, about) = self.text.split_once(ABOUT).unwrap_or_default();
+        toml::from_str(&format!("[preset]{about}")).unwrap_or_default()
+    }
+
+    /// What gatepass knows about the provider.
+    pub fn about(&self) -> About {
+        self.knowledge().preset
+    }
+
+    /// What an error of the provider's means, if the preset knows. It adds words; decisions rest on the code.
+    pub fn advice(&self, error: &str, description: &str) -> Option<Advice> {
+        self.knowledge().advice.into_iter().find(|advice| {
+            let code_fits = advice.error.as_ref().is_none_or(|code| code == error);
+            code_fits && description.contains(&advice.within)
+        })
+    }
+}
+
+impl About {
+    /// Whether these tokens are for somebody else than the organisation's gateway.
+    pub fn is_foreign(&self, audience: &str, issuer: &str) -> bool {
+        self.foreign_audiences.iter().any(|known| known == audience)
+            || self
+                .foreign_issuers
+                .iter()
+                .any(|known| issuer.starts_with(known.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::{Key, Shape};
+
+    #[test]
+    fn every_preset_of_the_schema_is_complete_and_valid() {
+        let Some(Shape::Choice(names)) = Key::find("preset").map(|key| key.shape) else {
+            panic!("`preset` is a choice");
+        };
+        let known: Vec<_> = Preset::all().map(|preset| preset.name).collect();
+        assert_eq!(known, names);
+        for preset in Preset::all() {
+            let (keys, about) = preset.text.split_once(ABOUT).unwrap();
+            let (document, problems) = Document::parse_all(keys.as_bytes());
+            assert!(problems.is_empty(), "{}: {problems:?}", preset.name);
+            for own in ["issuer", "client_id", "kind", "preset"] {
+                assert!(!document.top.contains_key(own), "{}", preset.name);
+            }
+            let knowledge: Knowledge = toml::from_str(&format!("[preset]{about}")).unwrap();
+            assert!(!knowledge.preset.title.is_empty(), "{}", preset.name);
+            assert_eq!(
+                knowledge.preset.page,
+                format!("docs/providers/{}.md", preset.name)
+            );
+            for advice in &knowledge.advice {
+                assert!(
+                    !advice.within.is_empty() || advice.error.is_some(),
+                    "{advice:?}"
+                );
+                assert!(!advice.what.is_empty() && !advice.remedy.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn advice_is_found_by_what_the_provider_says() {
+        let entra = Preset::find("entra").unwrap();
+        let advice = entra
+            .advice(
+                "access_denied",
+                "AADSTS50105: The signed in user is not assigned",
+            )
+            .unwrap();
+        assert!(advice.what.contains("not assigned"), "{}", advice.what);
+        assert_eq!(entra.advice("access_denied", "something else"), None);
+    }
+}
