@@ -407,9 +407,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::UserFile;
-    use crate::config::document::Document;
-    use crate::config::layers::Layers;
+    use crate::config::Sources;
     use crate::config::profile::ProfileName;
 
     const NOW: u64 = 1_700_000_010;
@@ -417,12 +415,7 @@ mod tests {
 
     fn settings(more: &str) -> Settings {
         let text = format!("issuer = 'https://idp.example'\nclient_id = 'c'\n{more}");
-        let file = UserFile {
-            path: "c".into(),
-            document: Some(Document::parse(text.as_bytes()).unwrap()),
-        };
-        let profile = ProfileName::default();
-        Settings::resolve(&Layers::new(&file, &profile).unwrap(), &profile).unwrap()
+        crate::config::load(&Sources::of_text(&text), &ProfileName::default()).unwrap()
     }
 
     /// Somebody who signs with ES256 and publishes the key under the name `k`.
