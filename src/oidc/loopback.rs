@@ -143,12 +143,7 @@ impl Loopback {
     pub fn serve(self, expected: Expected) -> Result<Running> {
         let (arrivals_in, arrivals) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let address = self
-            .sockets
-            .first()
-            .and_then(|socket| socket.local_addr().ok());
         let desk = Arc::new(Desk {
-            port: address.map_or(0, |address| address.port()),
             authority: self.authority,
             // Not to be guessed, so that nobody else uses up the page.
             done_path: format!(
@@ -234,7 +229,6 @@ impl Drop for Running {
 
 /// What all connections share.
 struct Desk {
-    port: u16,
     authority: String,
     path: String,
     done_path: String,
@@ -284,7 +278,14 @@ fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: oneshot::Receiver
     runtime.shutdown_timeout(Duration::from_millis(50));
 }
 
-type Connections = Arc<Mutex<VecDeque<tokio::task::AbortHandle>>>;
+/// A connection that is open.
+struct Connection {
+    task: tokio::task::AbortHandle,
+    /// Set once it has brought the response: its browser waits to be told the end.
+    has_claimed: Arc<AtomicBool>,
+}
+
+type Connections = Arc<Mutex<VecDeque<Connection>>>;
 
 async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: Connections) {
     loop {
@@ -292,10 +293,15 @@ async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: C
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let has_claimed = Arc::new(AtomicBool::new(false));
+        let caller = Arc::new(Caller {
+            ends: stream.local_addr().ok().map(|ours| (ours, peer)),
+            has_claimed: Arc::clone(&has_claimed),
+        });
         let desk = Arc::clone(&desk);
         let task = tokio::spawn(async move {
             let service =
-                service_fn(move |request| answer(request, Arc::clone(&desk), peer.port()));
+                service_fn(move |request| answer(request, Arc::clone(&desk), Arc::clone(&caller)));
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(ARRIVAL)
@@ -306,14 +312,38 @@ async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: C
                 .await;
         });
         if let Ok(mut open) = connections.lock() {
-            open.retain(|task: &tokio::task::AbortHandle| !task.is_finished());
+            open.retain(|connection: &Connection| !connection.task.is_finished());
+            // Whoever crowds us crowds out one another, and never the browser that has brought the response.
             if open.len() >= CONNECTIONS
-                && let Some(oldest) = open.pop_front()
+                && let Some(oldest) = open
+                    .iter()
+                    .position(|connection| !connection.has_claimed.load(Ordering::SeqCst))
+                && let Some(oldest) = open.remove(oldest)
             {
-                oldest.abort();
+                oldest.task.abort();
             }
-            open.push_back(task.abort_handle());
+            open.push_back(Connection {
+                task: task.abort_handle(),
+                has_claimed,
+            });
         }
+    }
+}
+
+/// Who sends a request.
+struct Caller {
+    /// Our end of the connection and theirs.
+    ends: Option<(SocketAddr, SocketAddr)>,
+    has_claimed: Arc<AtomicBool>,
+}
+
+impl Caller {
+    /// Whether it is another user's program. `state` stands in the browser's command line, which other users can
+    /// read; without this they could finish the sign-in with an account of their own.
+    fn is_a_stranger(&self) -> bool {
+        self.ends
+            .and_then(|(ours, theirs)| platform::connected_user(ours, theirs))
+            .is_some_and(|user| !user.is_some_and(platform::is_us))
     }
 }
 
@@ -332,14 +362,15 @@ enum Kind {
 
 impl Desk {
     fn kind(&self, method: &Method, target: &http::Uri, headers: &HeaderMap) -> Kind {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let host_fits = hosts
-            .next()
-            .is_some_and(|host| host.as_bytes() == self.authority.as_bytes())
-            && hosts.next().is_none();
+        let host_fits = only(headers, &header::HOST)
+            .is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
         if !host_fits || target.authority().is_some() || target.scheme().is_some() {
             // A rebound name or a proxy's request: this is not who they meant.
             return Kind::Refused(StatusCode::MISDIRECTED_REQUEST);
+        }
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            // No browser sends one, and whoever does wants two readers to see two bodies.
+            return Kind::Refused(StatusCode::BAD_REQUEST);
         }
         if target.path() == self.done_path {
             return if method == Method::GET {
@@ -352,10 +383,11 @@ impl Desk {
             return Kind::Refused(StatusCode::NOT_FOUND);
         }
         let speculative = ["sec-purpose", "purpose", "x-moz"].iter().any(|name| {
-            headers
-                .get(*name)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.to_ascii_lowercase().contains("prefetch"))
+            let mut values = headers.get_all(*name).iter();
+            values.any(|value| {
+                let value = value.to_str().unwrap_or_default();
+                value.to_ascii_lowercase().contains("prefetch")
+            })
         });
         if speculative {
             // The browser asks again when the person really goes there.
@@ -363,18 +395,16 @@ impl Desk {
         }
         match (self.mode, method) {
             (ResponseMode::Query, &Method::GET) => {
-                let from_a_script = headers
-                    .get(header::ORIGIN)
-                    .is_some_and(|origin| origin.as_bytes() != b"null");
-                if from_a_script {
+                // A navigation has no origin; a script's request has one.
+                let mut origins = headers.get_all(header::ORIGIN).iter();
+                if origins.any(|origin| origin.as_bytes() != b"null") {
                     Kind::Refused(StatusCode::FORBIDDEN)
                 } else {
                     Kind::Query(target.query().unwrap_or_default().to_owned())
                 }
             }
             (ResponseMode::FormPost, &Method::POST) => {
-                let is_form = headers
-                    .get(header::CONTENT_TYPE)
+                let is_form = only(headers, &header::CONTENT_TYPE)
                     .and_then(|value| value.to_str().ok())
                     .and_then(|value| value.split(';').next())
                     .is_some_and(|kind| {
@@ -390,6 +420,12 @@ impl Desk {
             _ => Kind::Refused(StatusCode::METHOD_NOT_ALLOWED),
         }
     }
+}
+
+/// The value of a header that is there exactly once.
+fn only<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h header::HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The answer in a redirect's parameters, or `None` if it is not a response to our request.
@@ -439,21 +475,21 @@ type Reply = Response<Full<Bytes>>;
 async fn answer(
     request: Request<Incoming>,
     desk: Arc<Desk>,
-    peer_port: u16,
+    caller: Arc<Caller>,
 ) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
     let language = parts.headers.get(header::ACCEPT_LANGUAGE);
     let language = Language::wanted(language.map(header::HeaderValue::as_bytes));
     let mut kind = desk.kind(&parts.method, &parts.uri, &parts.headers);
-    if matches!(kind, Kind::Query(_) | Kind::Form) && desk.is_a_strangers(peer_port) {
+    if matches!(kind, Kind::Query(_) | Kind::Form) && caller.is_a_stranger() {
         log::warn!("another user of this machine tried to answer the sign-in");
         kind = Kind::Refused(StatusCode::FORBIDDEN);
     }
     Ok(match kind {
-        Kind::Query(query) => desk.respond(query.as_bytes(), language).await,
+        Kind::Query(query) => desk.respond(query.as_bytes(), language, &caller).await,
         Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
         {
-            Ok(Ok(form)) => desk.respond(&form.to_bytes(), language).await,
+            Ok(Ok(form)) => desk.respond(&form.to_bytes(), language, &caller).await,
             _ => refusal(StatusCode::BAD_REQUEST),
         },
         Kind::Done => match desk.ended() {
@@ -468,13 +504,7 @@ async fn answer(
 }
 
 impl Desk {
-    /// Whether another user's program has connected. `state` stands in the browser's command line, which other
-    /// users can read; without this they could finish the sign-in with an account of their own.
-    fn is_a_strangers(&self, peer_port: u16) -> bool {
-        platform::connected_user(self.port, peer_port).is_some_and(|user| !platform::is_us(user))
-    }
-
-    async fn respond(&self, parameters: &[u8], language: Language) -> Reply {
+    async fn respond(&self, parameters: &[u8], language: Language, caller: &Caller) -> Reply {
         let Some(answer) = read_parameters(parameters, &self.expected) else {
             log::info!("a request to the redirect that is not the expected response was refused");
             return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected, language);
@@ -485,6 +515,7 @@ impl Desk {
                 None => self.page(StatusCode::GONE, &Ending::AlreadyUsed, language),
             };
         }
+        caller.has_claimed.store(true, Ordering::SeqCst);
         let (reply, ended) = oneshot::channel();
         let arrival = Arrival {
             answer,
@@ -815,5 +846,303 @@ mod tests {
         let failure = Loopback::bind(&redirect(vec![port])).unwrap_err();
         assert_eq!(failure.id.exit_code(), 3);
         assert!(Loopback::bind(&redirect(vec![port, 0])).is_ok());
+    }
+
+    #[test]
+    fn only_exactly_our_address_is_ours() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let good = "/callback?code=c&state=s-t-a-t-e";
+        let ours = format!("127.0.0.1:{port}");
+        let status = |request: String| {
+            let answer = raw(port, request.as_bytes());
+            answer.split(' ').nth(1).unwrap_or("none").to_owned()
+        };
+        for host in [
+            String::new(),
+            "127.0.0.1".to_owned(),
+            format!("127.0.0.1:{}", port ^ 1),
+            format!("127.0.0.1:0{port}"),
+            format!("127.0.0.1.:{port}"),
+            format!("127.1:{port}"),
+            format!("2130706433:{port}"),
+            format!("[::1]:{port}"),
+            format!("[::ffff:127.0.0.1]:{port}"),
+            format!("LOCALHOST:{port}"),
+            format!("a@{ours}"),
+            format!("{ours}, evil.example"),
+            format!("evil.example:{port}"),
+        ] {
+            let request = format!("GET {good} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert_eq!(status(request), "421", "{host}");
+        }
+        for (head, expected) in [
+            (format!("GET {good} HTTP/1.1\r\n"), "421"),
+            (format!("GET {good} HTTP/1.0\r\n"), "421"),
+            (
+                format!("GET http://{ours}{good} HTTP/1.1\r\nHost: {ours}\r\n"),
+                "421",
+            ),
+            (
+                format!("GET https://evil.example{good} HTTP/1.1\r\nHost: {ours}\r\n"),
+                "421",
+            ),
+            (
+                format!("CONNECT {ours} HTTP/1.1\r\nHost: {ours}\r\n"),
+                "421",
+            ),
+            (format!("OPTIONS * HTTP/1.1\r\nHost: {ours}\r\n"), "404"),
+            (
+                format!("GET /%63allback?code=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET //callback?code=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET /x/../callback?code=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET /Callback?code=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET /callback;x?code=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET /callback%3Fcode=c&state=s-t-a-t-e HTTP/1.1\r\nHost: {ours}\r\n"),
+                "404",
+            ),
+            (
+                format!("GET {good} HTTP/1.1\r\nHost: {ours}\r\nTransfer-Encoding: chunked\r\n"),
+                "400",
+            ),
+            (
+                format!(
+                    "GET {good} HTTP/1.1\r\nHost: {ours}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n"
+                ),
+                "400",
+            ),
+            (
+                format!("GET {good} HTTP/1.1\r\nHost: {ours}\r\nOrigin: https://evil.example\r\n"),
+                "403",
+            ),
+            (
+                format!(
+                    "GET {good} HTTP/1.1\r\nHost: {ours}\r\nOrigin: null\r\nOrigin: https://evil.example\r\n"
+                ),
+                "403",
+            ),
+            (
+                format!(
+                    "GET {good} HTTP/1.1\r\nHost: {ours}\r\nPurpose: x\r\nPurpose: Prefetch\r\n"
+                ),
+                "503",
+            ),
+            (format!("get {good} HTTP/1.1\r\nHost: {ours}\r\n"), "405"),
+            (format!("GET {good} HTTP/2.0\r\nHost: {ours}\r\n"), "400"),
+            (format!("GET {good}\r\n"), "400"),
+        ] {
+            assert_eq!(status(format!("{head}\r\n")), expected, "{head}");
+        }
+        assert!(running.wait(Duration::from_millis(50)).is_none());
+    }
+
+    #[test]
+    fn nothing_of_a_request_comes_back_and_every_answer_is_guarded() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let ours = format!("127.0.0.1:{port}");
+        let canary = "c4n4ry";
+        for target in [
+            format!("/{canary}"),
+            format!("/callback?{canary}={canary}"),
+            format!("/callback?error={canary}&error_description=%3Cscript%3E{canary}%3C/script%3E"),
+            format!("/callback?state={canary}&error_uri=https://{canary}.example"),
+            format!("/callback?redirect=//{canary}.example"),
+        ] {
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: {ours}\r\nCookie: {canary}\r\nOrigin: null\r\nAccept-Language: {canary}\r\n\r\n"
+            );
+            let answer = raw(port, request.as_bytes()).to_ascii_lowercase();
+            assert!(answer.starts_with("http/1.1 40"), "{answer}");
+            assert!(!answer.contains(canary), "{target}: {answer}");
+            for guard in [
+                "cache-control: no-store",
+                "referrer-policy: no-referrer",
+                "x-content-type-options: nosniff",
+                "content-security-policy: default-src 'none'",
+                "cross-origin-opener-policy: same-origin",
+                "connection: close",
+            ] {
+                assert!(answer.contains(guard), "{target}: {guard}");
+            }
+            for never in ["access-control-", "location:", "set-cookie:"] {
+                assert!(!answer.contains(never), "{target}: {never}");
+            }
+        }
+        // What is no address at all is the HTTP library's to refuse, without a word.
+        let request = format!("GET /callback?<{canary}> HTTP/1.1\r\nHost: {ours}\r\n\r\n");
+        let answer = raw(port, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("\r\n\r\n"));
+        assert!(!answer.contains(canary));
+        drop(running);
+    }
+
+    #[test]
+    fn a_crowd_cannot_push_out_the_browser_that_brought_the_response() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let host = format!("127.0.0.1:{port}");
+        let browser = thread::spawn(move || get(port, "/callback?code=c&state=s-t-a-t-e", &host));
+        let arrival = running.wait(Duration::from_secs(5)).unwrap();
+        let crowd: Vec<TcpStream> = (0..CONNECTIONS * 2)
+            .filter_map(|_| {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+                stream.write_all(b"GET /").ok()?;
+                Some(stream)
+            })
+            .collect();
+        assert_eq!(crowd.len(), CONNECTIONS * 2);
+        // One more that is answered: by then the whole crowd has been let in.
+        let last = get(port, "/favicon.ico", "x");
+        assert!(last.starts_with("HTTP/1.1 421"), "{last}");
+        arrival.tell(Ending::Refused);
+        assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
+    }
+
+    #[test]
+    fn of_many_right_responses_at_once_one_counts() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let browsers: Vec<_> = (0..50)
+            .map(|number| {
+                let target = format!("/callback?code=c{number}&state=s-t-a-t-e");
+                thread::spawn(move || get(port, &target, &format!("127.0.0.1:{port}")))
+            })
+            .collect();
+        let arrival = running.wait(Duration::from_secs(5)).unwrap();
+        assert!(running.wait(Duration::from_millis(300)).is_none());
+        arrival.tell(Ending::Refused);
+        let answers: Vec<String> = browsers
+            .into_iter()
+            .map(|one| one.join().unwrap())
+            .collect();
+        assert!(answers.iter().all(|answer| {
+            answer.starts_with("HTTP/1.1 303") || answer.starts_with("HTTP/1.1 410")
+        }));
+        assert!(running.wait(Duration::from_millis(50)).is_none());
+    }
+
+    #[test]
+    fn bodies_are_bounded_in_time_and_size_and_read_from_forms_alone() {
+        let Listener { running, port } = listener(ResponseMode::FormPost);
+        let host = format!("127.0.0.1:{port}");
+        let form = "application/x-www-form-urlencoded";
+        let post = |headers: &str, body: &str| {
+            let request = format!("POST /callback HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n{body}");
+            raw(port, request.as_bytes())
+        };
+        let good = "code=c&state=s-t-a-t-e";
+        let length = good.len();
+        for (headers, body, expected) in [
+            (format!("Content-Length: {length}\r\n"), good, "415"),
+            (
+                format!(
+                    "Content-Type: {form}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n"
+                ),
+                good,
+                "415",
+            ),
+            (
+                format!(
+                    "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {length}\r\n"
+                ),
+                good,
+                "415",
+            ),
+            (
+                format!("Content-Type: {form}\r\nTransfer-Encoding: chunked\r\n"),
+                "16\r\ncode=c&state=s-t-a-t-e\r\n0\r\n\r\n",
+                "400",
+            ),
+            (
+                format!(
+                    "Content-Type: {form}\r\nContent-Length: 3\r\nContent-Length: {length}\r\n"
+                ),
+                good,
+                "400",
+            ),
+            (
+                format!("Content-Type: {form}\r\nContent-Length: -1\r\n"),
+                good,
+                "400",
+            ),
+            (
+                format!("Content-Type: {form}\r\nContent-Length: 999999999\r\n"),
+                "",
+                "400",
+            ),
+            (
+                format!("Content-Type: {form}\r\nContent-Length: 9\r\n"),
+                "state=s-t",
+                "400",
+            ),
+            (
+                format!("Content-Type: {form}\r\nContent-Length: 24\r\n"),
+                "error=e&state=s-t-a-t-e1",
+                "400",
+            ),
+        ] {
+            let answer = post(&headers, body);
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {expected}")),
+                "{headers}: {answer}"
+            );
+        }
+        let huge = format!("{good}&x={}", "x".repeat(FORM));
+        let answer = post(
+            &format!("Content-Type: {form}\r\nContent-Length: {}\r\n", huge.len()),
+            &huge,
+        );
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
+        // The query of a form's address is not read.
+        let request = format!(
+            "POST /callback?{good} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {form}\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert!(raw(port, request.as_bytes()).starts_with("HTTP/1.1 4"));
+        assert!(running.wait(Duration::from_millis(50)).is_none());
+        let browser = thread::spawn({
+            let request = format!(
+                "POST /callback HTTP/1.1\r\nHost: {host}\r\nOrigin: https://idp.example\r\nContent-Type: {form}; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{good}"
+            );
+            move || raw(port, request.as_bytes())
+        });
+        running
+            .wait(Duration::from_secs(5))
+            .unwrap()
+            .tell(Ending::Refused);
+        assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_on_every_address_is_taken() {
+        for everywhere in ["0.0.0.0:0", "[::]:0"] {
+            let Ok(taken) = TcpListener::bind(everywhere) else {
+                continue;
+            };
+            let port = taken.local_addr().unwrap().port();
+            for host in [RedirectHost::Ipv4, RedirectHost::Localhost] {
+                let redirect = Redirect {
+                    host,
+                    ports: vec![port],
+                    path: "/callback".to_owned(),
+                    response_mode: ResponseMode::Query,
+                };
+                assert!(Loopback::bind(&redirect).is_err(), "{everywhere} {host:?}");
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Linux, macOS and other Unix systems.
 
+use std::net::{IpAddr, SocketAddr};
+
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
 
 /// The account that gatepass works for.
@@ -63,26 +65,89 @@ pub fn this_program() -> std::io::Result<std::process::Command> {
     std::env::current_exe().map(std::process::Command::new)
 }
 
-/// Whose program has connected from `peer_port` to `our_port` on this machine, as far as the kernel tells.
+/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where nobody holds that end any
+/// more, `None` where the kernel does not tell.
 ///
 /// Linux lists both ends of a loopback connection with their users in `/proc/net/tcp` (proc(5)); a program on
-/// IPv4 may be listed among the IPv6 ones. Ports alone tell the two ends apart.
-pub fn connected_user(our_port: u16, peer_port: u16) -> Option<u32> {
-    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
-    ["/proc/net/tcp", "/proc/net/tcp6"]
+/// IPv4 may be listed among the IPv6 ones.
+pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables: Vec<String> = tables
         .into_iter()
-        .find_map(|table| {
-            let table = std::fs::read_to_string(table).ok()?;
-            table.lines().skip(1).find_map(|line| {
-                let mut columns = line.split_whitespace().skip(1);
-                let (local, remote) = (columns.next()?, columns.next()?);
-                let is_peers_end = port(local)? == peer_port && port(remote)? == our_port;
-                is_peers_end.then(|| columns.nth(4)?.parse().ok())?
-            })
-        })
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .collect();
+    (!tables.is_empty()).then(|| tables.iter().find_map(|table| holder(table, ours, peer)))
+}
+
+/// The user who holds the end `peer` of a connection to `ours`, if anybody does. Whole addresses are compared:
+/// somebody on 127.0.0.2 may have chosen the port of somebody on 127.0.0.1.
+fn holder(table: &str, ours: SocketAddr, peer: SocketAddr) -> Option<u32> {
+    let (ours, peer) = (as_listed(ours), as_listed(peer));
+    table.lines().skip(1).find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, remote, _, _, _, _, user, _, inode, ..] = columns[..] else {
+            return None;
+        };
+        // A socket that was closed too early is listed without an inode, and as root's.
+        let fits = peer.iter().any(|end| end == local) && ours.iter().any(|end| end == remote);
+        (fits && inode != "0").then(|| user.parse().ok())?
+    })
+}
+
+/// How an address is written there: words in the machine's byte order, IPv4 also as a part of IPv6.
+fn as_listed(address: SocketAddr) -> Vec<String> {
+    let words = |bytes: &[u8]| -> String {
+        let words = bytes.chunks_exact(4).map(|word| {
+            let word = <[u8; 4]>::try_from(word).unwrap_or_default();
+            format!("{:08X}", u32::from_ne_bytes(word))
+        });
+        words.collect()
+    };
+    let addresses = match address.ip() {
+        IpAddr::V4(v4) => vec![words(&v4.octets()), words(&v4.to_ipv6_mapped().octets())],
+        IpAddr::V6(v6) => vec![words(&v6.octets())],
+    };
+    let port = address.port();
+    addresses
+        .into_iter()
+        .map(|address| format!("{address}:{port:04X}"))
+        .collect()
 }
 
 /// Whether a program of this user may have a say in this user's sign-in: the same user's, and root's.
 pub fn is_us(user: u32) -> bool {
     user == User::current().id() || user == 0
+}
+
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_endian = "little"))]
+mod tests {
+    use super::holder;
+
+    #[test]
+    fn the_holder_of_the_other_end_is_found_by_the_whole_address() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 11 1 0
+   1: 0200007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001        0 12 1 0
+   2: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 13 1 0
+   3: 0100007F:C351 0100007F:1F90 05 00000000:00000000 00:00000000 00000000     0        0 0 1 0
+   4: 0000000000000000FFFF00000100007F:C352 0000000000000000FFFF00000100007F:1F90 01 00000000:00000000 00:00000000 00000000  1002        0 14 1 0
+";
+        let user = |peer: &str| {
+            holder(
+                table,
+                "127.0.0.1:8080".parse().unwrap(),
+                peer.parse().unwrap(),
+            )
+        };
+        assert_eq!(user("127.0.0.1:50000"), Some(1000));
+        assert_eq!(user("127.0.0.2:50000"), Some(1001));
+        assert_eq!(
+            user("127.0.0.1:50001"),
+            None,
+            "closed before it could be asked"
+        );
+        assert_eq!(user("127.0.0.1:50002"), Some(1002));
+        assert_eq!(user("127.0.0.1:50003"), None);
+    }
 }

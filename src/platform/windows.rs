@@ -1,5 +1,7 @@
 //! Windows. Known folders, DPAPI and the policy registry join this module in the Windows part.
 
+use std::net::SocketAddr;
+
 /// The account that gatepass works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User;
@@ -39,7 +41,7 @@ pub fn this_program() -> std::io::Result<std::process::Command> {
 }
 
 /// Not asked yet: on Windows other users cannot read the command line in which `state` stands.
-pub fn connected_user(_: u16, _: u16) -> Option<u32> {
+pub fn connected_user(_: SocketAddr, _: SocketAddr) -> Option<Option<u32>> {
     None
 }
 
