@@ -1,0 +1,284 @@
+//! The documentation is held to the program: links lead somewhere, configurations are valid, commands exist.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+
+/// Commands that the documentation describes already and the program may not have yet. Each is checked as soon
+/// as it is there.
+const COMING: [&str; 3] = ["doctor", "export", "import"];
+
+/// Every page, with its path below the repository.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = BTreeMap::new();
+    let mut folders = vec![root.join("docs"), root.join("packaging")];
+    for name in ["README.md", "SECURITY.md", "CHANGELOG.md"] {
+        pages.insert(name.into(), fs::read_to_string(root.join(name)).unwrap());
+    }
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                pages.insert(path.strip_prefix(root).unwrap().into(), text);
+            }
+        }
+    }
+    pages
+}
+
+/// A page in two: its fenced blocks with their language, and the prose with the blocks left out.
+fn split(page: &str) -> (Vec<(String, String)>, String) {
+    let (mut blocks, mut prose) = (Vec::new(), String::new());
+    let mut open: Option<(usize, String, String)> = None;
+    for line in page.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => open = Some((indent, language.to_owned(), String::new())),
+            (Some(_), Some(_)) => {
+                let (_, language, text) = open.take().unwrap();
+                blocks.push((language, text));
+            }
+            (Some((indent, _, text)), None) => {
+                text.push_str(line.get(*indent..).unwrap_or_default());
+                text.push('\n');
+            }
+            (None, None) => {
+                prose.push_str(line);
+                prose.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a block is not closed:\n{page}");
+    (blocks, prose)
+}
+
+/// The pieces of `text` between `open` and the next `close`.
+fn between<'t>(text: &'t str, open: &str, close: char) -> impl Iterator<Item = &'t str> {
+    text.split(open)
+        .skip(1)
+        .filter_map(move |rest| rest.split_once(close).map(|(inner, _)| inner))
+}
+
+/// The anchors that headings give, as the usual renderers make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let (_, prose) = split(page);
+    prose
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            heading
+                .chars()
+                .filter(kept)
+                .collect::<String>()
+                .replace(' ', "-")
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = pages();
+    let mut seen = 0;
+    let mut broken = Vec::new();
+    for (path, page) in &pages {
+        let (_, prose) = split(page);
+        for target in between(&prose, "](", ')').filter(|target| !target.contains("://")) {
+            seen += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let place = match file {
+                "" => path.clone(),
+                file => normalised(&path.parent().unwrap().join(file)),
+            };
+            let there = match pages.get(&place) {
+                Some(page) => anchor.is_empty() || anchors(page).contains(anchor),
+                None => anchor.is_empty() && root.join(&place).exists(),
+            };
+            if !there {
+                broken.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(seen > 100, "{seen}");
+}
+
+/// Without `..`.
+fn normalised(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, part| {
+        match part {
+            std::path::Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+        path
+    })
+}
+
+#[test]
+fn every_preset_has_a_page_that_shows_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = pages();
+    let index = &pages[Path::new("docs/providers/README.md")];
+    for entry in fs::read_dir(root.join("src/config/presets")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let page = pages
+            .get(Path::new(&format!("docs/providers/{name}.md")))
+            .unwrap_or_else(|| panic!("no page for {name}"));
+        assert!(page.contains(&format!("preset = \"{name}\"")), "{name}");
+        assert!(index.contains(&format!("]({name}.md)")), "{name}");
+        // What has to be registered is what the preset then asks for.
+        let preset: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let ports = preset.get("redirect_ports").and_then(toml::Value::as_array);
+        for port in ports
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_integer)
+        {
+            assert!(page.contains(&format!(":{port}")), "{name}: port {port}");
+        }
+    }
+}
+
+#[test]
+fn every_configuration_of_a_provider_or_gateway_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for (path, page) in pages() {
+        let whole = ["docs/providers", "docs/gateways"]
+            .iter()
+            .any(|folder| path.starts_with(folder));
+        let (blocks, _) = split(&page);
+        for (_, text) in blocks.iter().filter(|(language, _)| language == "toml") {
+            seen += 1;
+            let parsed: Result<toml::Table, _> = toml::from_str(text);
+            if let Err(error) = parsed {
+                wrong.push(format!("{}: {error}\n{text}", path.display()));
+            } else if whole {
+                let file = folder.path().join(format!("{seen}.toml"));
+                fs::write(&file, text).unwrap();
+                #[cfg(unix)]
+                fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                    .unwrap();
+                let out = gatepass(folder.path())
+                    .args(["config", "check", "--config"])
+                    .arg(&file)
+                    .output()
+                    .unwrap();
+                let told = String::from_utf8_lossy(&out.stderr);
+                // A key that is announced and not there yet says so by itself.
+                if !out.status.success() && !told.contains("is not supported by gatepass") {
+                    wrong.push(format!("{}: {told}{text}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 30, "{seen}");
+}
+
+#[test]
+fn every_command_is_one_that_gatepass_takes() {
+    let home = tempfile::tempdir().unwrap();
+    let mut commands = BTreeSet::new();
+    for page in pages().into_values() {
+        let (blocks, prose) = split(&page);
+        for (_, text) in blocks.iter().filter(|(language, _)| language == "sh") {
+            for line in text.lines() {
+                commands.extend(
+                    words(line)
+                        .into_iter()
+                        .filter_map(|words| arguments(&words)),
+                );
+            }
+        }
+        let inline = between(&prose, "`gatepass ", '`').map(|rest| format!("gatepass {rest}"));
+        // A piece of one, or a description of many, is no command.
+        for text in inline.filter(|text| !text.contains(['…', '[', '\n'])) {
+            commands.extend(
+                words(&text)
+                    .into_iter()
+                    .filter_map(|words| arguments(&words)),
+            );
+        }
+    }
+    assert!(commands.len() > 30, "{commands:?}");
+    let mut wrong = Vec::new();
+    for arguments in &commands {
+        // With `--help` at the end nothing is done, but what comes before it is read.
+        let out = gatepass(home.path())
+            .args(arguments)
+            .arg("--help")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        let unknown = |name| told.contains(&format!("unrecognized subcommand '{name}'"));
+        if !out.status.success() && !COMING.into_iter().any(unknown) {
+            let first = told.lines().next().unwrap_or_default().to_owned();
+            wrong.push(format!("gatepass {}: {first}", arguments.join(" ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A shell line as its commands, each as its words. Quotes are heeded, expansions are not.
+fn words(line: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    let (mut word, mut quote) = (None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (None, '#') if word.is_none() => break,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (Some(open), c) if c == open => quote = None,
+            (None, ' ' | '|' | ';' | '&' | '>') => {
+                commands.last_mut().unwrap().extend(word.take());
+                if c != ' ' {
+                    commands.push(Vec::new());
+                }
+            }
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    commands.last_mut().unwrap().extend(word);
+    commands
+}
+
+/// What gatepass gets, if this is a call of it.
+fn arguments(words: &[String]) -> Option<Vec<String>> {
+    let is_setting = |word: &&String| {
+        word.split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+    };
+    let rest = &words[words.iter().take_while(is_setting).count()..];
+    let (program, arguments) = rest.split_first()?;
+    let stands_for_any = |word: &String| word.chars().all(|c| c.is_ascii_uppercase());
+    let is_call = program == "gatepass" || program.starts_with("gatepass-");
+    (is_call && !arguments.first().is_some_and(stands_for_any)).then(|| arguments.to_vec())
+}
+
+fn gatepass(home: &Path) -> Command {
+    let mut command = Command::new(GATEPASS);
+    command.env_clear().env("HOME", home).current_dir(home);
+    command
+}
