@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn no_advice_hides_another() {
+        for preset in Preset::all() {
+            for advice in preset.knowledge().advice {
+                let error = advice.error.as_deref().unwrap_or("invalid_grant");
+                let said = format!("x {}: y", advice.within);
+                assert_eq!(preset.advice(error, &said), Some(advice), "{}", preset.name);
+            }
+        }
+    }
+
+    #[test]
     fn advice_is_found_by_what_the_provider_says() {
         let entra = Preset::find("entra").unwrap();
         let advice = entra
