@@ -49,6 +49,8 @@ fn system(address: &Url) -> Result<(), String> {
         };
         let mut launcher = Command::new(program);
         launcher.args(found.get_args()).env_remove("BROWSER");
+        // Launchers are scripts that run other programs: the system's come first.
+        launcher.env("PATH", search_path());
         let Ok(mut child) = launch(launcher) else {
             continue;
         };
@@ -67,6 +69,17 @@ fn system(address: &Url) -> Result<(), String> {
     Err(why)
 }
 
+/// The system's places, then those of the caller's `PATH`, where a person's own browser may be.
+#[cfg(not(windows))]
+fn search_path() -> std::ffi::OsString {
+    let mut path = std::ffi::OsString::from(PLACES.join(":"));
+    if let Some(callers) = std::env::var_os("PATH") {
+        path.push(":");
+        path.push(callers);
+    }
+    path
+}
+
 #[cfg(windows)]
 fn system(address: &Url) -> Result<(), String> {
     let _ = (VERDICT, Instant::now());
@@ -83,5 +96,6 @@ fn launch(mut command: Command) -> io::Result<std::process::Child> {
         .stderr(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    super::keep_descriptors();
     command.spawn()
 }

@@ -180,6 +180,11 @@ impl PrivateDir {
         }
     }
 
+    /// Whether an open file is the one that has this name now.
+    pub fn is_named(&self, name: &str, file: &File) -> bool {
+        unix_only::is_same(file, &self.0.join(name))
+    }
+
     /// Opens (or creates) a file without changing what is in it. Files to take locks on are never deleted: a lock
     /// on a deleted file excludes nobody.
     pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
@@ -206,6 +211,7 @@ mod unix_only {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};
     use std::io;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+    use std::path::Path;
 
     use super::{Access, Unsafe};
     use crate::platform::User;
@@ -250,6 +256,13 @@ mod unix_only {
         }
     }
 
+    pub(super) fn is_same(file: &File, path: &Path) -> bool {
+        let (ours, there) = (file.metadata(), std::fs::symlink_metadata(path));
+        ours.is_ok_and(|ours| {
+            there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        })
+    }
+
     pub(super) fn check_dir(metadata: &Metadata) -> Result<(), Unsafe> {
         if metadata.uid() != User::current().id() {
             Err(Unsafe::Owner)
@@ -266,6 +279,7 @@ mod unix_only {
 mod unix_only {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};
     use std::io;
+    use std::path::Path;
 
     use super::{Access, Unsafe};
 
@@ -281,6 +295,10 @@ mod unix_only {
         } else {
             Err(Unsafe::Kind)
         }
+    }
+    /// A file that is open cannot be replaced here.
+    pub(super) fn is_same(_: &File, _: &Path) -> bool {
+        true
     }
     pub(super) fn check_dir(_: &Metadata) -> Result<(), Unsafe> {
         Ok(())
@@ -331,6 +349,34 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::hard_link(&path, dir.path().join("other-name")).unwrap();
         assert!(matches!(dir.read("state", 10), Err(Unsafe::Mode)));
+        fs::remove_file(&path).unwrap();
+        // Opened and refused: nobody waits for a pipe's other end.
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Kind)));
+        assert!(matches!(dir.lock_file("state"), Err(Unsafe::Kind)));
+        assert!(matches!(
+            read(&path, Access::OwnerWrites, 10),
+            Err(Unsafe::Kind)
+        ));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(dir.read("state", 10), Err(Unsafe::Kind)));
+        assert!(matches!(
+            read("/dev/zero".as_ref(), Access::OwnerWrites, 10),
+            Err(Unsafe::Kind)
+        ));
+        symlink(dir.path(), dir.path().with_extension("link")).unwrap();
+        assert!(matches!(
+            PrivateDir::open(&dir.path().with_extension("link")),
+            Err(Unsafe::Kind)
+        ));
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o770)).unwrap();
         assert!(matches!(PrivateDir::open(dir.path()), Err(Unsafe::Mode)));
     }

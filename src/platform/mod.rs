@@ -12,7 +12,7 @@ mod unix;
 #[cfg(unix)]
 pub use unix::{
     User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
-    this_program,
+    keep_descriptors, this_program,
 };
 
 #[cfg(windows)]
@@ -20,7 +20,7 @@ mod windows;
 #[cfg(windows)]
 pub use windows::{
     User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
-    this_program,
+    keep_descriptors, this_program,
 };
 
 #[cfg(unix)]

@@ -42,6 +42,11 @@ pub fn harden() {
     }
 }
 
+/// Keeps what our caller left open from the programs that we start. (Our own files are marked when they are opened.)
+pub fn keep_descriptors() {
+    close_fds::set_fds_cloexec(3, &[]);
+}
+
 /// Leaves the caller's session, process group and terminal, so that a signal meant for the caller does not
 /// end work that must be finished.
 pub fn become_session_leader() {

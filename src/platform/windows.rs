@@ -17,6 +17,9 @@ impl User {
 /// are switched off in the Windows part.
 pub fn harden() {}
 
+/// Handles are inherited only where a program says so.
+pub fn keep_descriptors() {}
+
 /// Processes started detached have no console and no process group to leave.
 pub fn become_session_leader() {}
 

@@ -39,14 +39,19 @@ impl Purpose {
 
 /// A lock that is held. Released when dropped.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Takes the lock if nobody holds it.
     pub fn try_take(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
         let file = open(files, purpose)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
+            // A lock on a file that was removed or replaced between opening and locking excludes nobody: the next
+            // try opens the file that is there now.
+            Ok(()) => {
+                let lock = Self(file);
+                Ok(lock.is_in_force(files, purpose).then_some(lock))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(unusable(&error)),
         }
@@ -83,6 +88,12 @@ impl Lock {
     /// Whether somebody shares the lock at this moment.
     pub fn is_shared(files: &StateFiles, purpose: Purpose) -> Result<bool> {
         Ok(Self::try_take(files, purpose)?.is_none())
+    }
+
+    /// Whether others still meet at this lock: its file is the one that is found under its name. Somebody who deletes
+    /// the state folder while we work makes it a lock on nothing.
+    pub fn is_in_force(&self, files: &StateFiles, purpose: Purpose) -> bool {
+        files.dir().is_named(&files.name(purpose.file()), &self.0)
     }
 
     /// Whether somebody holds the lock at this moment. Looking excludes nobody else from looking.
@@ -133,4 +144,33 @@ fn unusable(error: &std::io::Error) -> Failure {
         format!("the state folder's file system cannot lock files: {error}"),
         "move your home folder to a file system with locks",
     )
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::{Lock, Purpose};
+    use crate::session::state::StateFiles;
+
+    #[test]
+    fn a_lock_on_a_file_that_is_gone_or_another_excludes_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(folder.path(), "k").unwrap();
+        let take = || Lock::try_take(&files, Purpose::Write).unwrap();
+        let path = files.dir().path().join(files.name("lock"));
+        let first = take().unwrap();
+        assert!(first.is_in_force(&files, Purpose::Write));
+        assert!(take().is_none());
+
+        std::fs::remove_file(&path).unwrap();
+        assert!(!first.is_in_force(&files, Purpose::Write));
+        let second = take().unwrap();
+        assert!(second.is_in_force(&files, Purpose::Write));
+        assert!(!first.is_in_force(&files, Purpose::Write));
+
+        let elsewhere = path.with_extension("other");
+        std::fs::write(&elsewhere, "").unwrap();
+        std::fs::rename(&elsewhere, &path).unwrap();
+        assert!(!second.is_in_force(&files, Purpose::Write));
+    }
 }

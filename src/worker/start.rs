@@ -73,6 +73,7 @@ impl Worker {
             .stdout(Stdio::piped())
             // Never our own standard error: a host may wait until everybody has closed it.
             .stderr(if log { Stdio::piped() } else { Stdio::null() });
+        platform::keep_descriptors();
         let mut child = command
             .spawn()
             .map_err(|error| Failure::internal(format!("no worker could be started: {error}")))?;

@@ -36,7 +36,7 @@ pub struct Writer<'a> {
     reader: Reader<'a>,
     store: &'a dyn SecretStore,
     budget: Budget,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Until when what may be waited for. One budget is handed through; nothing below adds time of its own.
@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
             reader: Reader::with(settings, files.clone())?,
             store,
             budget,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -125,6 +125,18 @@ impl<'a> Writer<'a> {
             self.write_state()?;
         }
         Ok(())
+    }
+
+    /// Before what cannot be undone: others must still meet at our lock.
+    fn check_lock(&self) -> Result<()> {
+        if self.lock.is_in_force(&self.reader.files, Purpose::Write) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Id::Unavailable,
+            "somebody has removed or replaced gatepass's lock while it was working",
+            "run it again, and leave the state folder alone while gatepass runs",
+        ))
     }
 
     fn write_state(&self) -> Result<()> {

@@ -113,6 +113,7 @@ impl Writer<'_> {
         let mut sent = false;
         // With a valid token in hand nobody waits for a network that may come back.
         let renewed = renewal.renew(&record, refresh_token, !has_fallback, &mut || {
+            self.check_lock()?;
             interrupted = self.mark_in_flight(refresh_token)?;
             sent = true;
             Ok(())
