@@ -409,8 +409,8 @@ mod tests {
                 None,
             ),
             (
-                "dpop = \"always\"",
-                "line 1: `dpop` = \"always\" is not supported by gatepass 0.1.0",
+                "audit = \"all\"",
+                "line 1: `audit` = \"all\" is not supported by gatepass 0.1.0",
                 None,
             ),
             (

@@ -78,6 +78,21 @@ pub enum ClientAuth {
     SecretBasic,
     /// Secret in the body.
     SecretPost,
+    /// An assertion signed with the client's key (RFC 7523).
+    PrivateKeyJwt,
+    /// The client's certificate (RFC 8705).
+    Tls,
+}
+
+/// Whether something that a provider may offer is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Where the provider's metadata offer it.
+    Auto,
+    /// Always; a provider without it is refused.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// How the gateway wants to be shown the token.
@@ -201,6 +216,10 @@ pub struct Settings {
     pub client_secret_file: Option<PathBuf>,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
+    /// File that holds the client's private key.
+    pub client_key_file: Option<PathBuf>,
+    /// File that holds the client's certificate.
+    pub client_cert_file: Option<PathBuf>,
     /// Certificates added to the operating system's.
     pub ca_file: Option<PathBuf>,
     /// Explicit proxy.
@@ -227,8 +246,10 @@ pub struct Settings {
     pub cache: CacheChoice,
     /// How the provider's token becomes the gateway's.
     pub exchange: Option<Exchange>,
-    /// Whether pushed authorization requests may be used.
-    pub par: bool,
+    /// Whether authorization requests are pushed.
+    pub par: Usage,
+    /// Whether refresh tokens are bound to a key.
+    pub dpop: Usage,
     /// Whether signing out revokes.
     pub revoke_on_logout: bool,
     /// Seconds that the provider keeps a session, if the organisation says so.
@@ -329,6 +350,8 @@ impl Settings {
             client_auth: values.client_auth(has_secret),
             client_secret,
             client_secret_file,
+            client_key_file: values.text("client_key_file").map(PathBuf::from),
+            client_cert_file: values.text("client_cert_file").map(PathBuf::from),
             ca_file: values.text("ca_file").map(PathBuf::from),
             proxy: values.text("proxy"),
             no_proxy: values.texts("no_proxy"),
@@ -358,7 +381,8 @@ impl Settings {
                 _ => CacheChoice::Auto,
             },
             exchange: values.exchange(),
-            par: values.word("par") != "never",
+            par: values.usage("par"),
+            dpop: values.usage("dpop"),
             revoke_on_logout: values.flag("revoke_on_logout", true),
             session_lifetime: values.number("session_lifetime"),
             session_renew_before: values.number("session_renew_before").unwrap_or(43_200),
@@ -408,15 +432,52 @@ impl Settings {
             );
         }
         self.check_all_headers(values);
-        if self.client_auth == ClientAuth::None
-            && (self.client_secret.is_some() || self.client_secret_file.is_some())
-        {
-            wrong(
-                "client_auth",
-                "`client_auth` is \"none\" and a client secret is set: they contradict each other",
-            );
-        }
+        self.check_client_auth(values);
         self.check_stores(values);
+    }
+
+    /// Everything that the way of client authentication needs is there, and nothing that it would ignore.
+    fn check_client_auth(&self, values: &Values<'_, '_>) {
+        let has_secret = self.client_secret.is_some() || self.client_secret_file.is_some();
+        let given = [
+            ("client_secret", has_secret),
+            ("client_key_file", self.client_key_file.is_some()),
+            ("client_cert_file", self.client_cert_file.is_some()),
+        ];
+        // Which of them the way needs, and which it can use.
+        let (way, needed, used) = match self.client_auth {
+            ClientAuth::None => ("none", [false; 3], [false; 3]),
+            ClientAuth::SecretBasic => (
+                "client_secret_basic",
+                [true, false, false],
+                [true, false, false],
+            ),
+            ClientAuth::SecretPost => (
+                "client_secret_post",
+                [true, false, false],
+                [true, false, false],
+            ),
+            ClientAuth::PrivateKeyJwt => {
+                ("private_key_jwt", [false, true, false], [false, true, true])
+            }
+            ClientAuth::Tls => ("tls_client_auth", [false, true, true], [false, true, true]),
+        };
+        for (((name, given), needed), used) in given.into_iter().zip(needed).zip(used) {
+            if needed && !given {
+                values.wrong(
+                    "client_auth",
+                    format!("`client_auth` is \"{way}\", which needs `{name}`"),
+                );
+            }
+            if given && !used {
+                values.wrong(
+                    "client_auth",
+                    format!(
+                        "`client_auth` is \"{way}\" and `{name}` is set: they contradict each other"
+                    ),
+                );
+            }
+        }
     }
 
     /// What makes no sense for this kind of server.
@@ -874,21 +935,20 @@ impl Values<'_, '_> {
 
     fn client_auth(&self, has_secret: bool) -> ClientAuth {
         match self.word("client_auth").as_str() {
-            word @ ("client_secret_basic" | "client_secret_post") => {
-                if !has_secret {
-                    self.wrong(
-                        "client_auth",
-                        "`client_auth` needs `client_secret` or `client_secret_file`",
-                    );
-                }
-                if word == "client_secret_basic" {
-                    ClientAuth::SecretBasic
-                } else {
-                    ClientAuth::SecretPost
-                }
-            }
+            "client_secret_basic" => ClientAuth::SecretBasic,
+            "client_secret_post" => ClientAuth::SecretPost,
+            "private_key_jwt" => ClientAuth::PrivateKeyJwt,
+            "tls_client_auth" => ClientAuth::Tls,
             "" if has_secret => ClientAuth::SecretBasic,
             _ => ClientAuth::None,
+        }
+    }
+
+    fn usage(&self, name: &str) -> Usage {
+        match self.word(name).as_str() {
+            "always" => Usage::Always,
+            "never" => Usage::Never,
+            _ => Usage::Auto,
         }
     }
 }
@@ -937,6 +997,12 @@ mod tests {
             "client_secret = 'a'\nclient_secret_file = '/b'",
             "client_secret = 'a'\nclient_auth = 'none'",
             "client_auth = 'client_secret_post'",
+            "client_auth = 'private_key_jwt'",
+            "client_auth = 'private_key_jwt'\nclient_key_file = '/k'\nclient_secret = 'a'",
+            "client_auth = 'tls_client_auth'\nclient_cert_file = '/c'",
+            "client_auth = 'tls_client_auth'\nclient_key_file = '/k'",
+            "client_key_file = '/k'",
+            "client_cert_file = '/c'",
             "redirect_path = 'callback'",
             "redirect_path = '/a?b'",
             "redirect_path = '//evil.example/cb'",

@@ -45,6 +45,9 @@ impl AuthorizationRequest {
         if settings.redirect.response_mode == ResponseMode::FormPost {
             request = request.add_extra_param("response_mode", "form_post");
         }
+        if let Some(prover) = client.prover() {
+            request = request.add_extra_param("dpop_jkt", prover.thumbprint());
+        }
         if let Some(hint) = &settings.login_hint {
             request = request.add_extra_param("login_hint", hint);
         }

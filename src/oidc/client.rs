@@ -1,30 +1,34 @@
 //! The OAuth client as it is registered, aimed at one provider's endpoints.
 
 use std::fmt;
+use std::ops::Deref;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::HeaderValue;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
 };
 use oauth2::{
     AuthType, AuthUrl, ClientId, ClientSecret, DeviceAuthorizationUrl, EndpointMaybeSet,
-    EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, StandardRevocableToken,
-    StandardTokenResponse, TokenUrl,
+    EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse,
+    StandardRevocableToken, StandardTokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::assertion::Signer;
 use super::discovery::Metadata;
+use super::dpop::Prover;
+use super::http::{DPOP_NONCE, Http, HttpError};
+use super::json::Object;
+use super::jws::NotSigned;
+use super::key_files;
 use crate::config::settings::{ClientAuth, Settings};
 use crate::error::{Failure, Result};
-use crate::platform::files::{self, Access};
 use crate::secret::Secret;
-
-/// Largest file of a client secret, in bytes.
-const SECRET_FILE: u64 = 16 * 1024;
 
 /// Members of a token answer beyond RFC 6749.
 #[derive(Serialize, Deserialize)]
@@ -49,8 +53,8 @@ impl ExtraTokenFields for MoreFields {}
 /// A success of the token endpoint.
 pub type TokenResponse = StandardTokenResponse<MoreFields, BasicTokenType>;
 
-/// The client. Device authorization is there if the provider offers it.
-pub type Client = oauth2::Client<
+/// The protocol library's part. Device authorization is there if the provider offers it.
+type LibraryClient = oauth2::Client<
     BasicErrorResponse,
     TokenResponse,
     BasicTokenIntrospectionResponse,
@@ -62,6 +66,34 @@ pub type Client = oauth2::Client<
     EndpointNotSet,
     EndpointSet,
 >;
+
+/// The client: what the protocol library knows of it, and how it shows who it is beyond that.
+#[derive(Debug)]
+pub struct Client {
+    library: LibraryClient,
+    identity: Identity,
+    prover: Option<Prover>,
+    token_endpoint: String,
+}
+
+/// What the library does not do for a client's authentication.
+#[derive(Debug)]
+enum Identity {
+    /// Nothing: there is none, or it is a secret.
+    Plain,
+    /// RFC 7523.
+    Assertion(Box<Signer>),
+    /// RFC 8705.
+    Certificate,
+}
+
+impl Deref for Client {
+    type Target = LibraryClient;
+
+    fn deref(&self) -> &LibraryClient {
+        &self.library
+    }
+}
 
 /// The configured client for this provider.
 pub fn client(settings: &Settings, metadata: &Metadata) -> Result<Client> {
@@ -79,19 +111,129 @@ pub fn client(settings: &Settings, metadata: &Metadata) -> Result<Client> {
                 .clone()
                 .map(DeviceAuthorizationUrl::from_url),
         );
-    Ok(match settings.client_auth {
-        ClientAuth::None => client.set_auth_type(AuthType::RequestBody),
-        ClientAuth::SecretBasic => client
-            .set_auth_type(AuthType::BasicAuth)
-            .set_client_secret(secret(settings)?),
-        ClientAuth::SecretPost => client
-            .set_auth_type(AuthType::RequestBody)
-            .set_client_secret(secret(settings)?),
+    let in_body = AuthType::RequestBody;
+    let (library, identity) = match settings.client_auth {
+        ClientAuth::None => (client.set_auth_type(in_body), Identity::Plain),
+        ClientAuth::SecretBasic => (
+            client
+                .set_auth_type(AuthType::BasicAuth)
+                .set_client_secret(secret(settings)?),
+            Identity::Plain,
+        ),
+        ClientAuth::SecretPost => (
+            client
+                .set_auth_type(in_body)
+                .set_client_secret(secret(settings)?),
+            Identity::Plain,
+        ),
+        ClientAuth::PrivateKeyJwt => (
+            client.set_auth_type(in_body),
+            Identity::Assertion(Box::new(Signer::new(settings, metadata)?)),
+        ),
+        ClientAuth::Tls => (client.set_auth_type(in_body), Identity::Certificate),
+    };
+    Ok(Client {
+        library,
+        identity,
+        prover: None,
+        token_endpoint: metadata.token_endpoint.to_string(),
     })
 }
 
+impl Client {
+    /// The same client, proving with each token request that it has this key.
+    #[must_use]
+    pub fn bound_to(self, prover: Option<Prover>) -> Self {
+        Self { prover, ..self }
+    }
+
+    /// What its refresh tokens are bound to, if they are.
+    pub fn prover(&self) -> Option<&Prover> {
+        self.prover.as_ref()
+    }
+
+    /// Sends a form to one of the provider's endpoints, with everything that shows who sends it.
+    pub(super) fn send(
+        &self,
+        http: &Http,
+        mut request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Only what asks for tokens needs a proof (RFC 9449 section 5).
+        let prover = self
+            .prover
+            .as_ref()
+            .filter(|_| request.uri().to_string() == self.token_endpoint);
+        let Some(prover) = prover else {
+            return self.send_once(http, request);
+        };
+        let response = self.send_once(http, proven(prover, request.clone())?)?;
+        let learnt = prover.learn(nonce(&response));
+        // Section 8: the provider has done nothing but asked for its nonce.
+        if learnt && asks_for_nonce(&response) {
+            let response = self.send_once(http, proven(prover, request)?)?;
+            prover.learn(nonce(&response));
+            return Ok(response);
+        }
+        Ok(response)
+    }
+
+    fn send_once(&self, http: &Http, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        match &self.identity {
+            Identity::Plain => http.call(request),
+            Identity::Certificate => http.call_with_certificate(request),
+            Identity::Assertion(signer) => {
+                let parameters = signer
+                    .parameters()
+                    .map_err(|error| not_signed(&request, &error))?;
+                let body = std::mem::take(request.body_mut());
+                let start = body.len();
+                let body = String::from_utf8(body).unwrap_or_default();
+                let mut form = url::form_urlencoded::Serializer::for_suffix(body, 0);
+                debug_assert!(start > 0, "a form names its client at least");
+                form.extend_pairs(parameters);
+                *request.body_mut() = form.finish().into_bytes();
+                http.call(request)
+            }
+        }
+    }
+}
+
+fn proven(prover: &Prover, mut request: HttpRequest) -> Result<HttpRequest, HttpError> {
+    let url = Url::parse(&request.uri().to_string()).ok();
+    let proof = url
+        .and_then(|url| prover.proof(&url).ok())
+        .and_then(|proof| HeaderValue::try_from(proof).ok())
+        .ok_or_else(|| not_signed(&request, &NotSigned))?;
+    request.headers_mut().insert("DPoP", proof);
+    Ok(request)
+}
+
+fn not_signed(request: &HttpRequest, error: &NotSigned) -> HttpError {
+    HttpError::NotSent {
+        host: request.uri().host().unwrap_or_default().to_owned(),
+        why: error.to_string(),
+    }
+}
+
+fn nonce(response: &HttpResponse) -> Option<&str> {
+    response.headers().get(DPOP_NONCE)?.to_str().ok()
+}
+
+fn asks_for_nonce(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+        && Object::parse(response.body()).is_ok_and(|object| {
+            object
+                .0
+                .get("error")
+                .is_some_and(|error| error == "use_dpop_nonce")
+        })
+}
+
 /// A form request to an endpoint that the protocol library has no request for, with the client's
-/// authentication (RFC 6749 section 2.3).
+/// authentication as far as the library would add it (RFC 6749 section 2.3).
 pub(super) fn form_request(
     url: &Url,
     form: &[(&str, &str)],
@@ -103,7 +245,7 @@ pub(super) fn form_request(
     let mut request =
         http::Request::post(url.as_str()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match settings.client_auth {
-        ClientAuth::None => {
+        ClientAuth::None | ClientAuth::PrivateKeyJwt | ClientAuth::Tls => {
             body.append_pair("client_id", client_id);
         }
         ClientAuth::SecretPost => {
@@ -130,43 +272,8 @@ pub(super) fn form_request(
 fn secret(settings: &Settings) -> Result<ClientSecret> {
     let secret = match (&settings.client_secret, &settings.client_secret_file) {
         (Some(secret), _) => secret.clone(),
-        (None, Some(path)) => read_secret(path)?,
+        (None, Some(path)) => key_files::client_secret(path)?,
         (None, None) => Secret::new(""),
     };
     Ok(ClientSecret::new(secret.expose().to_owned()))
-}
-
-fn read_secret(path: &std::path::Path) -> Result<Secret> {
-    let unusable = |why: String, remedy: String| {
-        Failure::config(
-            format!(
-                "`client_secret_file` {} cannot be used: {why}",
-                path.display()
-            ),
-            remedy,
-        )
-    };
-    let bytes = files::read(path, Access::OwnerOnly, SECRET_FILE)
-        .map_err(|reason| {
-            unusable(
-                reason.to_string(),
-                format!("chmod 600 '{}'", path.display()),
-            )
-        })?
-        .ok_or_else(|| {
-            unusable(
-                "there is no such file".to_owned(),
-                "create it, readable by yourself alone".to_owned(),
-            )
-        })?;
-    let bytes = zeroize::Zeroizing::new(bytes);
-    match std::str::from_utf8(&bytes).map(str::trim) {
-        Ok(secret) if !secret.is_empty() && !secret.contains(char::is_control) => {
-            Ok(Secret::new(secret))
-        }
-        _ => Err(unusable(
-            "it does not hold one line of text".to_owned(),
-            "write the client secret into it, alone".to_owned(),
-        )),
-    }
 }

@@ -70,7 +70,7 @@ impl DeviceAuthorization {
             request = request.add_extra_param(name, value);
         }
         let response = request
-            .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http))
+            .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http, client))
             .map_err(begin_failed)?;
         let invitation = invitation(&response, settings, issuer_hosts, at_most)?;
         Ok(Self {
@@ -120,13 +120,13 @@ impl DeviceAuthorization {
             request = request.add_extra_param(name, value);
         }
         let time = self.invitation.expires_in;
-        let response = request.request(&endpoint(http), rest, Some(time));
+        let response = request.request(&endpoint(http, client), rest, Some(time));
         if let Ok(mut stopped) = stopped.lock()
             && let Some(failure) = stopped.take()
         {
             return Err(failure.into());
         }
-        tokens::grant(response.map_err(refused)?)
+        tokens::grant(response.map_err(refused)?, client, settings)
     }
 }
 

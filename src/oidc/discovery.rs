@@ -9,7 +9,7 @@ use super::json::Object;
 use super::keys::Keys;
 use crate::clock;
 use crate::config::address::{check_url, is_internal, is_loopback};
-use crate::config::settings::Settings;
+use crate::config::settings::{ClientAuth, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
 use crate::text;
@@ -34,16 +34,35 @@ pub struct Metadata {
     /// RFC 7009.
     pub revocation_endpoint: Option<Url>,
     /// RFC 9126.
+    pub pushed_authorization_request_endpoint: Option<Url>,
+    /// RFC 9126: requests in the browser's address are refused.
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
     /// RFC 9207: the authorization response names its issuer.
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+    /// RFC 8414: signature algorithms of client assertions.
+    pub token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// RFC 9449: signature algorithms of proofs.
+    #[serde(default)]
+    pub dpop_signing_alg_values_supported: Vec<String>,
+    /// RFC 8705 section 5.
+    #[serde(default)]
+    mtls_endpoint_aliases: Aliases,
     /// Signature algorithms of ID tokens.
     #[serde(default)]
     pub id_token_signing_alg_values_supported: Vec<String>,
     /// Scopes that the provider admits to.
     pub scopes_supported: Option<Vec<String>>,
+}
+
+/// Where a client that shows a certificate goes instead.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Aliases {
+    token_endpoint: Option<Url>,
+    device_authorization_endpoint: Option<Url>,
+    revocation_endpoint: Option<Url>,
+    pushed_authorization_request_endpoint: Option<Url>,
 }
 
 impl Metadata {
@@ -60,7 +79,7 @@ impl Metadata {
         })?;
         // A member without a value is as good as none.
         object.0.retain(|_, value| !value.is_null() && *value != "");
-        let metadata: Self = serde_json::from_value(object.0.into()).map_err(|error| {
+        let mut metadata: Self = serde_json::from_value(object.0.into()).map_err(|error| {
             wrong(format!(
                 "is malformed: {}",
                 text::from_server(&error.to_string())
@@ -87,6 +106,9 @@ impl Metadata {
                 text::from_server(&metadata.issuer)
             )));
         }
+        if settings.client_auth == ClientAuth::Tls {
+            metadata.use_aliases();
+        }
         let to_this_machine = Url::parse(&settings.issuer).is_ok_and(|url| is_loopback(&url));
         for (name, url) in metadata.endpoints() {
             check_url(url.as_str())
@@ -97,6 +119,28 @@ impl Metadata {
             }
         }
         Ok(metadata)
+    }
+
+    fn use_aliases(&mut self) {
+        let aliases = std::mem::take(&mut self.mtls_endpoint_aliases);
+        if let Some(url) = aliases.token_endpoint {
+            self.token_endpoint = url;
+        }
+        for (endpoint, alias) in [
+            (
+                &mut self.device_authorization_endpoint,
+                aliases.device_authorization_endpoint,
+            ),
+            (&mut self.revocation_endpoint, aliases.revocation_endpoint),
+            (
+                &mut self.pushed_authorization_request_endpoint,
+                aliases.pushed_authorization_request_endpoint,
+            ),
+        ] {
+            if alias.is_some() {
+                *endpoint = alias;
+            }
+        }
     }
 
     fn endpoints(&self) -> Vec<(&'static str, &Url)> {
@@ -112,6 +156,10 @@ impl Metadata {
                 self.device_authorization_endpoint.as_ref(),
             ),
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+            (
+                "pushed_authorization_request_endpoint",
+                self.pushed_authorization_request_endpoint.as_ref(),
+            ),
         ]
         .into_iter()
         .filter_map(|(name, url)| url.map(|url| (name, url)))

@@ -4,15 +4,16 @@ use std::error::Error as StdError;
 use std::io::Read;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, NoProxy, Proxy};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use super::key_files;
 use crate::caller::Deadline;
 use crate::config::address::is_loopback;
 use crate::config::settings::Settings;
@@ -105,10 +106,15 @@ impl From<HttpError> for Failure {
     }
 }
 
+/// The header with which a provider hands out its nonce (RFC 9449 section 8).
+pub const DPOP_NONCE: &str = "dpop-nonce";
+
 /// A client for one run and one deadline.
 #[derive(Debug)]
 pub struct Http {
     client: Client,
+    /// The one that shows a certificate, if one is configured. Only the provider's endpoints for clients see it.
+    with_certificate: Option<Client>,
     deadline: Deadline,
     /// Until when a connection that fails is tried again.
     connect_until: Deadline,
@@ -119,48 +125,13 @@ impl Http {
     pub fn new(settings: &Settings, deadline: Deadline) -> Result<Self> {
         // Two calls in one process are one too many, which changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let issuer = Url::parse(&settings.issuer).ok();
-        let to_this_machine = issuer.as_ref().is_some_and(is_loopback);
-        let mut builder = Client::builder()
-            .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .https_only(!to_this_machine)
-            .referer(false)
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(Duration::from_secs(5));
-        let added = match &settings.ca_file {
-            Some(path) => certificates(path)?,
-            None => Vec::new(),
-        };
-        // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
-        // starts us could choose whom we trust. So they are read from where the system keeps them.
-        builder = if cfg!(target_os = "linux") {
-            let mut all = system_certificates()?;
-            all.extend(added);
-            builder.tls_certs_only(all)
-        } else {
-            builder.tls_certs_merge(added)
-        };
-        if to_this_machine {
-            builder = builder.no_proxy();
-        } else if let Some(proxy) = &settings.proxy {
-            let except = NoProxy::from_string(&settings.no_proxy.join(","));
-            let proxy = Proxy::all(proxy).map_err(|_| {
-                Failure::config(
-                    "`proxy` is not the address of a proxy",
-                    "gatepass config path",
-                )
-            })?;
-            builder = builder.proxy(proxy.no_proxy(except));
-        }
-        let client = builder.build().map_err(|error| {
-            Failure::config(
-                format!("cannot set up HTTPS: {}", cause(&error)),
-                "check `ca_file`, `proxy` and the system's certificates",
-            )
-        })?;
+        let builder = || builder(settings);
+        let with_certificate = key_files::tls_identity(settings)?
+            .map(|identity| build(builder()?.identity(identity)))
+            .transpose()?;
         Ok(Self {
-            client,
+            client: build(builder()?)?,
+            with_certificate,
             deadline,
             connect_until: Deadline::after(Duration::ZERO),
         })
@@ -187,7 +158,7 @@ impl Http {
                 host: host(url),
                 why: error.to_string(),
             })?;
-        let response = self.send(request)?;
+        let response = self.send(&self.client, request)?;
         if response.status() != StatusCode::OK {
             return Err(HttpError::Status {
                 host: host(url),
@@ -201,10 +172,10 @@ impl Http {
     }
 
     /// Sends one request and reads its answer, whatever its status.
-    fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn send(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut pause = PAUSES.0;
         loop {
-            match self.send_once(request.clone()) {
+            match self.send_once(client, request.clone()) {
                 Err(HttpError::NotSent { host, why }) if self.connect_until.left() > pause => {
                     log::debug!("cannot connect to {host} ({why}), trying again");
                     std::thread::sleep(pause);
@@ -215,7 +186,7 @@ impl Http {
         }
     }
 
-    fn send_once(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn send_once(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::NotSent {
             host: String::new(),
@@ -224,8 +195,7 @@ impl Http {
         let host = host(&url);
         let started = std::time::Instant::now();
         let time = self.deadline.left().min(TOTAL);
-        let response = self
-            .client
+        let response = client
             .request(parts.method.clone(), url.clone())
             .headers(parts.headers)
             .timeout(time.max(Duration::from_millis(1)))
@@ -233,7 +203,12 @@ impl Http {
             .send()
             .map_err(|error| failed(&error, host.clone()))?;
         let status = response.status();
-        let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+        let mut kept = HeaderMap::new();
+        for name in [header::CONTENT_TYPE, HeaderName::from_static(DPOP_NONCE)] {
+            if let Some(value) = response.headers().get(&name) {
+                kept.insert(name, value.clone());
+            }
+        }
         if response.headers().contains_key(header::CONTENT_ENCODING) {
             // None was asked for; what expands while it is read has no bound.
             return Err(HttpError::NotJson { host });
@@ -259,11 +234,7 @@ impl Http {
         }
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
-        if let Some(content_type) = content_type {
-            answer
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, content_type);
-        }
+        *answer.headers_mut() = kept;
         Ok(answer)
     }
 
@@ -271,8 +242,18 @@ impl Http {
     ///
     /// What is left for the caller: 200 with JSON, and 4xx with JSON or with nothing.
     pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.call_by(&self.client, request)
+    }
+
+    /// The same, showing the client's certificate if one is configured (RFC 8705).
+    pub fn call_with_certificate(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let client = self.with_certificate.as_ref().unwrap_or(&self.client);
+        self.call_by(client, request)
+    }
+
+    fn call_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let mut response = self.send(request)?;
+        let mut response = self.send(client, request)?;
         let status = response.status();
         if status.is_redirection()
             || status.is_server_error()
@@ -316,6 +297,55 @@ impl Http {
     }
 }
 
+/// What every request of this configuration has in common.
+fn builder(settings: &Settings) -> Result<ClientBuilder> {
+    let issuer = Url::parse(&settings.issuer).ok();
+    let to_this_machine = issuer.as_ref().is_some_and(is_loopback);
+    let builder = Client::builder()
+        .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .https_only(!to_this_machine)
+        .referer(false)
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(5));
+    let added = match &settings.ca_file {
+        Some(path) => certificates(path)?,
+        None => Vec::new(),
+    };
+    // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
+    // starts us could choose whom we trust. So they are read from where the system keeps them.
+    let builder = if cfg!(target_os = "linux") {
+        let mut all = system_certificates()?;
+        all.extend(added);
+        builder.tls_certs_only(all)
+    } else {
+        builder.tls_certs_merge(added)
+    };
+    if to_this_machine {
+        return Ok(builder.no_proxy());
+    }
+    let Some(proxy) = &settings.proxy else {
+        return Ok(builder);
+    };
+    let except = NoProxy::from_string(&settings.no_proxy.join(","));
+    let proxy = Proxy::all(proxy).map_err(|_| {
+        Failure::config(
+            "`proxy` is not the address of a proxy",
+            "gatepass config path",
+        )
+    })?;
+    Ok(builder.proxy(proxy.no_proxy(except)))
+}
+
+fn build(builder: ClientBuilder) -> Result<Client> {
+    builder.build().map_err(|error| {
+        Failure::config(
+            format!("cannot set up HTTPS: {}", cause(&error)),
+            "check `ca_file`, `client_cert_file`, `client_key_file`, `proxy` and the system's certificates",
+        )
+    })
+}
+
 fn host(url: &Url) -> String {
     text::from_server(url.host_str().unwrap_or_default())
 }
@@ -350,22 +380,20 @@ fn failed(error: &reqwest::Error, host: String) -> HttpError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<rustls::Error>() {
-            return true;
+    causes(error).any(|cause| cause.is::<rustls::Error>())
+}
+
+/// An error and all that caused it, in order. An I/O error hides its cause inside itself, perhaps in another one.
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'e (dyn StdError + 'static) = *error;
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
         }
-        // An I/O error hides the TLS error inside itself.
-        if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && io
-                .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-        {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
+    })
 }
 
 /// The innermost cause, which is what helps; the outer ones repeat the address.

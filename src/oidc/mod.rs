@@ -2,14 +2,19 @@
 //!
 //! Nothing here stores anything: these modules ask a provider, check what it says and hand the result back.
 
+mod assertion;
 pub mod authorization;
 pub mod client;
 pub mod device;
 pub mod discovery;
+pub mod dpop;
 pub mod http;
 pub mod id_token;
 pub mod json;
+mod jws;
+mod key_files;
 pub mod keys;
 pub mod loopback;
 pub mod page;
+pub mod par;
 pub mod tokens;

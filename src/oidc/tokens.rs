@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header;
-use oauth2::basic::{BasicErrorResponseType, BasicTokenType};
+use oauth2::basic::BasicErrorResponseType;
 use oauth2::{
     AuthorizationCode, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
     RequestTokenError, StandardErrorResponse, TokenResponse as _,
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::client::{self, Client, TokenResponse};
 use super::discovery::Metadata;
+use super::dpop::{self, Prover};
 use super::http::{Http, HttpError};
 use super::json::Object;
 use crate::config::settings::Settings;
@@ -38,6 +38,8 @@ pub struct Grant {
     pub expires_in: Option<u64>,
     /// Seconds that the refresh token lives, if the provider says so.
     pub refresh_expires_in: Option<u64>,
+    /// The key without which the refresh token is of no use (RFC 9449), if there is one.
+    pub bound_to: Option<Secret>,
 }
 
 /// Why the token endpoint gave nothing.
@@ -73,8 +75,8 @@ pub fn redeem_code(
     for (name, value) in extra(settings) {
         request = request.add_extra_param(name, value);
     }
-    let response = request.request(&endpoint(http));
-    grant(response.map_err(refusal)?)
+    let response = request.request(&endpoint(http, client));
+    grant(response.map_err(refusal)?, client, settings)
 }
 
 /// Redeems a refresh token. Never repeated once bytes were sent: the provider may have rotated it.
@@ -89,8 +91,8 @@ pub fn refresh(
     for (name, value) in extra(settings) {
         request = request.add_extra_param(name, value);
     }
-    let response = request.request(&endpoint(http));
-    grant(response.map_err(refusal)?)
+    let response = request.request(&endpoint(http, client));
+    grant(response.map_err(refusal)?, client, settings)
 }
 
 /// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.
@@ -119,7 +121,7 @@ pub fn revoke(
         ("token_type_hint", "refresh_token"),
     ];
     let request = client::form_request(url, &form, client.client_id(), settings)?;
-    let response = endpoint(http)(request)?;
+    let response = endpoint(http, client)(request)?;
     if response.status().is_success() {
         return Ok(true);
     }
@@ -143,16 +145,14 @@ pub(super) fn extra(settings: &Settings) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The token endpoint as the protocol library calls it, with answers brought into the form of RFC 6749 first.
-pub(super) fn endpoint(
-    http: &Http,
-) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> + '_ {
-    |mut request| {
-        request.headers_mut().insert(
-            header::ACCEPT,
-            header::HeaderValue::from_static("application/json"),
-        );
-        let response = http.call(request)?;
+/// The provider's endpoints as the protocol library calls them, with answers brought into the form of RFC 6749
+/// first.
+pub(super) fn endpoint<'a>(
+    http: &'a Http,
+    client: &'a Client,
+) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> + 'a {
+    |request| {
+        let response = client.send(http, request)?;
         Ok(if response.status().is_success() {
             response.map(in_standard_form)
         } else {
@@ -208,13 +208,17 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 }
 
 /// Checks what can be checked without the issuer's keys.
-pub(super) fn grant(response: TokenResponse) -> Result<Grant, Refusal> {
-    if *response.token_type() != BasicTokenType::Bearer
-        && !response
-            .token_type()
-            .as_ref()
-            .eq_ignore_ascii_case("bearer")
-    {
+pub(super) fn grant(
+    response: TokenResponse,
+    client: &Client,
+    settings: &Settings,
+) -> Result<Grant, Refusal> {
+    let kind = response.token_type().as_ref();
+    let is_bound = client.prover().is_some() && kind.eq_ignore_ascii_case("dpop");
+    if is_bound && dpop::is_printed(settings) {
+        return Err(bound_to_us().into());
+    }
+    if !is_bound && !kind.eq_ignore_ascii_case("bearer") {
         return Err(
             Failure::untrusted("the provider issued a token that is not a bearer token").into(),
         );
@@ -238,7 +242,18 @@ pub(super) fn grant(response: TokenResponse) -> Result<Grant, Refusal> {
         expires_in: response.expires_in().map(|time| time.as_secs()),
         refresh_expires_in: more.refresh_expires_in,
         access_token,
+        bound_to: client.prover().map(Prover::to_store),
     })
+}
+
+/// RFC 9449 section 5: an access token that is good only together with the session's key. A gateway takes bearers.
+fn bound_to_us() -> Failure {
+    Failure::new(
+        Id::UntrustedResponse,
+        "the provider binds the access token to gatepass's key (DPoP), so the gateway could not take it",
+        "have the provider bind refresh tokens alone, print the ID token (`token`), or set `dpop` to \"never\"",
+    )
+    .from_provider()
 }
 
 /// Whether a token may be printed and put into a header: `b64token` of RFC 6750 section 2.1, at most 16 KiB.

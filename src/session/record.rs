@@ -56,6 +56,8 @@ pub struct Record {
     pub subject: String,
     /// The refresh token, if the provider issued one.
     pub refresh_token: Option<Secret>,
+    /// The key that the refresh token is bound to (RFC 9449), as Base64 of PKCS#8.
+    pub bound_to: Option<Secret>,
     /// The token to print; missing where a refresh succeeded but its result could not be checked.
     pub token: Option<IssuedToken>,
     /// ID-token claims that people are shown and headers are made of.
@@ -85,6 +87,8 @@ struct Wire<'a> {
     subject: std::borrow::Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    bound_to: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     token: Option<WireToken<'a>>,
     claims: Map<String, Json>,
@@ -159,6 +163,7 @@ impl Record {
             token_endpoint: self.token_endpoint.as_str().into(),
             subject: self.subject.as_str().into(),
             refresh_token: self.refresh_token.as_ref().map(|t| t.expose().into()),
+            bound_to: self.bound_to.as_ref().map(|key| key.expose().into()),
             token: self.token.as_ref().map(WireToken::of),
             claims: self.claims.clone(),
             signed_in_at: self.signed_in_at,
@@ -181,6 +186,7 @@ impl Record {
             token_endpoint: wire.token_endpoint.into_owned(),
             subject: wire.subject.into_owned(),
             refresh_token: wire.refresh_token.map(|t| Secret::new(&*t)),
+            bound_to: wire.bound_to.map(|key| Secret::new(&*key)),
             token: wire.token.map(WireToken::take),
             claims: wire.claims,
             signed_in_at: wire.signed_in_at,
@@ -244,6 +250,7 @@ pub(crate) mod tests {
             token_endpoint: "https://idp.example/token".to_owned(),
             subject: "248289761001".to_owned(),
             refresh_token: Some(Secret::new("rt")),
+            bound_to: None,
             token: Some(IssuedToken {
                 value: Secret::new("at"),
                 life: Life {
@@ -275,6 +282,7 @@ pub(crate) mod tests {
     fn escaped_secrets_survive() {
         let mut record = sample();
         record.refresh_token = Some(Secret::new("a\"b\\c\u{e9}"));
+        record.bound_to = Some(Secret::new("MIGHAgEAMBMG"));
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
     }
 

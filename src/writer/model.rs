@@ -213,6 +213,7 @@ fn grant(family: usize, number: u32, rotated: bool) -> Grant {
         refresh_token: rotated.then(|| Secret::new(World::token(family, number))),
         expires_in: Some(3600),
         refresh_expires_in: None,
+        bound_to: None,
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::Budget;
 use super::issue::{self, Times};
+use super::{Budget, sign_in_required};
 use crate::caller::Deadline;
 use crate::clock;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, Usage};
 use crate::error::{Failure, Result};
 use crate::oidc::client;
 use crate::oidc::discovery::Provider;
+use crate::oidc::dpop::Prover;
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::tokens::{self, Grant, Refusal};
@@ -92,7 +93,8 @@ impl Renewal for AtProvider<'_> {
         if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
             return Err(NotRenewed::Moved);
         }
-        let client = client::client(self.settings, &provider.metadata)?;
+        let prover = self.prover(record)?;
+        let client = client::client(self.settings, &provider.metadata)?.bound_to(prover);
         before_sending()?;
         let asked_at_ms = clock::now_millis();
         let grant =
@@ -116,6 +118,20 @@ impl Renewal for AtProvider<'_> {
 }
 
 impl AtProvider<'_> {
+    /// What proves that the refresh token is ours, if it is bound to a key. A configuration that insists on a key
+    /// does not take a session without one.
+    fn prover(&self, record: &Record) -> Result<Option<Prover>, NotRenewed> {
+        match &record.bound_to {
+            None if self.settings.dpop == Usage::Always => Err(NotRenewed::Failed(
+                sign_in_required("this session is not bound to a key, which `dpop` asks for"),
+            )),
+            None => Ok(None),
+            Some(key) => Prover::stored(key).map(Some).ok_or_else(|| {
+                sign_in_required("the key that this session is bound to is damaged").into()
+            }),
+        }
+    }
+
     /// Validates the answer's ID token, if there is one (OIDC Core section 12.2 allows none).
     fn check(
         &self,

@@ -14,10 +14,12 @@ use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::client::{self, Client};
 use crate::oidc::device::DeviceAuthorization;
 use crate::oidc::discovery::Provider;
+use crate::oidc::dpop::{self, Prover};
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
 use crate::oidc::page::{Ending, Parties};
+use crate::oidc::par;
 use crate::oidc::tokens::{self, Grant, Refusal};
 use crate::person::Person;
 use crate::platform::browser;
@@ -153,10 +155,14 @@ impl SignIn<'_> {
         files: &StateFiles,
     ) -> Result<SignedIn> {
         let loopback = Loopback::bind(&self.settings.redirect)?;
-        refuse_required_par(&provider)?;
-        let client = client::client(self.settings, &provider.metadata)?;
+        let client = self.client(&provider)?;
         let redirect_uri = loopback.redirect_uri();
         let request = AuthorizationRequest::new(&client, self.settings, &redirect_uri)?;
+        let address = {
+            let (metadata, client, request) = (&provider.metadata, &client, &request);
+            move || par::address(http, client, metadata, self.settings, request)
+        };
+        let first = address()?;
         let running = loopback.serve(Expected {
             state: request.state.clone(),
             issuer: self.settings.issuer.clone(),
@@ -169,12 +175,12 @@ impl SignIn<'_> {
                 asker: self.host.name().map(str::to_owned),
             },
         })?;
-        match browser::open(&self.settings.browser, &request.url) {
-            Ok(()) => self.person.browser_opened(&request.url),
-            Err(why) => self.person.browser_missing(&request.url, &why)?,
+        match browser::open(&self.settings.browser, &first) {
+            Ok(()) => self.person.browser_opened(&first),
+            Err(why) => self.person.browser_missing(&first, &why)?,
         }
         self.open.tab_opened();
-        let arrival = self.wait(&running, &request.url)?;
+        let arrival = self.wait(&running, &address)?;
         // Whoever waits is gone as soon as the token can be had, so this is asked before.
         let awaited = self.is_awaited(files);
         let result = self
@@ -211,8 +217,17 @@ impl SignIn<'_> {
         self.host.is_terminal() || Lock::is_shared(files, Purpose::Wait).unwrap_or(true)
     }
 
+    /// The client of a new session, with a key of its own if the refresh token is to be bound.
+    fn client(&self, provider: &Provider) -> Result<Client> {
+        let prover = match dpop::is_wanted(self.settings, &provider.metadata)? {
+            true => Some(Prover::generate()?),
+            false => None,
+        };
+        Ok(client::client(self.settings, &provider.metadata)?.bound_to(prover))
+    }
+
     /// Waits for the person, opening the tab again or giving way when somebody else asks for it.
-    fn wait(&self, running: &Running, address: &Url) -> Result<Arrival> {
+    fn wait(&self, running: &Running, address: &dyn Fn() -> Result<Url>) -> Result<Arrival> {
         let started = Instant::now();
         let at_most = self.deadline.left();
         let arrival = loop {
@@ -234,7 +249,12 @@ impl SignIn<'_> {
                 Asked::OpenAgain => {
                     log::info!("opening the same sign-in again");
                     // The person may still have the first tab, so a failure changes nothing.
-                    let _ = browser::open(&self.settings.browser, address);
+                    match address() {
+                        Ok(address) => {
+                            let _ = browser::open(&self.settings.browser, &address);
+                        }
+                        Err(failure) => log::warn!("{}", failure.what),
+                    }
                     self.open.tab_opened();
                 }
             }
@@ -302,7 +322,7 @@ impl SignIn<'_> {
         mut provider: Provider,
         files: &StateFiles,
     ) -> Result<SignedIn> {
-        let client = client::client(self.settings, &provider.metadata)?;
+        let client = self.client(&provider)?;
         let hosts = provider_hosts(self.settings, &provider);
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let authorization =
@@ -459,6 +479,7 @@ impl Writer<'_> {
             token_endpoint,
             subject: claims.subject().to_owned(),
             refresh_token: grant.refresh_token,
+            bound_to: grant.bound_to,
             token: Some(token.clone()),
             claims: kept,
             signed_in_at: times.asked_at(),
@@ -523,16 +544,6 @@ fn provider_hosts(settings: &Settings, provider: &Provider) -> Vec<String> {
     .flatten()
     .filter_map(|url| url.host_str().map(str::to_owned))
     .collect()
-}
-
-fn refuse_required_par(provider: &Provider) -> Result<()> {
-    if provider.metadata.require_pushed_authorization_requests {
-        return Err(Failure::config(
-            "the provider insists on pushed authorization requests (RFC 9126), which this version does not send",
-            "ask your administrator to allow plain authorization requests for this client",
-        ));
-    }
-    Ok(())
 }
 
 /// What an error in the authorization response means (RFC 6749 section 4.1.2.1, OIDC Core section 3.1.2.6).

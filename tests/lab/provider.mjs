@@ -12,14 +12,20 @@
 //   device        whether the device flow is offered       (true)
 //   revocation    whether revocation is offered            (true)
 //   par           whether pushed requests are offered      (true)
+//   parRequired   whether other requests are refused       (false)
+//   client        members of the client's registration that differ, such as its keys
+//   tls           {"key", "certificate"} (PEM) of a second, TLS address that asks for certificates: the endpoints for
+//                 clients that show one are announced there (RFC 8705 section 5)
+//   dpopNonce     whether proofs of possession need a nonce (false)
 //
 // Standard output: `ready <issuer>`, then one JSON object per line and event, `{"event": "...", ...}`.
 // Standard input: `down` refuses connections while the state is kept, `up` serves again, `sync` answers when
 // everything before it has been reported, end of input exits.
 
 import http from 'node:http';
+import https from 'node:https';
 import { createInterface } from 'node:readline';
-import { generateKeyPairSync } from 'node:crypto';
+import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
 const GATEWAY = 'https://gateway.example.test/';
@@ -34,6 +40,10 @@ const settings = {
   device: true,
   revocation: true,
   par: true,
+  parRequired: false,
+  client: {},
+  tls: null,
+  dpopNonce: false,
   ...JSON.parse(process.argv[2] ?? process.env.GATEPASS_LAB_PROVIDER ?? '{}'),
 };
 
@@ -69,7 +79,19 @@ function configuration() {
       response_types: ['code'],
       // The provider compares everything but the port, as RFC 8252 section 7.3 asks for.
       redirect_uris: ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://[::1]/callback'],
+      ...settings.client,
     }],
+    clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt', ...(secure ? ['self_signed_tls_client_auth'] : [])],
+    discovery: {
+      ...(secure && {
+        mtls_endpoint_aliases: {
+          token_endpoint: `${secure}/token`,
+          revocation_endpoint: `${secure}/token/revocation`,
+          device_authorization_endpoint: `${secure}/device/auth`,
+          pushed_authorization_request_endpoint: `${secure}/request`,
+        },
+      }),
+    },
     jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
     cookies: { keys: ['only-for-the-lab'] },
     scopes: ['openid', 'profile', 'email', 'offline_access', 'gateway.invoke'],
@@ -93,9 +115,17 @@ function configuration() {
       devInteractions: { enabled: true },
       deviceFlow: { enabled: settings.device },
       revocation: { enabled: settings.revocation },
-      pushedAuthorizationRequests: { enabled: settings.par },
+      pushedAuthorizationRequests: { enabled: settings.par, requirePushedAuthorizationRequests: settings.parRequired },
       userinfo: { enabled: true },
-      dPoP: { enabled: true },
+      dPoP: { enabled: true, ...(settings.dpopNonce && { nonceSecret: randomBytes(32), requireNonce: () => true }) },
+      mTLS: {
+        enabled: Boolean(secure),
+        selfSignedTlsClientAuth: true,
+        getCertificate: (ctx) => {
+          const { raw } = ctx.socket.getPeerCertificate?.() ?? {};
+          return raw && new X509Certificate(raw).toString();
+        },
+      },
       resourceIndicators: {
         enabled: true,
         defaultResource: (_ctx, _client, oneOf) => oneOf ?? GATEWAY,
@@ -156,6 +186,19 @@ await open();
 settings.port = server.address().port;
 const issuer = `http://127.0.0.1:${settings.port}`;
 
+// The second address, for clients that show a certificate.
+let secure;
+const secureServer = settings.tls && https.createServer({
+  key: settings.tls.key,
+  cert: settings.tls.certificate,
+  requestCert: true,
+  rejectUnauthorized: false, // the provider compares it with the registered one
+});
+if (secureServer) {
+  await new Promise((done) => secureServer.listen(0, '127.0.0.1', done));
+  secure = `https://127.0.0.1:${secureServer.address().port}`;
+}
+
 const provider = new Provider(issuer, configuration());
 listen(provider);
 provider.use(async (ctx, next) => {
@@ -164,15 +207,18 @@ provider.use(async (ctx, next) => {
   if (ctx.path === '/token/revocation' && ctx.status === 200) report('revocation.success');
 });
 const answer = provider.callback();
-server.on('request', (request, response) => {
+const serve = (request, response) => {
   response.on('close', () => report('request', {
     method: request.method,
     path: new URL(request.url, issuer).pathname,
     status: response.statusCode,
     agent: request.headers['user-agent'] ?? '',
+    certificate: Boolean(request.socket.getPeerCertificate?.()?.raw),
   }));
   answer(request, response);
-});
+};
+server.on('request', serve);
+secureServer?.on('request', serve);
 
 process.stdout.write(`ready ${issuer}\n`);
 

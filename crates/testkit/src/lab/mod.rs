@@ -5,11 +5,13 @@
 //! - [`Person`]: whoever signs in, with a real Chromium or, where that is not the subject, by plain HTTP;
 //! - [`Home`]: an isolated home folder with its configuration;
 //! - [`Gatepass`]: one run of the binary under test, in an environment that holds nothing but this;
+//! - [`ClientKey`]: keys and certificates;
 //! - [`Scene`]: all of them together.
 //!
 //! Only Linux has these parts.
 #![cfg(target_os = "linux")]
 
+mod client_key;
 mod gatepass;
 mod home;
 mod keyring;
@@ -19,6 +21,7 @@ mod provider;
 mod scan;
 mod scene;
 
+pub use client_key::ClientKey;
 pub use gatepass::{Gatepass, Outcome, Running, Stdout};
 pub use home::Home;
 pub use keyring::{Item, Keyring};

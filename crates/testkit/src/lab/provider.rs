@@ -31,6 +31,14 @@ pub struct Settings {
     pub revocation: bool,
     /// Whether pushed authorization requests are offered.
     pub par: bool,
+    /// Whether requests that were not pushed are refused.
+    pub par_required: bool,
+    /// Members of the client's registration that differ, such as `token_endpoint_auth_method` and `jwks`.
+    pub client: Value,
+    /// Key and certificate (PEM) of a second address, with TLS, that asks clients for a certificate.
+    pub tls: Option<(String, String)>,
+    /// Whether proofs of possession need the provider's nonce.
+    pub dpop_nonce: bool,
 }
 
 impl Default for Settings {
@@ -45,6 +53,10 @@ impl Default for Settings {
             device: true,
             revocation: true,
             par: true,
+            par_required: false,
+            client: json!({}),
+            tls: None,
+            dpop_nonce: false,
         }
     }
 }
@@ -88,6 +100,10 @@ impl NodeProvider {
             "device": settings.device,
             "revocation": settings.revocation,
             "par": settings.par,
+            "parRequired": settings.par_required,
+            "client": settings.client,
+            "tls": settings.tls.as_ref().map(|(key, certificate)| json!({"key": key, "certificate": certificate})),
+            "dpopNonce": settings.dpop_nonce,
         });
         let mut command = Command::new(super::node());
         command
