@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatepass_testkit::lab::{Gatepass, Person, Scene, wait_until};
 use gatepass_testkit::provider::{self, Fault, Hook, Provider};
@@ -90,7 +90,7 @@ fn what_the_caller_left_open_is_not_passed_on() {
         "ls -l /proc/self/fd > {0}.own; ls -l /proc/$PPID/fd > {0}.worker; mv {0}.worker {0}; exit 0",
         seen.display()
     );
-    with_browser(&scene, &script, "sign_in_timeout = 20");
+    with_browser(&scene, &script, "sign_in_timeout = 30");
     let canary = scene.home.path().join("canary");
     let first = format!("exec 9>'{}'", canary.display());
     let call = after(&scene, &first, &["token", "--timeout", "10"])
@@ -313,16 +313,15 @@ fn variables_of_the_environment_redirect_nothing() {
     assert_eq!(scene.provider.token_grants("refresh_token"), 1);
     // Without a configured browser the system's own is looked for, where the system keeps its programs.
     scene.home.config(&format!(
-        "issuer = '{}'\nclient_id = 'gatepass'\nsign_in_timeout = 5\n",
+        "issuer = '{}'\nclient_id = 'gatepass'\nsign_in_timeout = 30\n",
         scene.provider.issuer()
     ));
     let _ = run(&["logout"]).run();
-    let started = Instant::now();
     let call = run(&["token", "--timeout", "6"])
         .env("DISPLAY", ":77")
         .context("interactive")
         .run();
-    assert_ne!(call.code, 0, "{:?}", started.elapsed());
+    assert!([4, 5, 6].contains(&call.code), "{call:?}");
     let ran = fs::read_to_string(&sprung).unwrap_or_default();
     assert_eq!(ran, "", "programs of PATH or BROWSER were run");
     for place in ["tmp", "state", "cache", "keys.log"] {
