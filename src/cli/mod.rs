@@ -1,6 +1,7 @@
 //! The command line: from arguments to a use case, and from its result to streams and an exit code.
 
 mod args;
+mod big_letters;
 mod config;
 mod run;
 mod terminal;
@@ -90,6 +91,7 @@ fn install_panic_message() {
         let place = panic
             .location()
             .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        platform::keyboard::give_back();
         let failure = Failure::internal(format!("gatepass stopped because of a defect{place}"));
         let _ = writeln!(std::io::stderr(), "{failure}");
         std::process::exit(i32::from(failure.id.exit_code()));

@@ -15,11 +15,13 @@ use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
+use crate::platform::surroundings::Surroundings;
 use crate::session::record::SignedInBy;
 use crate::session::state;
 use crate::store::Prompting;
 use crate::text;
 use crate::usecase;
+use crate::usecase::login::Wanted;
 use crate::usecase::status::Status;
 use crate::usecase::token::TokenRequest;
 use crate::worker::serve::serve;
@@ -163,9 +165,15 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
     let terminal = Terminal::new(&settings);
     let sign_in = || {
         settings.check_enabled()?;
-        let way = usecase::login::way(&settings, asked, true)?;
-        let deadline = Deadline::after(settings.sign_in_timeout);
-        let signed_in = usecase::login::login(&settings, way, deadline, &terminal)?;
+        let surroundings = Surroundings::look();
+        let signed_in = usecase::login::login(&Wanted {
+            settings: &settings,
+            way: usecase::login::way(&settings, asked, surroundings, true)?,
+            surroundings,
+            why: None,
+            deadline: Deadline::after(settings.sign_in_timeout),
+            person: &terminal,
+        })?;
         terminal.signed_in(&signed_in);
         Ok(())
     };

@@ -160,11 +160,13 @@ impl Loopback {
             arrivals: arrivals_in,
         });
         let sockets = self.sockets;
+        let shared = Arc::clone(&desk);
         let thread = thread::Builder::new()
             .name("loopback".to_owned())
             .spawn(move || listen(sockets, desk, stopped))
             .map_err(|error| Failure::internal(format!("no thread for the redirect: {error}")))?;
         Ok(Running {
+            desk: shared,
             arrivals,
             stop: Some(stop),
             thread: Some(thread),
@@ -195,8 +197,8 @@ fn bind_port(host: RedirectHost, port: u16) -> std::io::Result<(Vec<TcpListener>
 }
 
 /// A listener that answers.
-#[derive(Debug)]
 pub struct Running {
+    desk: Arc<Desk>,
     arrivals: mpsc::Receiver<Arrival>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -206,6 +208,13 @@ impl Running {
     /// Waits for the response, at most this long.
     pub fn wait(&self, time: Duration) -> Option<Arrival> {
         self.arrivals.recv_timeout(time).ok()
+    }
+
+    /// Takes the address to which a browser was redirected, from the person in the place of that browser. It goes
+    /// through everything that a request goes through. Whether it is the expected response; [`Running::wait`] then
+    /// has it.
+    pub fn hand_over(&self, address: &[u8]) -> bool {
+        self.desk.visit(address).is_some()
     }
 
     /// Closes the port, after the browser had a moment to fetch the result page.
@@ -467,6 +476,37 @@ pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer>
         }
         (None, Some(code)) => Some(Answer::Error { code, description }),
         _ => None,
+    }
+}
+
+impl Desk {
+    /// An address as a request: the part before the path is its `Host`, as browsers send it.
+    fn visit(&self, address: &[u8]) -> Option<()> {
+        if address.len() > HEAD.0 {
+            return None;
+        }
+        let address = std::str::from_utf8(address).ok()?.trim();
+        // Some browsers leave the scheme out of what is copied; what follows `#` they never send.
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        let address = address.split('#').next()?;
+        let (host, target) = address.split_at(address.find('/')?);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().ok()?);
+        let Kind::Query(query) = self.kind(&Method::GET, &target.parse().ok()?, &headers) else {
+            return None;
+        };
+        let answer = read_parameters(query.as_bytes(), &self.expected)?;
+        if self.claimed.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let arrival = Arrival {
+            answer,
+            // The other browser waits for no page of ours.
+            reply: oneshot::channel().0,
+            ending: Arc::clone(&self.ending),
+        };
+        self.page_fetched.notify_one();
+        self.arrivals.send(arrival).ok()
     }
 }
 
@@ -777,6 +817,57 @@ mod tests {
         }
         running.close();
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn an_address_that_is_handed_over_is_judged_like_a_request() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let base = format!("http://127.0.0.1:{port}/callback");
+        let long = format!("{base}?code={}&state=s-t-a-t-e", "c".repeat(HEAD.0));
+        for wrong in [
+            "",
+            "x",
+            "/",
+            "code=c&state=s-t-a-t-e",
+            &base,
+            &format!("{base}?code=c&state=wrong"),
+            &format!("{base}?error=access_denied"),
+            &format!("{base}?code=c&code=d&state=s-t-a-t-e"),
+            &format!("{base}?code=c#&state=s-t-a-t-e"),
+            &format!("{base}/x?code=c&state=s-t-a-t-e"),
+            &format!("https://127.0.0.1:{port}/callback?code=c&state=s-t-a-t-e"),
+            &format!("http://localhost:{port}/callback?code=c&state=s-t-a-t-e"),
+            &format!(
+                "http://127.0.0.1:{}/callback?code=c&state=s-t-a-t-e",
+                port ^ 1
+            ),
+            &format!("http://a@127.0.0.1:{port}/callback?code=c&state=s-t-a-t-e"),
+            &format!("http://http://127.0.0.1:{port}/callback?code=c&state=s-t-a-t-e"),
+            &long,
+        ] {
+            assert!(!running.hand_over(wrong.as_bytes()), "{wrong}");
+        }
+        assert!(!running.hand_over(b"\xff"));
+        assert!(running.wait(Duration::from_millis(20)).is_none());
+        let right = format!(" {}?state=s-t-a-t-e&code=c#_=_\r", &base["http://".len()..]);
+        assert!(running.hand_over(right.as_bytes()));
+        assert!(!running.hand_over(right.as_bytes()), "once");
+        let arrival = running.wait(Duration::from_secs(1)).unwrap();
+        assert!(matches!(&arrival.answer, Answer::Code(code) if code.expose() == "c"));
+        arrival.tell(Ending::Refused);
+        let started = std::time::Instant::now();
+        running.close();
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "no browser is waited for"
+        );
+
+        let Listener { running, port } = listener(ResponseMode::FormPost);
+        let address = format!("http://127.0.0.1:{port}/callback?code=c&state=s-t-a-t-e");
+        assert!(
+            !running.hand_over(address.as_bytes()),
+            "a form has no address"
+        );
     }
 
     #[test]

@@ -4,8 +4,11 @@
 
 pub mod browser;
 pub mod files;
+pub mod interrupt;
+pub mod keyboard;
 pub mod paths;
 pub mod policy;
+pub mod surroundings;
 
 #[cfg(unix)]
 mod unix;
@@ -30,27 +33,3 @@ pub use start::stdout_was_closed;
 
 #[cfg(windows)]
 pub use windows::stdout_was_closed;
-
-/// Whether somebody who could see a browser window sits at this session, and why not if not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Desktop {
-    /// A graphical session of this machine.
-    Present,
-    /// Reached over SSH: a browser would open on the wrong machine.
-    Remote,
-    /// No graphical session (server, container, bare environment).
-    Absent,
-}
-
-/// Looks for a desktop in the environment that the caller gave us.
-pub fn desktop() -> Desktop {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if set("SSH_CONNECTION") || set("SSH_TTY") {
-        return Desktop::Remote;
-    }
-    if cfg!(any(windows, target_os = "macos")) || set("DISPLAY") || set("WAYLAND_DISPLAY") {
-        Desktop::Present
-    } else {
-        Desktop::Absent
-    }
-}

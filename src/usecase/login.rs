@@ -6,7 +6,7 @@ use crate::caller::{Deadline, Host};
 use crate::config::settings::{Flow, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
-use crate::platform::{self, Desktop};
+use crate::platform::surroundings::Surroundings;
 use crate::session::lock::Pause;
 use crate::session::open_sign_in::{self, OpenSignIn};
 use crate::session::state::StateFiles;
@@ -20,21 +20,26 @@ const GIVE_WAY: Duration = Duration::from_secs(5);
 /// Chooses the way: what was asked for, else what the configuration says, else what this session can do.
 ///
 /// `code_is_seen` says whether somebody would read a device code: a host's standard error is a log file.
-pub fn way(settings: &Settings, asked: Option<Flow>, code_is_seen: bool) -> Result<Way> {
+pub fn way(
+    settings: &Settings,
+    asked: Option<Flow>,
+    surroundings: Surroundings,
+    code_is_seen: bool,
+) -> Result<Way> {
     let way = match asked.unwrap_or(settings.flow) {
         Flow::Browser => Way::Browser,
         Flow::Device => Way::Device,
-        Flow::Auto if !settings.browser.is_empty() => Way::Browser,
-        Flow::Auto => match platform::desktop() {
-            Desktop::Present => Way::Browser,
-            Desktop::Remote | Desktop::Absent => Way::DeviceIfOffered,
-        },
+        Flow::Auto if !settings.browser.is_empty() || surroundings.shows_browsers() => Way::Browser,
+        Flow::Auto => Way::Elsewhere,
     };
     if way != Way::Browser && !code_is_seen {
         let what = if way == Way::Device {
-            "a sign-in by device code is needed, and nobody would see the code here"
+            "a sign-in by device code is needed, and nobody would see the code here".to_owned()
         } else {
-            "a sign-in is needed, and no browser can be opened from here"
+            format!(
+                "a sign-in is needed, and no browser can be opened from here, since {}",
+                surroundings.in_words()
+            )
         };
         return Err(Failure::new(
             Id::SignInRequired,
@@ -45,14 +50,25 @@ pub fn way(settings: &Settings, asked: Option<Flow>, code_is_seen: bool) -> Resu
     Ok(way)
 }
 
+/// What a person at a terminal has asked for.
+pub struct Wanted<'a> {
+    /// The effective configuration.
+    pub settings: &'a Settings,
+    /// How to sign in.
+    pub way: Way,
+    /// What kind of session this is.
+    pub surroundings: Surroundings,
+    /// Why a sign-in is needed, if the person did not ask for it by name.
+    pub why: Option<&'a str>,
+    /// When the sign-in expires.
+    pub deadline: Deadline,
+    /// Who is told what happens.
+    pub person: &'a dyn Person,
+}
+
 /// Signs in, in place of any sign-in that is open. What was refused before is forgotten.
-pub fn login(
-    settings: &Settings,
-    way: Way,
-    deadline: Deadline,
-    person: &dyn Person,
-) -> Result<SignedIn> {
-    let files = StateFiles::open(settings)?;
+pub fn login(wanted: &Wanted<'_>) -> Result<SignedIn> {
+    let files = StateFiles::open(wanted.settings)?;
     let mut open = OpenSignIn::begin(&files)?;
     if open.is_none() {
         open_sign_in::ask_to_give_way(&files);
@@ -71,39 +87,30 @@ pub fn login(
         )
     })?;
     open.forgive();
-    run(settings, way, deadline, person, open)
+    run(wanted, open)
 }
 
 /// Signs in in the foreground, unless a sign-in is open already (`None`).
-pub fn foreground(
-    settings: &Settings,
-    way: Way,
-    deadline: Deadline,
-    person: &dyn Person,
-) -> Result<Option<Result<SignedIn>>> {
-    let files = StateFiles::open(settings)?;
-    Ok(OpenSignIn::begin(&files)?.map(|open| run(settings, way, deadline, person, open)))
+pub fn foreground(wanted: &Wanted<'_>) -> Result<Option<Result<SignedIn>>> {
+    let files = StateFiles::open(wanted.settings)?;
+    Ok(OpenSignIn::begin(&files)?.map(|open| run(wanted, open)))
 }
 
-fn run(
-    settings: &Settings,
-    way: Way,
-    deadline: Deadline,
-    person: &dyn Person,
-    open: OpenSignIn,
-) -> Result<SignedIn> {
-    let files = StateFiles::open(settings)?;
+fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
+    wanted.person.begins(wanted.why);
+    let files = StateFiles::open(wanted.settings)?;
     let keychain = Keychain::new(Prompting::Allowed);
     let sign_in = SignIn {
-        settings,
+        settings: wanted.settings,
         store: &keychain,
-        deadline,
+        deadline: wanted.deadline,
         host: Host::Terminal,
-        person,
+        surroundings: wanted.surroundings,
+        person: wanted.person,
         open: &open,
         generation: files.read()?.generation,
     };
-    let result = sign_in.check_store().and_then(|()| sign_in.run(way));
+    let result = sign_in.check_store().and_then(|()| sign_in.run(wanted.way));
     open.end(result.as_ref().err());
     result
 }

@@ -9,12 +9,13 @@ use crate::caller::{Caller, HelperContext, Host};
 use crate::clock;
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
+use crate::platform::surroundings::Surroundings;
 use crate::reader::Reader;
 use crate::session::handed::Handed;
 use crate::session::record::{IssuedToken, Record};
 use crate::store::keychain::Keychain;
 use crate::store::{Prompting, SecretStore};
-use crate::usecase::login;
+use crate::usecase::login::{self, Wanted};
 use crate::worker::join::Join;
 use crate::worker::start::Configuration;
 use crate::writer::refresh::Need;
@@ -161,10 +162,18 @@ impl TokenRequest<'_> {
         log::info!("a sign-in is needed: {}", required.what);
         let settings = self.configuration.settings;
         let at_terminal = self.caller.host.is_terminal();
-        let way = login::way(settings, None, at_terminal)?;
+        let surroundings = Surroundings::look();
+        let way = login::way(settings, None, surroundings, at_terminal)?;
         if at_terminal {
-            let deadline = self.caller.deadline;
-            if let Some(result) = login::foreground(settings, way, deadline, self.person)? {
+            let wanted = Wanted {
+                settings,
+                way,
+                surroundings,
+                why: Some(&required.what),
+                deadline: self.caller.deadline,
+                person: self.person,
+            };
+            if let Some(result) = login::foreground(&wanted)? {
                 return result.map(|signed_in| signed_in.token);
             }
         }

@@ -10,6 +10,7 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::person::Nobody;
 use crate::platform;
+use crate::platform::surroundings::Surroundings;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
@@ -72,6 +73,7 @@ fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
         store: &keychain,
         deadline: Deadline::after(settings.sign_in_timeout),
         host,
+        surroundings: Surroundings::look(),
         person: &Nobody,
         open: &open,
         generation: files.read()?.generation,

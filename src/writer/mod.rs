@@ -6,6 +6,7 @@
 mod issue;
 #[cfg(test)]
 mod model;
+mod probe;
 pub mod refresh;
 pub mod renewal;
 pub mod sign_in;

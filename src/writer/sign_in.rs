@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::issue::{self, Times};
+use super::probe::probe;
 use super::{Budget, Writer};
 use crate::caller::{Deadline, Host};
 use crate::clock;
-use crate::config::settings::Settings;
+use crate::config::settings::{ResponseMode, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::client::{self, Client};
@@ -21,8 +22,9 @@ use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
 use crate::oidc::page::{Ending, Parties};
 use crate::oidc::par;
 use crate::oidc::tokens::{self, Grant, Refusal};
-use crate::person::Person;
+use crate::person::{Person, Visit};
 use crate::platform::browser;
+use crate::platform::surroundings::Surroundings;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::{Asked, OpenSignIn};
 use crate::session::record::{IssuedToken, Record, SignedInBy};
@@ -54,8 +56,9 @@ pub enum Way {
     Browser,
     /// By device code.
     Device,
-    /// By device code if the provider offers that, else by a browser that the person opens.
-    DeviceIfOffered,
+    /// No browser of this session is the person's: by device code if the provider offers that, else by a browser
+    /// that the person opens wherever there is one.
+    Elsewhere,
 }
 
 /// A completed sign-in.
@@ -77,6 +80,8 @@ pub struct SignIn<'a> {
     pub deadline: Deadline,
     /// Who asked for it.
     pub host: Host,
+    /// What kind of session this is.
+    pub surroundings: Surroundings,
     /// Who is told what happens.
     pub person: &'a dyn Person,
     /// The right to have a sign-in open.
@@ -123,11 +128,11 @@ pub(super) struct Outcome {
 }
 
 impl SignIn<'_> {
-    /// Asks the store for the session that will be replaced: a sign-in whose result cannot be kept is not begun.
+    /// Tries whether the store would keep the result: a sign-in whose result cannot be kept is not begun.
     pub fn check_store(&self) -> Result<()> {
-        let time = self.deadline.at_most(UNLOCK);
-        self.store.read(self.settings.profile.as_str(), time)?;
-        Ok(())
+        let deadline = self.deadline.at_most(UNLOCK);
+        let profile = &self.settings.profile;
+        probe(self.store, profile, deadline, self.surroundings)
     }
 
     /// Signs in and stores the session.
@@ -141,9 +146,12 @@ impl SignIn<'_> {
         let provider = Provider::fetch(&http, self.settings, &files)?;
         let offers_device_codes = provider.metadata.device_authorization_endpoint.is_some();
         match way {
-            Way::Device => self.by_device(&http, provider, &files),
-            Way::DeviceIfOffered if offers_device_codes => self.by_device(&http, provider, &files),
-            Way::Browser | Way::DeviceIfOffered => self.by_browser(&http, provider, &files),
+            Way::Device => self.by_device(&http, provider, &files, None),
+            Way::Elsewhere if offers_device_codes => {
+                let since = self.surroundings.in_words();
+                self.by_device(&http, provider, &files, Some(since))
+            }
+            Way::Browser | Way::Elsewhere => self.by_browser(&http, provider, &files),
         }
     }
 
@@ -175,9 +183,24 @@ impl SignIn<'_> {
                 asker: self.host.name().map(str::to_owned),
             },
         })?;
-        match browser::open(&self.settings.browser, &first) {
-            Ok(()) => self.person.browser_opened(&first),
-            Err(why) => self.person.browser_missing(&first, &why)?,
+        let is_query = self.settings.redirect.response_mode == ResponseMode::Query;
+        let visit = Visit {
+            address: &first,
+            redirect: is_query.then_some(&redirect_uri),
+            since: (self.surroundings != Surroundings::Desktop)
+                .then(|| self.surroundings.in_words()),
+        };
+        if self.settings.browser.is_empty() && !self.surroundings.shows_browsers() {
+            let why = format!(
+                "no browser is opened here, since {}",
+                self.surroundings.in_words()
+            );
+            self.person.browser_missing(visit, &why)?;
+        } else {
+            match browser::open(&self.settings.browser, &first) {
+                Ok(()) => self.person.browser_opened(visit),
+                Err(why) => self.person.browser_missing(visit, &why)?,
+            }
         }
         self.open.tab_opened();
         let arrival = self.wait(&running, &address)?;
@@ -233,6 +256,15 @@ impl SignIn<'_> {
         let arrival = loop {
             if let Some(arrival) = running.wait(LOOK.min(self.deadline.left())) {
                 break Ok(arrival);
+            }
+            if self.person.has_stopped() {
+                break Err(stopped());
+            }
+            if let Some(address) = self.person.handed_over() {
+                if !running.hand_over(&address) {
+                    self.person.not_the_address();
+                }
+                continue;
             }
             if self.deadline.passed() {
                 break Err(Failure::new(
@@ -321,13 +353,14 @@ impl SignIn<'_> {
         http: &Http,
         mut provider: Provider,
         files: &StateFiles,
+        since: Option<&'static str>,
     ) -> Result<SignedIn> {
         let client = self.client(&provider)?;
         let hosts = provider_hosts(self.settings, &provider);
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let authorization =
             DeviceAuthorization::begin(http, &client, self.settings, &hosts, self.deadline.left())?;
-        self.person.invited(&authorization.invitation);
+        self.person.invited(&authorization.invitation, since);
         self.open.tab_opened();
         let started = Instant::now();
         let at_most = authorization.invitation.expires_in;
@@ -335,6 +368,9 @@ impl SignIn<'_> {
             let end = Instant::now() + time;
             while let Some(left) = end.checked_duration_since(Instant::now()) {
                 std::thread::sleep(left.min(LOOK));
+                if self.person.has_stopped() {
+                    return Err(stopped());
+                }
                 self.person.waiting(started.elapsed(), at_most);
                 match self.open.asked() {
                     Asked::Nothing | Asked::OpenAgain => {}
@@ -520,6 +556,15 @@ fn overtaken() -> Failure {
         "gatepass login",
     )
     .from_provider()
+}
+
+/// The person pressed Ctrl-C: nobody's refusal, so hosts may ask again at once.
+fn stopped() -> Failure {
+    Failure::new(
+        Id::SignInFailed,
+        "you stopped the sign-in; nothing has changed",
+        "gatepass login",
+    )
 }
 
 /// Somebody asked for a sign-in of their own in place of this one.

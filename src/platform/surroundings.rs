@@ -1,0 +1,223 @@
+//! What kind of session this is: whether a browser that we open is in front of the person, and if not, why not.
+
+#[cfg(target_os = "linux")]
+use std::path::Path;
+
+/// The kind of session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surroundings {
+    /// A desktop of this machine.
+    Desktop,
+    /// A desktop whose screen is somewhere else: the browser opens there, but may be another machine's.
+    RemoteDesktop,
+    /// Reached over SSH: a browser would open on the wrong machine, or nowhere.
+    Ssh,
+    /// Linux inside Windows: the person's browser is a Windows program.
+    Wsl,
+    /// A container without a display.
+    Container,
+    /// No graphical session (server, bare environment).
+    NoDisplay,
+}
+
+/// What can be seen of the session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Signs {
+    has_display: bool,
+    ssh: bool,
+    wsl: bool,
+    container: bool,
+    remote_desktop: bool,
+}
+
+/// Variables that programs for remote desktops set.
+const REMOTE_DESKTOPS: [&str; 5] = [
+    "XRDP_SESSION",
+    "VNCDESKTOP",
+    "X2GO_SESSION",
+    "NXSESSIONID",
+    "CITRIX_SESSION_ID",
+];
+
+impl Surroundings {
+    /// Looks around. This costs a few system calls, so only sign-ins do it.
+    pub fn look() -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let ssh = set("SSH_CONNECTION") || set("SSH_TTY");
+        // Windows and macOS have one desktop; whoever comes over SSH does not sit in front of it.
+        let has_display = if cfg!(any(windows, target_os = "macos")) {
+            !ssh
+        } else {
+            set("DISPLAY") || set("WAYLAND_DISPLAY")
+        };
+        let windows_session = std::env::var_os("SESSIONNAME").filter(|_| cfg!(windows));
+        let is_far = |name: &std::ffi::OsString| {
+            let name = name.to_string_lossy().to_ascii_uppercase();
+            name.starts_with("RDP-") || name.starts_with("ICA-")
+        };
+        Self::recognise(Signs {
+            has_display,
+            ssh,
+            wsl: is_wsl(),
+            container: is_container(),
+            remote_desktop: REMOTE_DESKTOPS.into_iter().any(set)
+                || windows_session.as_ref().is_some_and(is_far),
+        })
+    }
+
+    fn recognise(signs: Signs) -> Self {
+        match signs {
+            Signs { wsl: true, .. } => Self::Wsl,
+            // With a display (X forwarding), a browser opens in front of the person.
+            Signs {
+                ssh: true,
+                has_display: false,
+                ..
+            } => Self::Ssh,
+            Signs {
+                has_display: false,
+                container: true,
+                ..
+            } => Self::Container,
+            Signs {
+                has_display: false, ..
+            } => Self::NoDisplay,
+            Signs {
+                remote_desktop: true,
+                ..
+            } => Self::RemoteDesktop,
+            _ => Self::Desktop,
+        }
+    }
+
+    /// Whether a browser that we open is one that the person sees.
+    pub fn shows_browsers(self) -> bool {
+        matches!(self, Self::Desktop | Self::RemoteDesktop)
+    }
+
+    /// For people: what follows "since".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Desktop => "this is a desktop session",
+            Self::RemoteDesktop => "this is a remote desktop",
+            Self::Ssh => "this is an SSH session",
+            Self::Wsl => "this is Linux inside Windows (WSL)",
+            Self::Container => "this is a container without a display",
+            Self::NoDisplay => "this session has no display",
+        }
+    }
+}
+
+/// Whether the kernel is that of the Windows Subsystem for Linux.
+#[cfg(target_os = "linux")]
+pub fn is_wsl() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_wsl() -> bool {
+    false
+}
+
+/// What Docker and Podman put into a container's root, and what systemd-nspawn and LXC say in the environment.
+#[cfg(target_os = "linux")]
+fn is_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"]
+        .into_iter()
+        .any(|sign| Path::new(sign).exists())
+        || std::env::var_os("container").is_some_and(|value| !value.is_empty())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_container() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Signs, Surroundings};
+
+    #[test]
+    fn sessions_are_recognised() {
+        let none = Signs::default();
+        let display = Signs {
+            has_display: true,
+            ..none
+        };
+        for (signs, surroundings, shows_browsers) in [
+            (none, Surroundings::NoDisplay, false),
+            (display, Surroundings::Desktop, true),
+            (Signs { ssh: true, ..none }, Surroundings::Ssh, false),
+            (
+                Signs {
+                    ssh: true,
+                    ..display
+                },
+                Surroundings::Desktop,
+                true,
+            ),
+            (
+                Signs {
+                    wsl: true,
+                    ..display
+                },
+                Surroundings::Wsl,
+                false,
+            ),
+            (
+                Signs {
+                    wsl: true,
+                    ssh: true,
+                    ..none
+                },
+                Surroundings::Wsl,
+                false,
+            ),
+            (
+                Signs {
+                    container: true,
+                    ..none
+                },
+                Surroundings::Container,
+                false,
+            ),
+            (
+                Signs {
+                    container: true,
+                    ssh: true,
+                    ..none
+                },
+                Surroundings::Ssh,
+                false,
+            ),
+            (
+                Signs {
+                    container: true,
+                    ..display
+                },
+                Surroundings::Desktop,
+                true,
+            ),
+            (
+                Signs {
+                    remote_desktop: true,
+                    ..display
+                },
+                Surroundings::RemoteDesktop,
+                true,
+            ),
+            (
+                Signs {
+                    remote_desktop: true,
+                    ..none
+                },
+                Surroundings::NoDisplay,
+                false,
+            ),
+        ] {
+            assert_eq!(Surroundings::recognise(signs), surroundings, "{signs:?}");
+            assert_eq!(surroundings.shows_browsers(), shows_browsers);
+        }
+    }
+}
