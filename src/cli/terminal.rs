@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn sentences_fit_the_terminal() {
         let sentence = "Öpen this address in a browser: https://idp.example/very-long";
-        for (columns, lines) in [(100, 1), (61, 1), (60, 2), (20, 4), (1, 7)] {
+        for (columns, lines) in [(100, 1), (61, 1), (60, 2), (20, 3), (1, 7)] {
             let wrapped = wrapped(sentence, columns);
             assert_eq!(wrapped.len(), lines, "{columns} {wrapped:?}");
             assert_eq!(wrapped.join(" "), sentence);
