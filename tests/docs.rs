@@ -169,23 +169,31 @@ fn every_configuration_of_a_provider_or_gateway_is_valid() {
         let (blocks, _) = split(&page);
         for (_, text) in blocks.iter().filter(|(language, _)| language == "toml") {
             seen += 1;
-            let parsed: Result<toml::Table, _> = toml::from_str(text);
-            if let Err(error) = parsed {
-                wrong.push(format!("{}: {error}\n{text}", path.display()));
-            } else if whole {
-                let file = folder.path().join(format!("{seen}.toml"));
-                fs::write(&file, text).unwrap();
-                #[cfg(unix)]
-                fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-                    .unwrap();
+            let parsed = match toml::from_str::<toml::Table>(text) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    wrong.push(format!("{}: {error}\n{text}", path.display()));
+                    continue;
+                }
+            };
+            if !whole {
+                continue;
+            }
+            let file = folder.path().join(format!("{seen}.toml"));
+            fs::write(&file, text).unwrap();
+            #[cfg(unix)]
+            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .unwrap();
+            let profiles = parsed.get("profile").and_then(toml::Value::as_table);
+            let named = profiles.into_iter().flat_map(toml::Table::keys);
+            for profile in std::iter::once("default").chain(named.map(String::as_str)) {
                 let out = gatepass(folder.path())
-                    .args(["config", "check", "--config"])
+                    .args(["config", "check", "--profile", profile, "--config"])
                     .arg(&file)
                     .output()
                     .unwrap();
-                let told = String::from_utf8_lossy(&out.stderr);
-                // A key that is announced and not there yet says so by itself.
                 if !out.status.success() {
+                    let told = String::from_utf8_lossy(&out.stderr);
                     wrong.push(format!("{}: {told}{text}", path.display()));
                 }
             }
