@@ -147,6 +147,24 @@ impl Host {
         }
     }
 
+    /// Its name as `--caller` has it, and why it calls, where it says so.
+    pub fn names(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::ClaudeDesktop(context) => (
+                "claude-desktop",
+                Some(match context {
+                    HelperContext::Interactive => "interactive",
+                    HelperContext::MidSessionRefresh => "mid-session-refresh",
+                    HelperContext::Background => "background",
+                }),
+            ),
+            Self::ClaudeCode => ("claude-code", None),
+            Self::Codex => ("codex", None),
+            Self::Terminal => ("terminal", None),
+            Self::Script => ("script", None),
+        }
+    }
+
     /// Whether it gets JSON with headers where headers are configured.
     pub fn reads_json(self) -> bool {
         matches!(self, Self::ClaudeDesktop(_))

@@ -1,5 +1,6 @@
 //! gatepass: prints a fresh bearer token for an organisation's LLM gateway.
 
+pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod clock;

@@ -73,6 +73,29 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
+/// Breaks a text into lines of at most `width` characters, the first of which begins at column `indent`, as all
+/// others do. A word that is longer than a line stays whole: it may be an address or a path to be copied.
+pub fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    // On a very narrow terminal a ragged column is better than one word to a line.
+    let room = width.saturating_sub(indent).max(20);
+    let mut out = String::with_capacity(text.len());
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > room {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            used = 0;
+        } else if used > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += length;
+    }
+    out
+}
+
 /// The candidate that was most probably meant by `wrong`, if one is near enough to be worth naming.
 pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + wrong.chars().count() / 4;
@@ -102,7 +125,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, nearest, printable};
+    use super::{duration, nearest, printable, wrapped};
 
     #[test]
     fn hostile_text_becomes_plain() {
@@ -136,6 +159,16 @@ mod tests {
         assert_eq!(nearest("isuer", keys), Some("issuer"));
         assert_eq!(nearest("clientid", keys), Some("client_id"));
         assert_eq!(nearest("banana", keys), None);
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let text = "one two three four https://idp.example.com/a/very/long/address five";
+        assert_eq!(
+            wrapped(text, 2, 24),
+            "one two three four\n  https://idp.example.com/a/very/long/address\n  five"
+        );
+        assert_eq!(wrapped("one two", 70, 80), "one two", "never less than 20");
     }
 
     #[test]

@@ -25,6 +25,8 @@ The first time, sign in by hand:
   gatepass login
   gatepass
 
+When something is wrong, `gatepass doctor` says what and what to do.
+
 Exit codes: 0 done, 2 usage, 3 configuration, 4 sign-in needed,
 5 sign-in failed, 6 provider not reachable, 7 keychain,
 8 untrusted response, 1 anything else."
@@ -57,24 +59,83 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Print a token; the same as no command at all
+    #[command(after_help = "\
+Examples:
+  gatepass token --output header | curl --header @- https://gateway.example.com/v1/models
+  gatepass token --caller claude-code
+  gatepass token --min-validity 900 --interactive never
+
+Standard output has the token and nothing else; it is empty where there is
+none, and the exit code and standard error say why.")]
     Token(TokenArgs),
     /// Sign in now
+    #[command(after_help = "\
+Examples:
+  gatepass login             the way that suits this session
+  gatepass login --device    a code to type on any device, for SSH
+  gatepass login --profile research
+
+The old session stays until the new one is complete.")]
     Login(LoginArgs),
     /// Sign out: revoke at the provider, then forget on this machine
+    #[command(after_help = "\
+Examples:
+  gatepass logout
+  gatepass logout --profile research
+  gatepass logout --all
+
+What is kept on this machine goes, whatever the provider says.")]
     Logout {
         /// Every profile, also those that no configuration names any more
         #[arg(long)]
         all: bool,
     },
     /// Say who is signed in, where, until when
+    #[command(after_help = "\
+Examples:
+  gatepass status
+  gatepass status --profile research
+  gatepass status --json
+
+Without --profile, further profiles of the configuration follow as a table.
+The exit code is 0 if you are signed in, else 4. No secret is shown, and the
+provider is not asked.")]
     Status {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
+    /// Check every link from the policy to the gateway
+    #[command(after_help = "\
+Examples:
+  gatepass doctor
+  gatepass doctor --model claude-sonnet-4-5    and ask the gateway for one token
+  gatepass doctor --bundle support.json        write what a support engineer needs
+  gatepass doctor --machine --json             for a management agent, as root
+
+One line for each check, one remedy for each that is not ok. It changes
+nothing and opens no browser. The exit code is that of the first failed check.")]
+    Doctor(DoctorArgs),
     /// Look after the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the completions for a shell
+    #[command(after_help = "\
+Examples:
+  gatepass completions bash > ~/.local/share/bash-completion/completions/gatepass
+  gatepass completions zsh > ~/.zfunc/_gatepass
+  gatepass completions fish > ~/.config/fish/completions/gatepass.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(after_help = "\
+Examples:
+  gatepass man | man -l -
+  gatepass man > ~/.local/share/man/man1/gatepass.1")]
+    Man,
     /// The detached worker that other commands start
     #[command(hide = true, name = worker::COMMAND)]
     Worker(WorkerArgs),
@@ -137,9 +198,34 @@ pub(super) struct LoginArgs {
     pub(super) device: bool,
 }
 
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct DoctorArgs {
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Also ask the gateway's model NAME for one token
+    #[arg(long, value_name = "NAME")]
+    pub(super) model: Option<String>,
+
+    /// Write what was found to a new FILE, without secrets and names
+    #[arg(long, value_name = "FILE")]
+    pub(super) bundle: Option<PathBuf>,
+
+    /// Only what needs no person and no session: for root, SYSTEM and management agents
+    #[arg(long, conflicts_with = "model")]
+    pub(super) machine: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Write a first configuration file
+    #[command(after_help = "\
+Example:
+  gatepass config init --issuer https://idp.example.com --client-id YOUR-CLIENT \\
+      --gateway-url https://gateway.example.com
+
+An existing file is never overwritten.")]
     Init(InitArgs),
     /// Print the path of the configuration file
     Path,

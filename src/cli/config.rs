@@ -100,6 +100,11 @@ fn init(args: &Args, init: &InitArgs) -> Result<()> {
 
 /// Each effective value with its source, and what the policy does not let the user decide.
 fn show(args: &Args) -> Result<()> {
+    output::print(effective(args)?.as_bytes())
+}
+
+/// The same as a text, without secrets.
+pub(super) fn effective(args: &Args) -> Result<String> {
     let sources = Sources::read(args.config.as_deref())?;
     let profile = profile(args)?;
     let layers = Layers::new(&sources, &profile)?;
@@ -146,7 +151,7 @@ fn show(args: &Args) -> Result<()> {
             );
         }
     }
-    output::print(out.as_bytes())
+    Ok(out)
 }
 
 /// A value as it may be shown: secrets are masked.

@@ -3,6 +3,8 @@
 mod args;
 mod big_letters;
 mod config;
+mod doctor;
+mod reference;
 mod run;
 mod terminal;
 
@@ -26,6 +28,7 @@ pub fn main() -> ExitCode {
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            logging::failed(&failure);
             // A closed standard error is no reason to change the exit code.
             // In one write, so that lines of several runs do not mix.
             let _ = std::io::stderr().write_all(format!("{failure}\n").as_bytes());
@@ -55,6 +58,9 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
         Some(Command::Logout { all }) => run::logout(&args, *all),
         Some(Command::Status { json }) => run::status(&args, *json),
         Some(Command::Config(command)) => config::run(&args, command),
+        Some(Command::Completions { shell }) => reference::completions(*shell),
+        Some(Command::Man) => reference::man(),
+        Some(Command::Doctor(doctor)) => doctor::doctor(&args, doctor),
         Some(Command::Worker(worker)) => run::worker(&args, worker),
     }
 }

@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
 use super::terminal::Terminal;
+use crate::audit::{self, Event};
 use crate::caller::{Caller, Deadline, Host, Signs};
+use crate::clock;
 use crate::config::Sources;
 use crate::config::layers::Layers;
 use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
-use crate::config::settings::{Flow, Settings};
+use crate::config::settings::{Audit, Flow, Settings};
 use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
 use crate::platform::surroundings::Surroundings;
-use crate::session::record::SignedInBy;
-use crate::session::state;
+use crate::session::record::IssuedToken;
+use crate::session::state::{self, StateFiles};
 use crate::store::Prompting;
-use crate::text;
 use crate::usecase;
 use crate::usecase::login::Wanted;
 use crate::usecase::status::Status;
@@ -28,6 +29,7 @@ use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
 use crate::writer::refresh::Need;
 use crate::writer::sign_out::Revocation;
+use crate::{logging, text};
 
 /// The profile of this run: `--profile`, then the name of the binary or link, then the environment.
 pub(super) fn profile(args: &Args) -> Result<ProfileName> {
@@ -64,11 +66,13 @@ fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<
     for (key, value) in from_command_line {
         layers.set_from_command_line(key, value.clone());
     }
-    Settings::resolve(&layers, &profile)
+    let settings = Settings::resolve(&layers, &profile)?;
+    logging::keep(&settings);
+    Ok(settings)
 }
 
 /// Names the profile in the remedy, and whom to ask, where the organisation says so.
-fn with_support(settings: &Settings, result: Result<()>) -> Result<()> {
+pub(super) fn with_support(settings: &Settings, result: Result<()>) -> Result<()> {
     result.map_err(|mut failure| {
         if !settings.profile.is_default() && failure.remedy.starts_with("gatepass login") {
             let _ = write!(failure.remedy, " --profile {}", settings.profile);
@@ -114,11 +118,36 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
             force_refresh: token.force_refresh,
             person,
         };
+        let asked_at_ms = clock::now_millis();
         let token = request.answer()?;
+        // Before it is printed: what was handed out is on record, whatever becomes of us then.
+        put_on_record(&settings, host, asked_at_ms, &token);
         let shape = args_shape(args, host, &settings);
         output::print(&output::render(&token, shape, settings.auth_scheme))
     };
     with_support(&settings, print())
+}
+
+/// Says in the system's log, where the configuration asks for that, who gets a token and where it came from.
+fn put_on_record(settings: &Settings, caller: Host, asked_at_ms: u64, token: &IssuedToken) {
+    if settings.audit < Audit::All {
+        return;
+    }
+    // A sign-in raises the generation to the moment at which it was complete.
+    let signed_in = || {
+        let files = StateFiles::existing(settings).ok().flatten();
+        files
+            .and_then(|files| files.read().ok())
+            .is_some_and(|state| clock::has_been_since(state.generation, asked_at_ms))
+    };
+    let reason = if !clock::has_been_since(token.obtained_at_ms, asked_at_ms) {
+        "stored"
+    } else if signed_in() {
+        "signed in"
+    } else {
+        "refreshed"
+    };
+    audit::note(settings, Event::Token { caller, reason });
 }
 
 /// Runs as the detached worker. Its answer goes through the pipe that its starter made, success or not.
@@ -321,10 +350,7 @@ fn in_words(status: &Status) -> String {
         row("token", &life);
     }
     if let Some(session) = &status.session {
-        let flow = match session.flow {
-            SignedInBy::Browser => "browser",
-            SignedInBy::Device => "device code",
-        };
+        let flow = session.flow.in_words();
         row("since", &format!("{} by {flow}", session.signed_in_at));
         row("refreshed", &session.refreshed_at);
         match (&session.ends_at, session.renewable) {
@@ -361,6 +387,16 @@ fn in_words(status: &Status) -> String {
     out
 }
 
+/// The commit that this binary was built from, where whoever built it said so in `GATEPASS_COMMIT`.
+const COMMIT: Option<&str> = option_env!("GATEPASS_COMMIT");
+
+/// How it was built.
+const BUILD_KIND: &str = if cfg!(debug_assertions) {
+    "debug"
+} else {
+    "release"
+};
+
 pub(super) fn version(json: bool) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let text = if json {
@@ -372,12 +408,16 @@ pub(super) fn version(json: bool) -> Result<()> {
                 "name": "gatepass",
                 "version": version,
                 "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+                "build": { "commit": COMMIT, "kind": BUILD_KIND },
                 "policy_digest": policy.as_ref().ok().and_then(Option::as_ref).map(Policy::digest),
                 "policy_error": policy.as_ref().err().map(|failure| &failure.what),
             })
         )
     } else {
-        format!("gatepass {version}\n")
+        match COMMIT {
+            Some(commit) => format!("gatepass {version} ({commit})\n"),
+            None => format!("gatepass {version}\n"),
+        }
     };
     output::print(text.as_bytes())
 }

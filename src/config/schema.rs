@@ -129,7 +129,7 @@ use Shape::{
     Choice, ClaimTable, Flag, Path, PortList, Proxy, Seconds, Structure, Text, TextList, TextTable,
     UriList, Url,
 };
-use Support::{Full, Harmless, Only};
+use Support::{Full, Harmless};
 
 /// A row of the table below.
 const fn key(
@@ -204,8 +204,8 @@ pub static KEYS: &[Key] = &[
     key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, Full, "last stretch of a session in which an interactive call signs in early"),
     key("notify", Flag, BuiltIn::Flag(true), Elsewhere, Harmless, "desktop notification when a session ends in a silent call"),
     key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
-    key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, Only(&["off"]), "lines in the system's log"),
-    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, Only(&["off"]), "rotated log in the state folder"),
+    key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, Full, "lines in the system's log"),
+    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, Full, "rotated log in the state folder"),
 ];
 
 #[cfg(test)]

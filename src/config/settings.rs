@@ -117,6 +117,17 @@ pub enum CacheChoice {
     None,
 }
 
+/// What is written to the system's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audit {
+    /// Nothing.
+    Off,
+    /// Sign-ins, refusals, sign-outs.
+    Changes,
+    /// Each printed token too.
+    All,
+}
+
 /// Whether gatepass may prompt at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interactive {
@@ -260,6 +271,10 @@ pub struct Settings {
     pub session_not_before: Option<u64>,
     /// Why the organisation does not let anybody use gatepass at present.
     pub disabled: Option<String>,
+    /// What is written to the system's log.
+    pub audit: Audit,
+    /// What is kept in the log in the state folder.
+    pub log_level: log::LevelFilter,
     /// Digest of every effective value that can change a token (hexadecimal SHA-256).
     pub token_digest: String,
 }
@@ -388,6 +403,16 @@ impl Settings {
             session_renew_before: values.number("session_renew_before").unwrap_or(43_200),
             session_not_before: policy.and_then(|policy| policy.session_not_before),
             disabled: policy.and_then(|policy| policy.disabled.clone()),
+            audit: match values.word("audit").as_str() {
+                "changes" => Audit::Changes,
+                "all" => Audit::All,
+                _ => Audit::Off,
+            },
+            // The key's words are the levels' own names.
+            log_level: values
+                .word("log_level")
+                .parse()
+                .unwrap_or(log::LevelFilter::Off),
             token_digest: token_digest(layers),
             issuer,
         }

@@ -197,6 +197,13 @@ struct RawSnapshot {
 impl Provider {
     /// Fetches both documents and keeps them for later refreshes.
     pub fn fetch(http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
+        let provider = Self::look(http, settings)?;
+        provider.keep(files);
+        Ok(provider)
+    }
+
+    /// Fetches both documents and keeps nothing.
+    pub fn look(http: &Http, settings: &Settings) -> Result<Self> {
         let url = discovery_url(settings)?;
         let bytes = http.get_json(&url).map_err(Failure::from)?;
         let metadata = Metadata::parse(&bytes, settings)?;
@@ -207,13 +214,16 @@ impl Provider {
             metadata: raw_json(bytes)?,
             keys: raw_keys,
         };
-        let provider = Self {
+        Ok(Self {
             metadata,
             keys,
             raw,
-        };
-        provider.keep(files);
-        Ok(provider)
+        })
+    }
+
+    /// The discovery document as it was sent, for those who look at what gatepass itself does not act on.
+    pub fn document(&self) -> serde_json::Value {
+        serde_json::from_str(self.raw.metadata.get()).unwrap_or_default()
     }
 
     /// The kept documents, if they are recent and still pass every check.
@@ -260,7 +270,7 @@ impl Provider {
 }
 
 /// Discovery section 4.1: a terminating `/` is removed before the well-known path is appended.
-fn discovery_url(settings: &Settings) -> Result<Url> {
+pub fn discovery_url(settings: &Settings) -> Result<Url> {
     let base = settings
         .issuer
         .strip_suffix('/')

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io::Read;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::redirect::Policy;
@@ -33,6 +33,16 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// Largest answer that is read, in bytes.
 const BODY: u64 = 1024 * 1024;
+
+/// What is looked at in an answer's head.
+const KEPT_HEADERS: [HeaderName; 6] = [
+    HeaderName::from_static(DPOP_NONCE),
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::AGE,
+    header::LOCATION,
+    header::WWW_AUTHENTICATE,
+];
 
 /// Largest file of certificates that is read, in bytes.
 const CERTIFICATES: u64 = 4 * 1024 * 1024;
@@ -121,14 +131,25 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client for this configuration. Its requests end at the deadline at the latest.
+    /// A client for this configuration's provider. Its requests end at the deadline at the latest.
     pub fn new(settings: &Settings, deadline: Deadline) -> Result<Self> {
-        // Two calls in one process are one too many, which changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || builder(settings);
+        let issuer = Url::parse(&settings.issuer).ok();
+        let builder = || trusting(settings, issuer.as_ref());
         let with_certificate = key_files::tls_identity(settings)?
             .map(|identity| build(builder()?.identity(identity)))
             .transpose()?;
+        Ok(Self {
+            client: build(builder()?)?,
+            with_certificate,
+            deadline,
+            connect_until: Deadline::after(Duration::ZERO),
+        })
+    }
+
+    /// A client for one address, such as the gateway's: plain HTTP and no proxy only if it is this machine.
+    pub fn towards(settings: &Settings, address: Option<&Url>, deadline: Deadline) -> Result<Self> {
+        let builder = || trusting(settings, address);
+        let with_certificate = None;
         Ok(Self {
             client: build(builder()?)?,
             with_certificate,
@@ -145,6 +166,11 @@ impl Http {
             connect_until,
             ..self
         }
+    }
+
+    /// Sends one request and gives its answer, whatever it is: for those who look at the answer itself.
+    pub fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.send(&self.client, request)
     }
 
     /// Fetches a JSON document.
@@ -203,12 +229,10 @@ impl Http {
             .send()
             .map_err(|error| failed(&error, host.clone()))?;
         let status = response.status();
-        let mut kept = HeaderMap::new();
-        for name in [header::CONTENT_TYPE, HeaderName::from_static(DPOP_NONCE)] {
-            if let Some(value) = response.headers().get(&name) {
-                kept.insert(name, value.clone());
-            }
-        }
+        let kept: Vec<_> = KEPT_HEADERS
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), response.headers().get(&name)?.clone())))
+            .collect();
         if response.headers().contains_key(header::CONTENT_ENCODING) {
             // None was asked for; what expands while it is read has no bound.
             return Err(HttpError::NotJson { host });
@@ -234,7 +258,7 @@ impl Http {
         }
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
-        *answer.headers_mut() = kept;
+        answer.headers_mut().extend(kept);
         Ok(answer)
     }
 
@@ -297,10 +321,11 @@ impl Http {
     }
 }
 
-/// What every request of this configuration has in common.
-fn builder(settings: &Settings) -> Result<ClientBuilder> {
-    let issuer = Url::parse(&settings.issuer).ok();
-    let to_this_machine = issuer.as_ref().is_some_and(is_loopback);
+/// What every client has in common, whomever it trusts.
+pub(super) fn builder(settings: &Settings, address: Option<&Url>) -> Result<ClientBuilder> {
+    // Two calls in one process are one too many, which changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let to_this_machine = address.is_some_and(is_loopback);
     let builder = Client::builder()
         .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -308,19 +333,6 @@ fn builder(settings: &Settings) -> Result<ClientBuilder> {
         .referer(false)
         .connect_timeout(CONNECT)
         .pool_idle_timeout(Duration::from_secs(5));
-    let added = match &settings.ca_file {
-        Some(path) => certificates(path)?,
-        None => Vec::new(),
-    };
-    // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
-    // starts us could choose whom we trust. So they are read from where the system keeps them.
-    let builder = if cfg!(target_os = "linux") {
-        let mut all = system_certificates()?;
-        all.extend(added);
-        builder.tls_certs_only(all)
-    } else {
-        builder.tls_certs_merge(added)
-    };
     if to_this_machine {
         return Ok(builder.no_proxy());
     }
@@ -335,6 +347,24 @@ fn builder(settings: &Settings) -> Result<ClientBuilder> {
         )
     })?;
     Ok(builder.proxy(proxy.no_proxy(except)))
+}
+
+/// The same for those who send something: it trusts the system's certificates and the configured ones.
+fn trusting(settings: &Settings, address: Option<&Url>) -> Result<ClientBuilder> {
+    let builder = builder(settings, address)?;
+    let added = match &settings.ca_file {
+        Some(path) => certificates(path)?,
+        None => Vec::new(),
+    };
+    // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
+    // starts us could choose whom we trust. So they are read from where the system keeps them.
+    Ok(if cfg!(target_os = "linux") {
+        let mut all = system_certificates()?;
+        all.extend(added);
+        builder.tls_certs_only(all)
+    } else {
+        builder.tls_certs_merge(added)
+    })
 }
 
 fn build(builder: ClientBuilder) -> Result<Client> {

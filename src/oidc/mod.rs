@@ -4,6 +4,7 @@
 
 mod assertion;
 pub mod authorization;
+pub mod certificate;
 pub mod client;
 pub mod device;
 pub mod discovery;

@@ -1,7 +1,6 @@
 //! Opening the person's browser: one address, as one argument, never through a shell.
 
 use std::io;
-#[cfg(not(windows))]
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +25,43 @@ pub fn open(command: &[String], address: &Url) -> Result<(), String> {
     }
 }
 
+/// The program that [`open`] would start, without starting it.
+pub fn find(command: &[String]) -> Result<String, String> {
+    let Some(program) = command.first() else {
+        return find_system();
+    };
+    let named = Path::new(program);
+    let found = if named.components().count() > 1 {
+        named.is_file()
+    } else {
+        // As the system looks for a program that is named without its folder.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| {
+            let file = folder.join(named);
+            file.is_file() || (cfg!(windows) && file.with_extension("exe").is_file())
+        })
+    };
+    if found {
+        Ok(program.clone())
+    } else {
+        Err(format!("the configured browser is not there: {program}"))
+    }
+}
+
+#[cfg(windows)]
+fn find_system() -> Result<String, String> {
+    Ok("the default browser".to_owned())
+}
+
+#[cfg(not(windows))]
+fn find_system() -> Result<String, String> {
+    open::commands("http://127.0.0.1/")
+        .iter()
+        .find_map(|launcher| in_place(launcher.get_program()))
+        .map(|program| program.display().to_string())
+        .ok_or_else(|| "there is no program that opens addresses".to_owned())
+}
+
 /// Where a system keeps its programs.
 #[cfg(not(windows))]
 const PLACES: [&str; 4] = [
@@ -35,16 +71,21 @@ const PLACES: [&str; 4] = [
     "/run/current-system/sw/bin",
 ];
 
+/// A launcher where the system keeps it: not by `PATH`, which anybody's start-up file could have changed.
+#[cfg(not(windows))]
+fn in_place(program: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
+    PLACES
+        .iter()
+        .map(|place| Path::new(place).join(program))
+        .find(|path| path.is_file())
+}
+
 /// `BROWSER` is not consulted: it is a command line that anybody's start-up file could have set.
 #[cfg(not(windows))]
 fn system(address: &Url) -> Result<(), String> {
     let mut why = "there is no program that opens addresses".to_owned();
     for found in open::commands(address.as_str()) {
-        // Not by `PATH`, which anybody's start-up file could have changed.
-        let places = PLACES
-            .iter()
-            .map(|place| Path::new(place).join(found.get_program()));
-        let Some(program) = places.into_iter().find(|path| path.is_file()) else {
+        let Some(program) = in_place(found.get_program()) else {
             continue;
         };
         let mut launcher = Command::new(program);

@@ -159,6 +159,17 @@ impl PrivateDir {
         Ok(())
     }
 
+    /// Opens (or creates) a file to which lines are appended.
+    pub fn append(&self, name: &str) -> Result<File, Unsafe> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        unix_only::no_follow(&mut options, Access::OwnerOnly);
+        unix_only::private_file(&mut options);
+        let file = options.open(self.0.join(name))?;
+        unix_only::check_file(&file, Access::OwnerOnly)?;
+        Ok(file)
+    }
+
     /// Removes what writers left behind that died between writing a file and giving it its name.
     pub fn sweep(&self) {
         let old = |entry: &fs::DirEntry| {

@@ -8,7 +8,9 @@ pub mod interrupt;
 pub mod keyboard;
 pub mod paths;
 pub mod policy;
+pub mod program;
 pub mod surroundings;
+pub mod system_log;
 
 #[cfg(unix)]
 mod unix;

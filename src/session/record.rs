@@ -41,6 +41,16 @@ pub enum SignedInBy {
     Device,
 }
 
+impl SignedInBy {
+    /// For people.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Device => "device code",
+        }
+    }
+}
+
 /// Everything that belongs to one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

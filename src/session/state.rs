@@ -166,6 +166,16 @@ impl StateFiles {
         })
     }
 
+    /// Opens the folder if it is there, and creates nothing.
+    pub fn existing(settings: &Settings) -> Result<Option<Self>> {
+        let path = paths::state_dir()?;
+        let dir = PrivateDir::open(&path).map_err(|reason| unusable(&path, &reason))?;
+        Ok(dir.map(|dir| Self {
+            dir,
+            key: settings.key(),
+        }))
+    }
+
     /// Files in another folder than the user's own.
     #[cfg(test)]
     pub(crate) fn at(path: &std::path::Path, key: &str) -> Result<Self> {

@@ -1,5 +1,6 @@
 //! What gatepass is used for: print a token, sign in, sign out, say how things stand.
 
+pub mod doctor;
 pub mod login;
 pub mod logout;
 pub mod status;

@@ -12,6 +12,7 @@ use super::{COMMAND, Task};
 use crate::caller::Caller;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
+use crate::logging;
 use crate::platform;
 use crate::session::record::IssuedToken;
 use crate::writer::refresh::Need;
@@ -67,7 +68,7 @@ impl Worker {
         if need.force {
             command.arg("--force");
         }
-        let log = log::log_enabled!(log::Level::Error);
+        let log = logging::is_on_stderr();
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

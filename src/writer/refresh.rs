@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::issue::{self, Times};
 use super::renewal::{NotRenewed, Renewal, Renewed};
 use super::{Writer, sign_in_required, without_session};
+use crate::audit;
 use crate::clock;
 use crate::config::settings::hex;
 use crate::error::{Failure, Id, Origin, Result};
@@ -270,6 +271,7 @@ impl Writer<'_> {
         self.note(Session::Ended {
             why: why.to_owned(),
         })?;
+        audit::note(self.settings(), audit::Event::Ended(why));
         Ok(sign_in_required(why))
     }
 }

@@ -7,6 +7,7 @@ use url::Url;
 use super::issue::{self, Times};
 use super::probe::probe;
 use super::{Budget, Writer};
+use crate::audit;
 use crate::caller::{Deadline, Host};
 use crate::clock;
 use crate::config::settings::{ResponseMode, Settings};
@@ -137,6 +138,18 @@ impl SignIn<'_> {
 
     /// Signs in and stores the session.
     pub fn run(&self, way: Way) -> Result<SignedIn> {
+        let result = self.attempt(way);
+        audit::sign_in(
+            self.settings,
+            result.as_ref().map(|signed_in| {
+                let record = &signed_in.record;
+                (record.account(), record.signed_in_by.in_words())
+            }),
+        );
+        result
+    }
+
+    fn attempt(&self, way: Way) -> Result<SignedIn> {
         let files = StateFiles::open(self.settings)?;
         // What the person has done in the last moment is still redeemed.
         let finish_by = Deadline::after(self.deadline.left() + REDEEM);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Writer;
+use crate::audit;
 use crate::error::{Failure, Result};
 use crate::oidc::client;
 use crate::oidc::discovery::Provider;
@@ -29,6 +30,19 @@ pub enum Revocation {
     Failed(Failure),
 }
 
+impl Revocation {
+    /// For a line in a log.
+    fn in_words(&self) -> &'static str {
+        match self {
+            Self::Done => "revoked",
+            Self::NotOffered => "offers no revocation",
+            Self::Off => "not asked to revoke",
+            Self::Nothing => "had nothing to revoke",
+            Self::Failed(_) => "could not be told",
+        }
+    }
+}
+
 /// What signing out did.
 #[derive(Debug)]
 pub struct SignedOut {
@@ -50,8 +64,16 @@ impl Writer<'_> {
             None => Revocation::Nothing,
         };
         let forgotten = self.forget_session()?;
+        let account = record.as_ref().map(|record| record.account().to_owned());
+        if forgotten {
+            let event = audit::Event::SignedOut {
+                account: account.as_deref(),
+                revocation: revocation.in_words(),
+            };
+            audit::note(self.settings(), event);
+        }
         Ok(SignedOut {
-            account: record.as_ref().map(|record| record.account().to_owned()),
+            account,
             revocation,
             forgotten,
         })

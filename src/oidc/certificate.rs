@@ -1,0 +1,187 @@
+//! Who signed a server's certificate, also where nobody here trusts them: what a person must know of a network
+//! that inspects TLS.
+//!
+//! The look is a handshake of its own that always ends in a refusal, so that nothing can be sent over a
+//! connection whose certificate nobody has verified.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use url::Url;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::name::Name;
+
+use super::http;
+use crate::caller::Deadline;
+use crate::config::settings::Settings;
+use crate::text;
+
+/// Largest certificate that is looked at, in bytes.
+const LIMIT: usize = 64 * 1024;
+
+/// What a server's certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Who signed it, as people write it.
+    pub issuer: String,
+    /// Who vouches for the signer, as far as the server told.
+    pub above: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub not_after: u64,
+}
+
+impl Seen {
+    /// The product that signs certificates on its way through, where a name in the chain gives one away.
+    pub fn inspected_by(&self) -> Option<&'static str> {
+        let names = std::iter::once(&self.issuer).chain(&self.above);
+        names
+            .map(|name| name.to_ascii_lowercase())
+            .find_map(|name| {
+                let known = INSPECTORS.iter().find(|(mark, _)| name.contains(mark));
+                known.map(|(_, product)| *product)
+            })
+    }
+
+    fn read(chain: &[Vec<u8>]) -> Option<Self> {
+        let (first, rest) = chain.split_first()?;
+        let leaf = Certificate::from_der(first).ok()?.tbs_certificate;
+        let above = rest
+            .iter()
+            .filter_map(|der| Certificate::from_der(der).ok())
+            .map(|certificate| name(&certificate.tbs_certificate.issuer))
+            .collect();
+        Some(Self {
+            issuer: name(&leaf.issuer),
+            above,
+            not_after: leaf.validity.not_after.to_unix_duration().as_secs(),
+        })
+    }
+}
+
+/// Names in certificates of products that open TLS connections, in lower case, and what people call them.
+const INSPECTORS: [(&str, &str); 24] = [
+    ("zscaler", "Zscaler"),
+    ("netskope", "Netskope"),
+    ("goskope", "Netskope"),
+    ("palo alto", "Palo Alto Networks"),
+    ("fortinet", "Fortinet"),
+    ("fortigate", "Fortinet"),
+    ("blue coat", "Blue Coat"),
+    ("bluecoat", "Blue Coat"),
+    ("cisco umbrella", "Cisco Umbrella"),
+    ("forcepoint", "Forcepoint"),
+    ("websense", "Forcepoint"),
+    ("skyhigh", "Skyhigh"),
+    ("mcafee", "Skyhigh (McAfee)"),
+    ("sophos", "Sophos"),
+    ("check point", "Check Point"),
+    ("menlo security", "Menlo Security"),
+    ("iboss", "iboss"),
+    ("kaspersky", "Kaspersky"),
+    ("avast", "Avast"),
+    ("bitdefender", "Bitdefender"),
+    ("mitmproxy", "mitmproxy"),
+    ("charles proxy", "Charles"),
+    ("fiddler", "Fiddler"),
+    ("portswigger", "Burp"),
+];
+
+/// The certificate's issuer for people: common name and organisation, else everything.
+fn name(name: &Name) -> String {
+    let full = name.to_string();
+    // RFC 4514 separates the parts by commas and escapes those inside values.
+    let parts = full.replace("\\,", "\u{1}");
+    let part = |kind: &str| {
+        let start = format!("{kind}=");
+        parts
+            .split(',')
+            .find_map(|part| part.trim().strip_prefix(&start))
+            .map(|value| value.replace('\u{1}', ","))
+    };
+    let shown = match (part("CN"), part("O")) {
+        (Some(common), Some(organisation)) if !common.contains(&organisation) => {
+            format!("{common} ({organisation})")
+        }
+        (Some(common), _) => common,
+        (None, Some(organisation)) => organisation,
+        (None, None) => full,
+    };
+    text::printable(&shown, 120)
+}
+
+/// Looks at the certificate of an address. `None` where there is none to be seen.
+pub fn look(settings: &Settings, address: &Url, deadline: Deadline) -> Option<Seen> {
+    let recorder = Arc::new(Recorder::default());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Recorder>::clone(&recorder))
+        .with_no_client_auth();
+    let client = http::builder(settings, Some(address))
+        .ok()?
+        .tls_backend_preconfigured(config)
+        .timeout(deadline.left().max(Duration::from_millis(1)))
+        .build()
+        .ok()?;
+    // It fails, as every request of this client does; what it was refused for is what was recorded.
+    let _ = client.head(address.origin().ascii_serialization()).send();
+    let chain = recorder.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Seen::read(&chain)
+}
+
+/// Takes note of a certificate chain and refuses it.
+#[derive(Debug, Default)]
+struct Recorder(Mutex<Vec<Vec<u8>>>);
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain = std::iter::once(end_entity)
+            .chain(intermediates)
+            .filter(|der| der.len() <= LIMIT)
+            .map(|der| der.to_vec())
+            .collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+        Err(refusal())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(refusal())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(refusal())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn refusal() -> Error {
+    Error::General("this connection was made to look at its certificate".to_owned())
+}

@@ -1,0 +1,152 @@
+//! This program, its configuration and its files.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::config::policy::Policy;
+use crate::config::settings::{Audit, Settings};
+use crate::error::Failure;
+use crate::platform::paths;
+use crate::platform::policy::PLACE;
+use crate::platform::{program, system_log};
+use crate::session::state::StateFiles;
+
+/// Largest file of our own that is opened to look at it, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Where this program lies, whether others could replace it, and what the system holds against it.
+pub(super) fn binary() -> Finding {
+    let path = match std::env::current_exe() {
+        Ok(path) => path,
+        Err(error) => {
+            return Finding::warning(
+                format!("gatepass cannot find out where it lies: {error}"),
+                "start it by its absolute path",
+            );
+        }
+    };
+    let shown = path.display();
+    let version = env!("CARGO_PKG_VERSION");
+    if let Some(remedy) = program::quarantined(&path) {
+        return Finding::warning(
+            format!("{shown} is marked as downloaded, so the system may refuse to start it"),
+            remedy,
+        );
+    }
+    if program::others_may_replace(&path) {
+        return Finding::warning(
+            format!("other users may replace {shown}, which hosts run with your session"),
+            format!("chmod go-w '{shown}' and its folder, or install the package"),
+        );
+    }
+    match program::signature(&path) {
+        program::Signature::Bad(why) => Finding::warning(
+            format!("the signature of {shown} is not good: {why}"),
+            "install the package of your organisation again",
+        ),
+        program::Signature::Good => Finding::ok(format!("{shown}, version {version}, signed")),
+        program::Signature::Unknown => Finding::ok(format!("{shown}, version {version}")),
+    }
+}
+
+/// Whether an administrator's policy is in force.
+pub(super) fn policy(policy: Result<Option<&Policy>, &Failure>) -> Finding {
+    let policy = match policy {
+        Err(failure) => return failure.clone().into(),
+        Ok(None) => return Finding::ok(format!("there is none ({PLACE})")),
+        Ok(Some(policy)) => policy,
+    };
+    if let Some(why) = &policy.disabled {
+        return Failure::config(
+            format!("your organisation has switched gatepass off: {why}"),
+            "ask your administrator",
+        )
+        .into();
+    }
+    if !policy.ignored.is_empty() {
+        return Finding::warning(
+            format!(
+                "{PLACE} has keys for a newer gatepass, which are left out: {}",
+                policy.ignored.join(", ")
+            ),
+            "install the newest package of your organisation",
+        );
+    }
+    Finding::ok(format!("{PLACE}, digest {}", policy.digest()))
+}
+
+/// Which configuration is in force.
+pub(super) fn configuration(settings: &Settings, file: Option<&Path>, machine: bool) -> Finding {
+    let missing = [
+        ("ca_file", &settings.ca_file),
+        ("client_secret_file", &settings.client_secret_file),
+    ]
+    .into_iter()
+    .find_map(|(key, path)| Some((key, path.as_ref().filter(|path| !path.is_file())?)));
+    if let Some((key, path)) = missing {
+        return Failure::config(
+            format!("`{key}` names a file that is not there: {}", path.display()),
+            "correct that path (gatepass config show says where it is set)",
+        )
+        .into();
+    }
+    let source = match file {
+        Some(file) if file.is_file() => file.display().to_string(),
+        _ if machine => "no file of this user".to_owned(),
+        _ => "no file".to_owned(),
+    };
+    Finding::ok(format!(
+        "profile {}, {source}; issuer {}, client {}",
+        settings.profile, settings.issuer, settings.client_id
+    ))
+}
+
+/// Whether the state folder and what lies in it are this user's alone.
+pub(super) fn permissions(settings: &Settings) -> Finding {
+    let files = match StateFiles::existing(settings) {
+        Ok(Some(files)) => files,
+        Ok(None) => {
+            return match paths::state_dir() {
+                Ok(path) => Finding::ok(format!(
+                    "{} is not there yet; the first sign-in creates it",
+                    path.display()
+                )),
+                Err(failure) => failure.into(),
+            };
+        }
+        Err(failure) => return failure.into(),
+    };
+    let folder = files.dir().path();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        // What is not complete yet is gone or renamed by the time it is opened.
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        if let Err(reason) = files.dir().read(name, LARGEST) {
+            let path = entry.path();
+            return Failure::config(
+                format!("{} is not safe to use: {reason}", path.display()),
+                format!("chmod 600 '{}', or remove it", path.display()),
+            )
+            .into();
+        }
+    }
+    Finding::ok(format!("{} is yours alone", folder.display()))
+}
+
+/// Whether the system's log takes the lines that the configuration promises.
+pub(super) fn system_log(settings: &Settings) -> Finding {
+    if settings.audit == Audit::Off {
+        return Finding::skipped("nothing is written there: `audit` is off");
+    }
+    match system_log::reachable() {
+        Ok(()) => Finding::ok("it takes the lines that `audit` asks for"),
+        Err(error) => Finding::warning(
+            format!(
+                "`audit` asks for lines in the system's log, and it cannot be reached: {error}"
+            ),
+            "start journald or a syslog daemon (/dev/log), or set audit = \"off\"",
+        ),
+    }
+}

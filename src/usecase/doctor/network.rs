@@ -1,0 +1,478 @@
+//! The way to the provider: proxy, names, TLS, its clock, and what it says of itself.
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, header};
+use hyper_util::client::proxy::matcher::Matcher;
+use serde_json::Value as Json;
+use url::{Host, Url};
+
+use super::{Chain, Finding};
+use crate::caller::Deadline;
+use crate::clock;
+use crate::config::address::is_loopback;
+use crate::config::settings::{ClientAuth, Flow, Settings};
+use crate::error::{Failure, Id};
+use crate::oidc::certificate;
+use crate::oidc::discovery::{Provider, discovery_url};
+use crate::oidc::http::{Http, HttpError};
+use crate::text;
+
+/// Longest time for one step.
+const STEP: Duration = Duration::from_secs(10);
+
+/// A certificate that ends sooner than this is worth a word, in seconds.
+const ENDS_SOON: u64 = 14 * 86_400;
+
+/// Seconds by which this machine's clock may be off before tokens are refused (as `oidc/id_token.rs` does), and
+/// before it is worth a word.
+const CLOCK: (u64, u64) = (60, 30);
+
+/// Looks at everything up to the provider's documents, which it gives back if they are good.
+pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provider> {
+    let Ok(issuer) = Url::parse(&settings.issuer) else {
+        return None;
+    };
+    let proxy = Proxy::towards(settings, &issuer);
+    chain.found("proxy", proxy_answers(proxy.as_ref(), &issuer));
+    let first_hop = proxy.as_ref().map_or_else(
+        || (host_of(&issuer), issuer.port_or_known_default()),
+        |proxy| (proxy.host.clone(), Some(proxy.port)),
+    );
+    chain.found("dns", resolves(&first_hop.0, first_hop.1.unwrap_or(443)));
+    let sent_at = clock::now();
+    let http = match Http::new(settings, Deadline::after(STEP)) {
+        Ok(http) => http,
+        Err(failure) => {
+            chain.found("tls", failure);
+            unreached(chain);
+            return None;
+        }
+    };
+    let answer = look(&http, settings);
+    chain.found("tls", tls(settings, &issuer, answer.as_ref().err()));
+    let headers = match answer {
+        Ok(headers) => headers,
+        Err(_) => {
+            unreached(chain);
+            return None;
+        }
+    };
+    chain.found("clock", same_time(&headers, sent_at));
+    let Ok(http) = Http::new(settings, Deadline::after(STEP)) else {
+        return None;
+    };
+    match Provider::look(&http, settings) {
+        Ok(provider) => {
+            chain.found("discovery", offers(settings, &provider));
+            Some(provider)
+        }
+        Err(failure) => {
+            chain.found("discovery", failure);
+            None
+        }
+    }
+}
+
+fn unreached(chain: &mut Chain<'_>) {
+    for id in ["clock", "discovery"] {
+        chain.found(id, Finding::skipped("the provider cannot be reached"));
+    }
+}
+
+/// Asks for the discovery document and gives the head of the answer, whatever it is.
+fn look(http: &Http, settings: &Settings) -> Result<HeaderMap, HttpError> {
+    let unsent = |why: String| HttpError::NotSent {
+        host: text::from_server(&settings.issuer),
+        why,
+    };
+    let url = discovery_url(settings).map_err(|failure| unsent(failure.what))?;
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(url.as_str())
+        .header(header::ACCEPT, "application/json")
+        .body(Vec::new())
+        .map_err(|error| unsent(error.to_string()))?;
+    http.ask(request).map(|answer| answer.headers().clone())
+}
+
+/// The proxy that requests to an address take.
+pub(super) struct Proxy {
+    host: String,
+    port: u16,
+    /// Who says so.
+    source: &'static str,
+}
+
+impl Proxy {
+    /// The same decision that the HTTP client makes.
+    pub(super) fn towards(settings: &Settings, address: &Url) -> Option<Self> {
+        if is_loopback(address) {
+            return None;
+        }
+        let (matcher, source) = match &settings.proxy {
+            Some(proxy) => (
+                Matcher::builder()
+                    .all(proxy.as_str())
+                    .no(settings.no_proxy.join(","))
+                    .build(),
+                "`proxy`",
+            ),
+            None if in_environment() => (Matcher::from_env(), "the environment"),
+            None => (Matcher::from_system(), "the system's settings"),
+        };
+        let found = matcher.intercept(&address.as_str().parse().ok()?)?;
+        let uri = found.uri();
+        Some(Self {
+            host: uri.host()?.to_owned(),
+            port: uri
+                .port_u16()
+                .unwrap_or(if uri.scheme_str() == Some("https") {
+                    443
+                } else {
+                    80
+                }),
+            source,
+        })
+    }
+
+    /// For people; a password in the address is not shown.
+    pub(super) fn shown(&self) -> String {
+        format!("{}:{} ({})", self.host, self.port, self.source)
+    }
+}
+
+fn in_environment() -> bool {
+    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        .into_iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> Finding {
+    let Some(proxy) = proxy else {
+        return Finding::ok(if is_loopback(issuer) {
+            "none: the provider is on this machine"
+        } else {
+            "none"
+        });
+    };
+    let shown = proxy.shown();
+    let connected = addresses(&proxy.host, proxy.port).and_then(|addresses| {
+        let mut why = "it has no address".to_owned();
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, STEP / 3) {
+                Ok(_) => return Ok(()),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
+    });
+    match connected {
+        Ok(()) => Finding::ok(shown),
+        Err(why) => Failure::new(
+            Id::Unavailable,
+            format!("the proxy {shown} cannot be reached: {why}"),
+            "check the proxy's address, and whether this network has one (VPN)",
+        )
+        .into(),
+    }
+}
+
+fn host_of(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}
+
+/// Looks a name up, for a bounded time: the system's resolver has no deadline of its own.
+fn addresses(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+    // A URL writes IPv6 addresses in brackets.
+    let name = host.trim_matches(['[', ']']).to_owned();
+    let (answer, wait) = mpsc::channel();
+    thread::spawn(move || {
+        let found = (name.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<_>>)
+            .map_err(|error| error.to_string());
+        let _ = answer.send(found);
+    });
+    wait.recv_timeout(STEP)
+        .unwrap_or_else(|_| Err("the name server did not answer in time".to_owned()))
+}
+
+fn resolves(host: &str, port: u16) -> Finding {
+    let shown = text::from_server(host);
+    if !matches!(Host::parse(host), Ok(Host::Domain(_))) {
+        return Finding::ok(format!("{shown} is an address: nothing to look up"));
+    }
+    match addresses(host, port) {
+        Ok(found) => match found.split_first() {
+            Some((first, [])) => Finding::ok(format!("{shown} is {}", first.ip())),
+            Some((first, more)) => {
+                Finding::ok(format!("{shown} is {} and {} more", first.ip(), more.len()))
+            }
+            None => unresolved(&shown, "it has no address"),
+        },
+        Err(why) => unresolved(&shown, &why),
+    }
+}
+
+fn unresolved(host: &str, why: &str) -> Finding {
+    Failure::new(
+        Id::Unavailable,
+        format!("the name {host} cannot be looked up: {why}"),
+        "check the name, DNS and VPN; where only a proxy knows the internet, set `proxy`",
+    )
+    .into()
+}
+
+/// Who signed the certificate, and whether that is trusted here.
+pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>) -> Finding {
+    let host = text::from_server(&host_of(address));
+    if address.scheme() == "http" && failed.is_none() {
+        return Finding::ok(format!(
+            "{host} is this machine: plain HTTP, no certificate"
+        ));
+    }
+    let is_tls = matches!(failed, Some(HttpError::Tls { .. }));
+    if let Some(error) = failed.filter(|_| !is_tls) {
+        return Failure::from(again(error)).into();
+    }
+    let seen = certificate::look(settings, address, Deadline::after(STEP));
+    let signed = seen
+        .as_ref()
+        .map_or_else(String::new, |seen| format!("signed by {}", seen.issuer));
+    let inspected = seen.as_ref().and_then(certificate::Seen::inspected_by);
+    let by_proxy = inspected.map_or_else(String::new, |product| {
+        format!(", so {product} inspects this connection")
+    });
+    if let Some(HttpError::Tls { why, .. }) = failed {
+        let what = if signed.is_empty() {
+            format!("no secure connection to {host}: {why}")
+        } else {
+            format!("the certificate of {host} is not trusted here ({why}): {signed}{by_proxy}")
+        };
+        return Failure::new(
+            Id::Unavailable,
+            what,
+            "ask your network's administrators for the certificate of that authority and set it as `ca_file`",
+        )
+        .into();
+    }
+    let Some(seen) = &seen else {
+        return Finding::ok(format!("{host} has a certificate that this system trusts"));
+    };
+    let end = text::moment(seen.not_after);
+    if inspected.is_some() {
+        return Finding::warning(
+            format!("the certificate of {host} is {signed}{by_proxy}"),
+            format!("if sign-ins or calls fail, have {host} exempted from inspection"),
+        );
+    }
+    if seen.not_after < clock::now() + ENDS_SOON {
+        return Finding::warning(
+            format!("the certificate of {host} ends soon, at {end}; {signed}"),
+            "tell whoever runs that server",
+        );
+    }
+    let by_own = match &settings.ca_file {
+        Some(_) if !trusted_without_own(settings, address) => ", trusted because of `ca_file`",
+        _ => "",
+    };
+    Finding::ok(format!("{host}: {signed}{by_own}, until {end}"))
+}
+
+/// Whether the system alone would trust the server.
+fn trusted_without_own(settings: &Settings, address: &Url) -> bool {
+    let system_alone = Settings {
+        ca_file: None,
+        ..settings.clone()
+    };
+    let request = Request::builder()
+        .method(Method::HEAD)
+        .uri(address.as_str())
+        .body(Vec::new());
+    let (Ok(http), Ok(request)) = (
+        Http::towards(&system_alone, Some(address), Deadline::after(STEP)),
+        request,
+    ) else {
+        return false;
+    };
+    !matches!(http.ask(request), Err(HttpError::Tls { .. }))
+}
+
+/// The same error once more, to make a failure of it.
+fn again(error: &HttpError) -> HttpError {
+    match error {
+        HttpError::NotSent { host, why } => HttpError::NotSent {
+            host: host.clone(),
+            why: why.clone(),
+        },
+        HttpError::Tls { host, why } => HttpError::Tls {
+            host: host.clone(),
+            why: why.clone(),
+        },
+        HttpError::NoAnswer { host, why } => HttpError::NoAnswer {
+            host: host.clone(),
+            why: why.clone(),
+        },
+        HttpError::Status { host, status } => HttpError::Status {
+            host: host.clone(),
+            status: *status,
+        },
+        HttpError::NotJson { host } => HttpError::NotJson { host: host.clone() },
+        HttpError::TooLarge { host } => HttpError::TooLarge { host: host.clone() },
+    }
+}
+
+/// This machine's clock against the provider's.
+fn same_time(headers: &HeaderMap, sent_at: u64) -> Finding {
+    let theirs = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| httpdate::parse_http_date(date).ok())
+        .and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
+    let Some(theirs) = theirs else {
+        return Finding::skipped("the provider's answer has no date");
+    };
+    // A cache in between says how old the answer is.
+    let age = headers
+        .get(header::AGE)
+        .and_then(|age| age.to_str().ok())
+        .and_then(|age| age.parse::<u64>().ok())
+        .unwrap_or(0);
+    let theirs = theirs.as_secs().saturating_add(age);
+    judge_clock(theirs, sent_at, clock::now())
+}
+
+/// The answer was made at `theirs`, somewhen between `sent` and `arrived` by this machine's clock.
+fn judge_clock(theirs: u64, sent: u64, arrived: u64) -> Finding {
+    let (off, direction) = if theirs < sent {
+        (sent - theirs, "ahead of")
+    } else {
+        (theirs.saturating_sub(arrived), "behind")
+    };
+    let remedy = if cfg!(windows) {
+        "w32tm /resync"
+    } else if cfg!(target_os = "macos") {
+        "switch on \"Set time and date automatically\""
+    } else {
+        "timedatectl set-ntp true"
+    };
+    let what = format!(
+        "this machine's clock is {} {direction} the provider's",
+        text::duration(off)
+    );
+    if off > CLOCK.0 {
+        Failure::config(format!("{what}: tokens are refused"), remedy).into()
+    } else if off > CLOCK.1 {
+        Finding::warning(what, remedy)
+    } else {
+        Finding::ok("as the provider's, to the second or so")
+    }
+}
+
+/// What the provider says it can do, against what the configuration needs.
+fn offers(settings: &Settings, provider: &Provider) -> Finding {
+    let metadata = &provider.metadata;
+    let browser = metadata.authorization_endpoint.is_some();
+    let codes = metadata.device_authorization_endpoint.is_some();
+    let missing = match settings.flow {
+        Flow::Browser if !browser => Some("no sign-in by browser, and `flow` asks for it"),
+        Flow::Device if !codes => Some("no sign-in by device code, and `flow` asks for it"),
+        Flow::Auto if !browser && !codes => Some("neither sign-in by browser nor by device code"),
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        return Failure::config(
+            format!("the provider offers {missing}"),
+            "set `flow` to a way that the provider offers, or have it allowed there",
+        )
+        .into();
+    }
+    let document = provider.document();
+    for (member, value, needed, what, remedy) in [
+        (
+            "scopes_supported",
+            "offline_access",
+            settings
+                .scopes
+                .iter()
+                .any(|scope| scope == "offline_access"),
+            "the provider does not list the scope offline_access: it may refuse it, or issue no refresh token",
+            "leave offline_access out of `scopes` if sign-ins fail with invalid_scope",
+        ),
+        (
+            "grant_types_supported",
+            "refresh_token",
+            true,
+            "the provider does not list refresh tokens: people may have to sign in whenever a token ends",
+            "have the refresh token grant allowed for this client at the provider",
+        ),
+        (
+            "code_challenge_methods_supported",
+            "S256",
+            browser,
+            "the provider lists PKCE methods, and S256 is not among them",
+            "ask whoever runs the provider to allow PKCE with S256",
+        ),
+        (
+            "token_endpoint_auth_methods_supported",
+            "none",
+            settings.client_auth == ClientAuth::None,
+            "the provider lists no public clients (token endpoint authentication \"none\")",
+            "if sign-ins fail with invalid_client, set `client_secret_file`",
+        ),
+    ] {
+        if needed && lists(&document, member).is_some_and(|list| !list.contains(&value)) {
+            return Finding::warning(what, remedy);
+        }
+    }
+    let mut offered = Vec::new();
+    for (there, name) in [
+        (browser, "browser"),
+        (codes, "device code"),
+        (metadata.revocation_endpoint.is_some(), "revocation"),
+    ] {
+        if there {
+            offered.push(name);
+        }
+    }
+    let pkce = match lists(&document, "code_challenge_methods_supported") {
+        Some(_) => "PKCE with S256",
+        None => "nothing said on PKCE",
+    };
+    Finding::ok(format!(
+        "{} offers {}; {pkce}",
+        settings.issuer,
+        offered.join(", ")
+    ))
+}
+
+fn lists<'d>(document: &'d Json, member: &str) -> Option<Vec<&'d str>> {
+    let list = document.get(member)?.as_array()?;
+    Some(list.iter().filter_map(Json::as_str).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_judged_by_both_ends_of_the_request() {
+        for (theirs, word) in [
+            (1000, "ok"),
+            (1002, "ok"),
+            (970, "ok"),
+            (969, "warning"),
+            (1033, "warning"),
+            (939, "failed"),
+            (1063, "failed"),
+        ] {
+            assert_eq!(judge_clock(theirs, 1000, 1002).word(), word, "{theirs}");
+        }
+        assert!(judge_clock(500, 1000, 1000).what().contains("ahead"));
+        assert!(judge_clock(1500, 1000, 1000).what().contains("behind"));
+    }
+}

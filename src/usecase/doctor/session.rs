@@ -1,0 +1,428 @@
+//! The keychain, the session in it, and the token of that session.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::jwt::Claims;
+use super::{Chain, Finding};
+use crate::caller::Deadline;
+use crate::clock;
+use crate::config::settings::{Settings, TokenChoice};
+use crate::error::{Failure, Id, Result};
+use crate::reader::Reader;
+use crate::secret::Secret;
+use crate::session::open_sign_in::Progress;
+use crate::session::record::{IssuedToken, Record};
+use crate::session::state::{Session, StateFiles};
+use crate::store::keychain::Keychain;
+use crate::store::{Prompting, SecretStore};
+use crate::text;
+use crate::writer::sign_in_required;
+
+/// Longest wait for one answer of the keychain.
+const KEYCHAIN: Duration = Duration::from_secs(10);
+
+/// Name of the probe. No profile can be called like this.
+const PROBE: &str = ".doctor-probe";
+
+/// Least size of the probe, in bytes: providers issue tokens of this size, and some keychains hold less.
+const PROBE_SIZE: usize = 16 * 1024;
+
+/// Claude Desktop's recommended TTL, how far it looks ahead, and its least TTL, in seconds.
+const HOST_TTL: u64 = 300;
+const LOOK_AHEAD: u64 = 120;
+const LEAST_TTL: u64 = 121;
+
+/// Looks at everything about the session and gives the token that a gateway can be shown now.
+pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<IssuedToken> {
+    let keychain = Keychain::new(Prompting::Forbidden);
+    let stored = read(settings, &keychain);
+    let size = match &stored {
+        Ok(Some(record)) => record.to_bytes().len().max(PROBE_SIZE),
+        _ => PROBE_SIZE,
+    };
+    chain.found("keychain", round_trip(&keychain, size));
+    let reader = match reader(settings) {
+        Ok(reader) => reader,
+        Err(failure) => {
+            chain.found("session", failure);
+            skip(chain, "the session's state cannot be read");
+            return None;
+        }
+    };
+    let cached = reader.as_ref().and_then(Reader::cached);
+    let record = match stored {
+        Ok(record) => record,
+        Err(failure) => {
+            chain.found(
+                "session",
+                Finding::skipped("the keychain did not give it out"),
+            );
+            skip_but_token(chain, settings, cached.as_ref(), &failure.what);
+            return cached.filter(Reader::is_valid);
+        }
+    };
+    chain.found("session", session(reader.as_ref(), record.as_ref()));
+    let Some(record) = record else {
+        skip(chain, "nobody is signed in");
+        return None;
+    };
+    chain.found("refresh-token", refresh_token(&record, settings));
+    hide(chain, &record);
+    let token = cached.or_else(|| record.token_for(settings).cloned());
+    tell_token(chain, settings, token.as_ref());
+    token.filter(Reader::is_valid)
+}
+
+/// What a bundle may not show, however it got into a text.
+fn hide(chain: &mut Chain<'_>, record: &Record) {
+    chain.hidden.push(Secret::new(record.account()));
+    chain.hidden.push(Secret::new(&*record.subject));
+    chain.hidden.extend(record.refresh_token.clone());
+    chain
+        .hidden
+        .extend(record.token.as_ref().map(|token| token.value.clone()));
+    let claims = record.claims.values().filter_map(Json::as_str);
+    chain.hidden.extend(claims.map(Secret::new));
+}
+
+fn skip(chain: &mut Chain<'_>, why: &str) {
+    for id in ["refresh-token", "token", "token-lifetime"] {
+        chain.found(id, Finding::skipped(why));
+    }
+}
+
+fn skip_but_token(
+    chain: &mut Chain<'_>,
+    settings: &Settings,
+    cached: Option<&IssuedToken>,
+    why: &str,
+) {
+    chain.found("refresh-token", Finding::skipped(why));
+    tell_token(chain, settings, cached);
+}
+
+fn tell_token(chain: &mut Chain<'_>, settings: &Settings, token: Option<&IssuedToken>) {
+    let Some(token) = token else {
+        for id in ["token", "token-lifetime"] {
+            chain.found(
+                id,
+                Finding::skipped_until("there is no stored token to look at", "gatepass token"),
+            );
+        }
+        return;
+    };
+    chain.found("token", judge_token(settings, token.value.expose()));
+    chain.found("token-lifetime", lifetime(settings, token));
+}
+
+/// The state and cache, if there are any: nothing is created.
+fn reader(settings: &Settings) -> Result<Option<Reader<'_>>> {
+    StateFiles::existing(settings)?
+        .map(|files| Reader::with(settings, files))
+        .transpose()
+}
+
+fn read(settings: &Settings, keychain: &Keychain) -> Result<Option<Record>> {
+    let bytes = keychain.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
+    Ok(bytes
+        .and_then(|bytes| Record::from_bytes(&bytes))
+        .filter(|record| record.belongs_to(settings)))
+}
+
+/// Writes, reads and removes a value as large as a session, beside the sessions.
+pub(super) fn round_trip(store: &dyn SecretStore, size: usize) -> Finding {
+    let value: Vec<u8> = b"gatepass doctor: safe to delete. "
+        .iter()
+        .copied()
+        .cycle()
+        .take(size)
+        .collect();
+    let started = std::time::Instant::now();
+    let wrong = |what: &str| {
+        Finding::from(Failure::new(
+            Id::Keychain,
+            what,
+            "look at the keychain in your system's keyring manager, then run it again",
+        ))
+    };
+    let deadline = || Deadline::after(KEYCHAIN);
+    if let Err(error) = store.write(PROBE, &value, deadline()) {
+        return Failure::from(error).into();
+    }
+    let read = store.read(PROBE, deadline());
+    let removed = store.remove(PROBE, deadline());
+    match (read, removed) {
+        (Ok(Some(read)), Ok(true)) if *read == value => Finding::ok(format!(
+            "it took {size} bytes, gave them back and forgot them, in {} ms",
+            started.elapsed().as_millis()
+        )),
+        (Ok(Some(_)), Ok(true)) => wrong("the keychain gave back something else than it was given"),
+        (Ok(None), _) => wrong("the keychain took a value and did not keep it"),
+        (Err(error), _) | (_, Err(error)) => Failure::from(error).into(),
+        (_, Ok(false)) => wrong("the keychain did not find again what it had just given back"),
+    }
+}
+
+/// Whether somebody is signed in, and what stands in the way of the next sign-in.
+fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
+    let state = reader.map(|reader| &reader.state);
+    if let Some(Session::Ended { why }) = state.map(|state| &state.session) {
+        return sign_in_required(why).into();
+    }
+    let progress = reader.map(|reader| Progress::read(&reader.files));
+    let back_off = progress.as_ref().and_then(Progress::back_off);
+    let (Some(record), false) = (
+        record,
+        state.is_some_and(|state| state.session == Session::None),
+    ) else {
+        return back_off
+            .unwrap_or_else(|| sign_in_required("nobody is signed in"))
+            .into();
+    };
+    if let Some(back_off) = back_off {
+        return Finding::warning(back_off.what, back_off.remedy);
+    }
+    if let Some(warning) = state.and_then(|state| state.warnings.last()) {
+        return Finding::warning(
+            format!("{} ({})", warning.text, text::moment(warning.at)),
+            "gatepass login clears this",
+        );
+    }
+    let end = record
+        .ends_at
+        .map_or_else(String::new, |end| format!(", until {}", text::moment(end)));
+    Finding::ok(format!(
+        "{} since {}{end}",
+        text::from_server(record.account()),
+        text::moment(record.signed_in_at)
+    ))
+}
+
+fn refresh_token(record: &Record, settings: &Settings) -> Finding {
+    if record.refresh_token.is_some() {
+        return Finding::ok("there is one: the session renews itself");
+    }
+    let again = record
+        .token_for(settings)
+        .map_or_else(String::new, |token| {
+            format!(
+                ": people sign in again at {}",
+                text::moment(token.life.expires_at())
+            )
+        });
+    let asks = settings
+        .scopes
+        .iter()
+        .any(|scope| scope == "offline_access");
+    Finding::warning(
+        format!("the provider issued none{again}"),
+        if asks {
+            "have refresh tokens allowed for this client at the provider, then gatepass login"
+        } else {
+            "add \"offline_access\" to `scopes` (if the provider knows it), then gatepass login"
+        },
+    )
+}
+
+/// The token's life against what callers need.
+fn lifetime(settings: &Settings, token: &IssuedToken) -> Finding {
+    let life = token.life;
+    let lifetime = life.expires_at_ms.saturating_sub(life.issued_at_ms) / 1000;
+    judge_lifetime(
+        lifetime,
+        settings.min_validity,
+        life.left(clock::now_millis()),
+    )
+}
+
+fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> Finding {
+    let lives = text::duration(lifetime);
+    if lifetime <= min_validity {
+        let ttl = lifetime.saturating_sub(150).clamp(LEAST_TTL, HOST_TTL);
+        return Finding::warning(
+            format!(
+                "tokens live {lives} and `min_validity` is {min_validity} s: nearly every call refreshes"
+            ),
+            format!(
+                "have tokens live longer at the provider, or set `min_validity` to {} and Claude Desktop's inferenceCredentialHelperTtlSec to {ttl}",
+                ttl + LOOK_AHEAD
+            ),
+        );
+    }
+    if min_validity < LEAST_TTL + LOOK_AHEAD {
+        return Finding::warning(
+            format!(
+                "`min_validity` is {min_validity} s: a host may keep a token for longer than it lives"
+            ),
+            format!(
+                "set `min_validity` to the host's TTL plus {LOOK_AHEAD}, {} for the usual TTL",
+                HOST_TTL + LOOK_AHEAD
+            ),
+        );
+    }
+    let fits = min_validity - LOOK_AHEAD;
+    Finding::ok(format!(
+        "{lives} ({} left); `min_validity` of {min_validity} s suits a host TTL of up to {fits}",
+        text::duration(left)
+    ))
+}
+
+/// What the token says of itself: some tokens no gateway can check.
+fn judge_token(settings: &Settings, token: &str) -> Finding {
+    let kind = match settings.token {
+        TokenChoice::AccessToken => "access token",
+        TokenChoice::IdToken => "ID token",
+    };
+    if token.split('.').count() == 5 {
+        return Finding::warning(
+            format!("the {kind} is encrypted: only whom it is for can read it"),
+            "name the gateway in `audience` or `resource`, so that the provider issues a token for it",
+        );
+    }
+    if settings.issuer == "https://accounts.google.com"
+        && settings.token == TokenChoice::AccessToken
+    {
+        return Finding::warning(
+            "Google's access tokens are for Google alone: no gateway can check them",
+            "set token = \"id_token\"",
+        );
+    }
+    let Some(claims) = Claims::read(token) else {
+        return Finding::ok(format!(
+            "the {kind} is opaque: the gateway has to ask the provider about it"
+        ));
+    };
+    let issuer = claims.text("iss").unwrap_or_default();
+    let audiences = claims.audiences();
+    let shown = format!(
+        "iss {}, aud {}",
+        text::from_server(&issuer),
+        text::from_server(&audiences.join(" "))
+    );
+    if let Some((whose, remedy)) = for_somebody_else(&issuer, &audiences) {
+        return Finding::warning(
+            format!("the {kind} is for {whose}, and no gateway can check it ({shown})"),
+            remedy,
+        );
+    }
+    if issuer.is_empty() || audiences.is_empty() {
+        return Finding::warning(
+            format!("the {kind} does not say who issued it or for whom ({shown})"),
+            "name the gateway in `audience` or `resource`, or set token = \"id_token\"",
+        );
+    }
+    if issuer != settings.issuer {
+        return Finding::warning(
+            format!("the {kind} names another issuer than the configuration: {shown}"),
+            "tell the gateway's operator that issuer, or have the provider issue tokens under its own (Entra: version 2)",
+        );
+    }
+    Finding::ok(format!("{kind}, {shown}"))
+}
+
+/// Audiences that mean Microsoft Graph, and its predecessor.
+const GRAPH: [&str; 5] = [
+    "00000003-0000-0000-c000-000000000000",
+    "https://graph.microsoft.com",
+    "https://graph.microsoft.com/",
+    "00000002-0000-0000-c000-000000000000",
+    "https://graph.windows.net",
+];
+
+/// Hosts under which Okta runs organisations.
+const OKTA: [&str; 3] = [".okta.com", ".oktapreview.com", ".okta-emea.com"];
+
+/// Tokens that only the provider's own services can check.
+fn for_somebody_else(issuer: &str, audiences: &[String]) -> Option<(&'static str, &'static str)> {
+    if audiences.iter().any(|aud| GRAPH.contains(&aud.as_str())) {
+        return Some((
+            "Microsoft Graph",
+            "add a scope of the gateway's own registration to `scopes`, such as \"api://GATEWAY/.default\"",
+        ));
+    }
+    let okta = url::Url::parse(issuer).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default();
+        OKTA.iter().any(|end| host.ends_with(end)) && !url.path().starts_with("/oauth2/")
+    });
+    // The same server's ID tokens are for the client and can be checked.
+    if okta && audiences.iter().any(|aud| aud == issuer) {
+        return Some((
+            "Okta itself",
+            "use a custom authorization server: an `issuer` with /oauth2/ in it, such as https://ORG.okta.com/oauth2/default",
+        ));
+    }
+    None
+}
+
+impl Claims {
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.as_str().map(str::to_owned)
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        match self.0.get("aud") {
+            Some(Json::String(one)) => vec![one.clone()],
+            Some(Json::Array(many)) => many
+                .iter()
+                .filter_map(Json::as_str)
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(list: &[&str]) -> Vec<String> {
+        list.iter().map(|one| (*one).to_owned()).collect()
+    }
+
+    #[test]
+    fn tokens_that_no_gateway_can_check_are_told() {
+        let sts = "https://sts.windows.net/8a3f/";
+        for (issuer, audiences, told) in [
+            (sts, owned(&["00000003-0000-0000-c000-000000000000"]), true),
+            (sts, owned(&["https://graph.microsoft.com"]), true),
+            (sts, owned(&["api://gateway"]), false),
+            (
+                "https://corp.okta.com",
+                owned(&["https://corp.okta.com"]),
+                true,
+            ),
+            ("https://corp.okta.com", owned(&["0oa1client"]), false),
+            (
+                "https://corp.okta.com/oauth2/default",
+                owned(&["api://default"]),
+                false,
+            ),
+            ("https://idp.example", owned(&["gateway"]), false),
+        ] {
+            assert_eq!(
+                for_somebody_else(issuer, &audiences).is_some(),
+                told,
+                "{issuer} {audiences:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn lifetimes_are_held_against_what_hosts_need() {
+        for (lifetime, min_validity, word, says) in [
+            (3600, 420, "ok", "up to 300"),
+            (420, 420, "warning", "to 390"),
+            (300, 420, "warning", "to 270"),
+            (60, 420, "warning", "to 241"),
+            (3600, 60, "warning", "420 for the usual"),
+        ] {
+            let found = judge_lifetime(lifetime, min_validity, 10);
+            assert_eq!(found.word(), word, "{lifetime} {min_validity}");
+            let text = format!("{} {}", found.what(), found.remedy().unwrap_or_default());
+            assert!(text.contains(says), "{lifetime} {min_validity}: {text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a sign-in by browser needs of this machine.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Finding;
+use crate::config::settings::{Flow, Redirect, Settings};
+use crate::error::Failure;
+use crate::oidc::loopback::Loopback;
+use crate::platform::browser;
+use crate::platform::surroundings::Surroundings;
+
+/// Longest wait for a connection to ourselves.
+const LOCAL: Duration = Duration::from_secs(2);
+
+/// Binds each redirect port for a moment and connects to it, as the browser will.
+pub(super) fn redirect_ports(settings: &Settings) -> Finding {
+    if settings.flow == Flow::Device {
+        return Finding::skipped("`flow` is \"device\": nothing is redirected");
+    }
+    let redirect = &settings.redirect;
+    let mut taken = Vec::new();
+    let mut free = 0;
+    for port in &redirect.ports {
+        let one = Redirect {
+            ports: vec![*port],
+            ..redirect.clone()
+        };
+        match Loopback::bind(&one) {
+            Ok(bound) => {
+                free += 1;
+                if let Err(why) = connects(&bound.redirect_uri()) {
+                    return Failure::config(
+                        format!(
+                            "programs on this machine cannot connect to {}: {why}",
+                            redirect.host.as_str()
+                        ),
+                        "allow connections to this machine itself in its firewall or endpoint protection",
+                    )
+                    .into();
+                }
+            }
+            Err(_) => taken.push(port.to_string()),
+        }
+    }
+    let list = taken.join(", ");
+    let uri = format!("http://{}{}", redirect.host.as_str(), redirect.path);
+    if free == 0 {
+        Failure::config(
+            format!(
+                "every redirect port is taken on {}: {list}",
+                redirect.host.as_str()
+            ),
+            "close the program that uses the port, or add another one to `redirect_ports`",
+        )
+        .into()
+    } else if !taken.is_empty() {
+        Finding::warning(
+            format!("of the redirect ports {list} is taken now; sign-ins use the others"),
+            "close the program that uses the port, or take it out of `redirect_ports`",
+        )
+    } else if redirect.ports.contains(&0) {
+        Finding::ok(format!(
+            "any free port; the provider must have {uri} registered, without regard to the port"
+        ))
+    } else {
+        let ports: Vec<String> = redirect.ports.iter().map(u16::to_string).collect();
+        Finding::ok(format!(
+            "{} free; registered must be http://{}:PORT{} for each",
+            ports.join(", "),
+            redirect.host.as_str(),
+            redirect.path
+        ))
+    }
+}
+
+fn connects(uri: &str) -> Result<(), String> {
+    let addresses = Url::parse(uri)
+        .map_err(|error| error.to_string())?
+        .socket_addrs(|| None)
+        .map_err(|error| error.to_string())?;
+    let mut why = "it has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, LOCAL) {
+            Ok(_) => return Ok(()),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(why)
+}
+
+/// Whether a browser could be opened. None is.
+pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Finding {
+    if settings.flow == Flow::Device {
+        return Finding::skipped("`flow` is \"device\": no browser is opened");
+    }
+    let surroundings = Surroundings::look();
+    let found = browser::find(&settings.browser);
+    let by_itself = surroundings.shows_browsers() || !settings.browser.is_empty();
+    match (by_itself, found) {
+        (true, Ok(program)) => Finding::ok(format!("{program} would be started")),
+        (true, Err(why)) => Failure::config(
+            why,
+            if settings.browser.is_empty() {
+                "install a browser (and xdg-utils), or set `browser`"
+            } else {
+                "correct `browser`: the program and its arguments, as a list"
+            },
+        )
+        .into(),
+        (false, _) => {
+            let why = surroundings.in_words();
+            if settings.flow == Flow::Browser {
+                return Finding::warning(
+                    format!(
+                        "{why}, so no browser can be opened from here, and `flow` asks for one"
+                    ),
+                    "gatepass login --device, or sign in on the machine's own desktop",
+                );
+            }
+            let way = match offers_codes {
+                Some(false) => "the address is opened by hand",
+                _ => "the address is opened by hand, or a device code is used",
+            };
+            Finding::ok(format!("{why}: {way}"))
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `gatepass doctor`: each link broken in turn, with real parts, and what is said about it.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use gatepass_testkit::gateway::Gateway;
+use gatepass_testkit::lab::{Outcome, Person, Scene, Settings};
+use serde_json::Value;
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+const AUDIENCE: &str = "https://gateway.example.test/";
+const ANYTHING: [&str; 0] = [];
+
+/// A signed-in person in front of a gateway.
+fn with_gateway(more: &str) -> (Scene, Gateway) {
+    let scene = Scene::new(GATEPASS);
+    let gateway = Gateway::start(scene.provider.issuer(), AUDIENCE);
+    let url = gateway.url();
+    scene.configure(&format!(
+        "gateway_url = \"{url}\"\nresource = [\"{AUDIENCE}\"]\n{more}"
+    ));
+    (scene.signed_in(), gateway)
+}
+
+fn doctor<'a>(scene: &Scene, arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
+    let all: Vec<&str> = ["doctor", "--json"].into_iter().chain(arguments).collect();
+    scene.gatepass(all).run()
+}
+
+#[track_caller]
+fn check(outcome: &Outcome, id: &str) -> Value {
+    let report = outcome.json();
+    let checks = report["checks"].as_array().expect("checks");
+    let found: Vec<&Value> = checks.iter().filter(|check| check["id"] == id).collect();
+    assert_eq!(found.len(), 1, "{id} once in {report}");
+    found[0].clone()
+}
+
+#[track_caller]
+fn expect(outcome: &Outcome, id: &str, result: &str, says: &str) {
+    let check = check(outcome, id);
+    assert_eq!(check["outcome"], result, "{check}");
+    let text = format!("{} {}", check["what"], check["remedy"]);
+    assert!(text.contains(says), "{id} does not say {says:?}: {text}");
+    let has_remedy = check["remedy"].is_string();
+    assert_eq!(
+        has_remedy,
+        result == "warning" || result == "failed" || has_remedy
+    );
+}
+
+#[test]
+fn everything_is_well_and_nothing_changes() {
+    let (scene, gateway) = with_gateway("");
+    let before = scene.keyring.items_snapshot();
+    scene.person.forget();
+    let outcome = doctor(&scene, ["--model", "demo-small"]);
+    outcome.expect(0);
+    let report = outcome.json();
+    assert_eq!(
+        (&report["format"], &report["exit_code"]),
+        (&1.into(), &0.into())
+    );
+    for id in [
+        "binary",
+        "policy",
+        "configuration",
+        "permissions",
+        "proxy",
+        "dns",
+        "tls",
+        "clock",
+        "discovery",
+        "redirect-port",
+        "browser",
+        "keychain",
+        "session",
+        "refresh-token",
+        "token",
+        "token-lifetime",
+        "gateway",
+        "gateway-model",
+    ] {
+        expect(&outcome, id, "ok", "");
+    }
+    expect(&outcome, "gateway", "ok", "demo-large");
+    assert_eq!(gateway.requests().len(), 2);
+    assert_eq!(scene.keyring.items_snapshot(), before, "the probe is gone");
+    let sent = scene.provider.requests();
+    assert!(
+        sent.iter().all(|request| request.starts_with("GET ")),
+        "{sent:?}"
+    );
+    assert!(scene.person.saw().is_none(), "no browser was opened");
+    let words = scene.gatepass(["doctor"]).run();
+    words.expect(0);
+    assert!(
+        words.stdout.contains("\nok       gateway "),
+        "{}",
+        words.stdout
+    );
+    assert_eq!(words.stderr, "");
+}
+
+#[test]
+fn nobody_is_signed_in_and_nothing_is_left_behind() {
+    let scene = Scene::new(GATEPASS);
+    let outcome = doctor(&scene, ANYTHING);
+    outcome.expect(4);
+    expect(&outcome, "session", "failed", "gatepass login");
+    expect(&outcome, "discovery", "ok", "device code");
+    expect(&outcome, "gateway", "skipped", "gateway_url");
+    assert!(
+        !scene.home.path().join(".local").exists(),
+        "no folder was made"
+    );
+    assert_eq!(scene.keyring.items_snapshot().len(), 0);
+}
+
+#[test]
+fn what_a_gateway_can_refuse_is_explained() {
+    let (scene, gateway) = with_gateway("");
+    let url = gateway.url();
+    let with = |lines: &str| {
+        scene.configure(&format!("resource = [\"{AUDIENCE}\"]\n{lines}"));
+        doctor(&scene, ["--model", "demo-smal"])
+    };
+    let twice = with(&format!("gateway_url = \"{url}/v1\""));
+    twice.expect(3);
+    expect(&twice, "gateway", "failed", "/v1 is in the address");
+
+    let elsewhere = Gateway::start(scene.provider.issuer(), "https://other.example.test/");
+    let refused = with(&format!("gateway_url = \"{}\"", elsewhere.url()));
+    refused.expect(3);
+    expect(&refused, "gateway", "failed", "(401)");
+    expect(&refused, "gateway", "failed", AUDIENCE);
+
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let gone = with(&format!("gateway_url = \"http://127.0.0.1:{port}\""));
+    gone.expect(6);
+    expect(&gone, "gateway", "failed", "cannot connect");
+}
+
+#[test]
+fn a_provider_that_is_away_and_a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let scene = Scene::new(GATEPASS);
+    let issuer = format!("http://127.0.0.1:{}", {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    });
+    scene.home.config(&format!(
+        "issuer = \"{issuer}\"\nclient_id = \"gatepass\"\nredirect_ports = [{port}]\nbrowser = [\"/no/such/browser\"]\n"
+    ));
+    let outcome = doctor(&scene, ANYTHING);
+    outcome.expect(6);
+    expect(&outcome, "tls", "failed", "cannot connect");
+    expect(&outcome, "discovery", "skipped", "cannot be reached");
+    expect(&outcome, "redirect-port", "failed", &port.to_string());
+    expect(&outcome, "browser", "failed", "/no/such/browser");
+    expect(&outcome, "session", "failed", "nobody");
+}
+
+#[test]
+fn a_wrong_issuer_a_loose_file_and_no_configuration() {
+    let scene = Scene::new(GATEPASS).signed_in();
+    let state = scene.home.path().join(".local/state/gatepass");
+    let file = fs::read_dir(&state)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    expect(
+        &doctor(&scene, ANYTHING),
+        "permissions",
+        "failed",
+        "chmod 600",
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let issuer = scene.provider.issuer();
+    scene.home.config(&format!(
+        "issuer = \"{issuer}/\"\nclient_id = \"gatepass\"\n"
+    ));
+    let slash = doctor(&scene, ANYTHING);
+    slash.expect(8);
+    expect(&slash, "discovery", "failed", "slash at the end");
+
+    scene.home.config("isuer = \"x\"\n");
+    let wrong = doctor(&scene, ANYTHING);
+    wrong.expect(3);
+    expect(&wrong, "configuration", "failed", "did you mean `issuer`?");
+    expect(&wrong, "gateway", "skipped", "configuration");
+}
+
+#[test]
+fn a_short_lived_token_and_a_locked_keychain() {
+    let scene = Scene::with(
+        GATEPASS,
+        &Settings {
+            access_token: 300,
+            ..Settings::default()
+        },
+        Person::without_browser(),
+    )
+    .signed_in();
+    let outcome = doctor(&scene, ANYTHING);
+    outcome.expect(0);
+    expect(
+        &outcome,
+        "token-lifetime",
+        "warning",
+        "`min_validity` to 270",
+    );
+    scene.keyring.lock();
+    let locked = doctor(&scene, ANYTHING);
+    locked.expect(7);
+    expect(&locked, "keychain", "failed", "locked");
+    expect(&locked, "session", "skipped", "");
+}
+
+#[test]
+fn a_machine_is_looked_at_without_a_session() {
+    let (scene, gateway) = with_gateway("");
+    let outcome = scene
+        .gatepass(["doctor", "--machine", "--json"])
+        .without_env("DBUS_SESSION_BUS_ADDRESS")
+        .run();
+    outcome.expect(0);
+    expect(&outcome, "gateway", "ok", "401 without a token");
+    for id in ["keychain", "session", "browser", "token"] {
+        expect(&outcome, id, "skipped", "");
+    }
+    let shown = gateway.requests();
+    assert!(
+        shown
+            .iter()
+            .all(|request| request.header("authorization").is_none())
+    );
+}
+
+#[test]
+fn a_bundle_holds_no_secret_and_no_name_and_replaces_nothing() {
+    let (scene, _gateway) =
+        with_gateway("log_level = \"debug\"\nlogin_hint = \"ann@corp.example\"\n");
+    scene.gatepass(["token", "--force-refresh"]).run().token();
+    let path = scene.home.path().join("bundle.json");
+    let name = path.to_str().unwrap();
+    let outcome = scene.gatepass(["doctor", "--bundle", name]).run();
+    outcome.expect(0);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let bundle: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(bundle["format"], 1);
+    assert!(!bundle["log"].as_array().unwrap().is_empty(), "{text}");
+    assert!(bundle["state"]["session"]["generation"].is_number());
+    assert!(text.contains("client_id = "), "the configuration");
+    for kind in ["refresh_token", "access_token", "id_token"] {
+        for secret in scene.provider.secrets_of(kind) {
+            assert!(!text.contains(&secret), "a {kind}");
+        }
+    }
+    let status = scene.gatepass(["status", "--json"]).run().json();
+    for who in [&status["account"], &status["subject"], &"ann@corp".into()] {
+        assert!(!text.contains(who.as_str().unwrap()), "{who} in {text}");
+    }
+    let home = scene.home.path().to_str().unwrap();
+    assert!(!text.contains(home), "the home folder in {text}");
+
+    scene.gatepass(["doctor", "--bundle", name]).run().expect(3);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text, "untouched");
+}
