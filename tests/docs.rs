@@ -15,7 +15,7 @@ const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
 /// Commands that the documentation describes already and the program may not have yet. Each is checked as soon
 /// as it is there.
-const COMING: [&str; 3] = ["doctor", "export", "import"];
+const COMING: [&str; 2] = ["export", "import"];
 
 /// Every page, with its path below the repository.
 fn pages() -> BTreeMap<PathBuf, String> {
