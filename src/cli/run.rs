@@ -102,12 +102,11 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         token.timeout.map(Duration::from_secs),
         &settings,
     );
-    let terminal = Terminal::new(&settings);
-    let person: &dyn Person = if host.is_terminal() {
-        &terminal
-    } else {
-        &Nobody
-    };
+    // A host's call does not look at its standard error at all.
+    let terminal = host.is_terminal().then(|| Terminal::new(&settings));
+    let person = terminal
+        .as_ref()
+        .map_or(&Nobody as &dyn Person, |terminal| terminal);
     let print = || {
         let request = TokenRequest {
             configuration: Configuration {

@@ -202,7 +202,7 @@ pub static KEYS: &[Key] = &[
     key("revoke_on_logout", Flag, BuiltIn::Flag(true), Elsewhere, Full, "whether signing out revokes at the provider"),
     key("session_lifetime", Seconds(0, 400 * DAY), Unset, Elsewhere, Full, "seconds that the provider keeps a session"),
     key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, Full, "last stretch of a session in which an interactive call signs in early"),
-    key("notify", Flag, BuiltIn::Flag(true), Elsewhere, Harmless, "desktop notification when a session ends in a silent call"),
+    key("notify", Flag, BuiltIn::Flag(true), Elsewhere, Full, "desktop notification when a session ends in a silent call, and when a host's call opens a tab"),
     key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
     key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, Full, "lines in the system's log"),
     key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, Full, "rotated log in the state folder"),

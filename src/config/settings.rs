@@ -265,6 +265,8 @@ pub struct Settings {
     pub revoke_on_logout: bool,
     /// Seconds that the provider keeps a session, if the organisation says so.
     pub session_lifetime: Option<u64>,
+    /// Whether desktop notifications are shown.
+    pub notify: bool,
     /// Last stretch of a session, in seconds, in which an interactive call signs in early.
     pub session_renew_before: u64,
     /// Sessions from before this moment (seconds since 1970) are dropped: sign-out from afar.
@@ -400,6 +402,7 @@ impl Settings {
             dpop: values.usage("dpop"),
             revoke_on_logout: values.flag("revoke_on_logout", true),
             session_lifetime: values.number("session_lifetime"),
+            notify: values.flag("notify", true),
             session_renew_before: values.number("session_renew_before").unwrap_or(43_200),
             session_not_before: policy.and_then(|policy| policy.session_not_before),
             disabled: policy.and_then(|policy| policy.disabled.clone()),

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod files;
 pub mod interrupt;
 pub mod keyboard;
+pub mod notify;
 pub mod paths;
 pub mod policy;
 pub mod program;

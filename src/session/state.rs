@@ -125,6 +125,9 @@ pub struct State {
     pub refreshed: Option<Ended>,
     /// A refresh whose answer has not been stored.
     pub in_flight: Option<InFlight>,
+    /// The generation of the session about whose end the person has been notified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_told: Option<u64>,
     /// What `status` and `doctor` should tell.
     pub warnings: Vec<Warning>,
 }

@@ -7,6 +7,7 @@
 //! [`join`] waits for work, [`start`] starts a worker, [`serve`] is what it does, `answer` what passes between them.
 
 mod answer;
+mod desktop;
 pub mod join;
 pub mod serve;
 pub mod start;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Task;
 use super::answer::Answer;
+use super::desktop::{self, AtDesktop};
 use crate::caller::{Caller, Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::person::Nobody;
 use crate::platform;
 use crate::platform::surroundings::Surroundings;
 use crate::session::open_sign_in::OpenSignIn;
@@ -30,16 +30,30 @@ const FINISH: Duration = Duration::from_secs(60);
 /// Runs a worker to its end.
 pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Result<()> {
     platform::become_session_leader();
-    let answer_by = caller.deadline.less(RESERVE);
-    let result = match task {
-        Task::Refresh => refresh(settings, need, answer_by),
-        Task::SignIn => sign_in(settings, caller.host),
-    };
-    Answer::Done(result).write(io::stdout());
+    match task {
+        Task::Refresh => {
+            let mut end_is_news = false;
+            let result = refresh(settings, need, caller, &mut end_is_news);
+            Answer::Done(result.clone()).write(io::stdout());
+            // Only now: whoever waits has its answer.
+            if let (true, Err(failure)) = (end_is_news, &result) {
+                desktop::tell_the_end(settings, caller.host, failure);
+            }
+        }
+        Task::SignIn => Answer::Done(sign_in(settings, caller.host)).write(io::stdout()),
+    }
     Ok(())
 }
 
-fn refresh(settings: &Settings, need: Need, answer_by: Deadline) -> Result<IssuedToken> {
+/// `end_is_news` says whether the session turned out to have ended, in a call that may not prompt, and nobody has
+/// been told yet.
+fn refresh(
+    settings: &Settings,
+    need: Need,
+    caller: Caller,
+    end_is_news: &mut bool,
+) -> Result<IssuedToken> {
+    let answer_by = caller.deadline.less(RESERVE);
     let keychain = Keychain::new(Prompting::Forbidden);
     let budget = Budget {
         answer_by,
@@ -53,7 +67,11 @@ fn refresh(settings: &Settings, need: Need, answer_by: Deadline) -> Result<Issue
         files: &files,
         budget,
     };
-    writer.refresh(need, &provider)
+    let result = writer.refresh(need, &provider);
+    if let Err(failure) = &result {
+        *end_is_news = settings.notify && !caller.may_prompt && writer.end_is_news(failure);
+    }
+    result
 }
 
 /// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller.
@@ -74,7 +92,7 @@ fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
         deadline: Deadline::after(settings.sign_in_timeout),
         host,
         surroundings: Surroundings::look(),
-        person: &Nobody,
+        person: &AtDesktop { settings, host },
         open: &open,
         generation: files.read()?.generation,
     };

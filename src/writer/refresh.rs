@@ -266,6 +266,24 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Whether this failure is the end of a session of which the person has not been told. Noted, so that it is told
+    /// once however many calls find out.
+    pub fn end_is_news(&mut self, failure: &Failure) -> bool {
+        let state = &mut self.reader.state;
+        let has_ended = match state.session {
+            Session::Ended { .. } => true,
+            // A session that cannot be renewed ends with its token.
+            Session::Stored => failure.id == Id::SignInRequired,
+            Session::None | Session::Unknown => false,
+        };
+        if !has_ended || state.end_told == Some(state.generation) {
+            return false;
+        }
+        state.end_told = Some(state.generation);
+        // What cannot be noted is not told: it would be told again and again.
+        self.write_state().is_ok()
+    }
+
     /// Marks the session as of no use any more. It stays stored until a sign-in replaces it.
     fn end(&mut self, why: &str) -> Result<Failure> {
         self.note(Session::Ended {

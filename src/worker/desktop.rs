@@ -1,0 +1,88 @@
+//! What a worker tells a person whose application has no place for it: by desktop notifications.
+
+use std::thread;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::caller::Host;
+use crate::config::settings::Settings;
+use crate::error::{Failure, Result};
+use crate::oidc::device::Invitation;
+use crate::person::{Nobody, Person, Visit};
+use crate::platform::notify;
+
+/// Somebody at a desktop, for whom a tab opens that they did not ask for.
+pub(super) struct AtDesktop<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) host: Host,
+}
+
+impl Person for AtDesktop<'_> {
+    fn begins(&self, _: Option<&str>) {}
+
+    fn browser_opened(&self, _: Visit<'_>) {
+        if !self.settings.notify {
+            return;
+        }
+        let title = format!("Sign in at {}", self.settings.display_name);
+        let asker = self.host.name().unwrap_or("An application");
+        let gateway = self
+            .settings
+            .gateway_url
+            .as_ref()
+            .map_or_else(String::new, |url| format!(" for the gateway {url}"));
+        let text = format!(
+            "{asker} needs a sign-in{gateway}, so a tab has been opened in your browser. If you expected none, close it."
+        );
+        // The person may be quicker than the desktop.
+        let shown = thread::Builder::new().spawn(move || notify::show(&title, &text));
+        if let Err(error) = shown {
+            log::info!("no notification was shown: {error}");
+        }
+    }
+
+    fn browser_missing(&self, visit: Visit<'_>, why: &str) -> Result<()> {
+        Nobody.browser_missing(visit, why)
+    }
+
+    fn invited(&self, _: &Invitation, _: Option<&'static str>) {}
+    fn waiting(&self, _: Duration, _: Duration) {}
+    fn handed_over(&self) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
+    fn not_the_address(&self) {}
+    fn has_stopped(&self) -> bool {
+        false
+    }
+
+    fn done(&self) {}
+}
+
+/// Tells that a session has ended in a call that nobody saw, and how to sign in again.
+pub(super) fn tell_the_end(settings: &Settings, host: Host, failure: &Failure) {
+    let title = format!("Please sign in again at {}", settings.display_name);
+    let profile = if settings.profile.is_default() {
+        String::new()
+    } else {
+        format!(" --profile {}", settings.profile)
+    };
+    let way = match host {
+        Host::ClaudeDesktop(_) => "Start a new session in Claude, or run",
+        _ => "In a terminal, run",
+    };
+    let text = format!(
+        "{}. {way}: gatepass login{profile}",
+        sentence(&failure.what)
+    );
+    notify::show(&title, &text);
+}
+
+/// With a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
