@@ -60,10 +60,6 @@ fn the_end_of_a_session_is_told_once_and_how_to_sign_in() {
     );
     for _ in 0..3 {
         refresh(&scene).expect(4);
-        scene
-            .gatepass(["token", "--caller", "codex"])
-            .run()
-            .expect(4);
     }
     thread::sleep(WHILE);
     assert_eq!(desktop.shown().len(), 1, "once");
