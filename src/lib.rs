@@ -6,6 +6,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod logging;
 pub mod oidc;

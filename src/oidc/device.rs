@@ -139,7 +139,7 @@ fn interval(given: Duration) -> Duration {
     }
 }
 
-fn invitation(
+pub(crate) fn invitation(
     response: &StandardDeviceAuthorizationResponse,
     settings: &Settings,
     issuer_hosts: &[&str],

@@ -66,7 +66,7 @@ struct Aliases {
 }
 
 impl Metadata {
-    fn parse(bytes: &[u8], settings: &Settings) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8], settings: &Settings) -> Result<Self> {
         let wrong = |what: String| {
             Failure::untrusted(format!(
                 "the discovery document of {} {what}",

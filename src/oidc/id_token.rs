@@ -67,7 +67,7 @@ impl Claims {
 
 /// Why a token was not accepted.
 #[derive(Debug)]
-pub(super) enum Rejection {
+pub(crate) enum Rejection {
     /// No key of the issuer fits: the keys may be outdated.
     UnknownKey,
     /// A check was performed and failed.
@@ -110,7 +110,7 @@ pub fn validate(
 }
 
 /// Every check that needs no network.
-pub(super) fn check(
+pub(crate) fn check(
     raw: &str,
     access_token: &str,
     occasion: &Occasion<'_>,

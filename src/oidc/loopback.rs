@@ -251,6 +251,32 @@ struct Desk {
     arrivals: mpsc::Sender<Arrival>,
 }
 
+/// What a request would be taken for, without a socket: for the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn judge(
+    mode: ResponseMode,
+    expected: Expected,
+    request: &Request<&[u8]>,
+) -> Option<Answer> {
+    let (arrivals, _) = mpsc::channel();
+    let desk = Desk {
+        authority: "127.0.0.1:4711".to_owned(),
+        path: "/callback".to_owned(),
+        done_path: "/callback/done".to_owned(),
+        mode,
+        expected,
+        claimed: AtomicBool::new(false),
+        ending: Arc::default(),
+        page_fetched: tokio::sync::Notify::new(),
+        arrivals,
+    };
+    match desk.kind(request.method(), request.uri(), request.headers()) {
+        Kind::Query(query) => read_parameters(query.as_bytes(), &desk.expected),
+        Kind::Form => read_parameters(request.body(), &desk.expected),
+        Kind::Done | Kind::Refused(_) => None,
+    }
+}
+
 fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: oneshot::Receiver<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_io()

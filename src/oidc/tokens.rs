@@ -162,7 +162,7 @@ pub(super) fn endpoint<'a>(
 }
 
 /// Forgives what real providers do: lifetimes as strings or fractions, `scope` as a list.
-fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
+pub(crate) fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
     let Ok(mut object) = Object::parse(&body) else {
         // No object, or one that says something twice: the library must not read it either.
         return b"[]".to_vec();
@@ -208,7 +208,7 @@ fn whole_seconds(value: &Value) -> Option<u64> {
 }
 
 /// Checks what can be checked without the issuer's keys.
-pub(super) fn grant(
+pub(crate) fn grant(
     response: TokenResponse,
     client: &Client,
     settings: &Settings,

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::process::{answer, command, find, root, run};
 
 /// What to look for, and the Debian package that brings it.
-const PARTS: [(Part, &str); 12] = [
+const PARTS: [(Part, &str); 13] = [
     (Part::Program("dbus-daemon"), "dbus"),
     (Part::Program("dbus-send"), "dbus"),
     (Part::Program("gnome-keyring-daemon"), "gnome-keyring"),
@@ -20,6 +20,7 @@ const PARTS: [(Part, &str); 12] = [
     (Part::Program("node"), "nodejs"),
     (Part::Program("npm"), "npm"),
     (Part::Program("strace"), "strace"),
+    (Part::Program("openssl"), "openssl"),
     (Part::Program("script"), "bsdutils"),
     (Part::Program("setpriv"), "util-linux"),
 ];

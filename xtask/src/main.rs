@@ -9,6 +9,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod demo;
+mod fuzz;
 mod install;
 mod process;
 mod test;
@@ -23,6 +24,8 @@ usage: cargo xtask <command>
       --e2e               only those with a real provider, keychain and browser
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
+  fuzz [TARGET]           runs the fuzz targets (needs cargo-fuzz and a nightly compiler)
+      --seconds N         each for so long (60)
   bench                   measures times, counts and sizes (Linux)
       --write             writes them to docs/performance.md and xtask/bench-baseline.toml
       --check             only the counts: fails where one has grown by more than 5 %
@@ -37,6 +40,7 @@ enum Command {
     #[cfg(target_os = "linux")]
     Bench(bench::Bench),
     Demo(demo::Demo),
+    Fuzz(fuzz::Fuzz),
     Test(test::Selection),
 }
 
@@ -49,6 +53,7 @@ impl Command {
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
             ["demo", options @ ..] => demo::Demo::from_arguments(options).map(Self::Demo),
+            ["fuzz", options @ ..] => fuzz::Fuzz::from_arguments(options).map(Self::Fuzz),
             _ => None,
         }
     }
@@ -58,6 +63,7 @@ impl Command {
             #[cfg(target_os = "linux")]
             Self::Bench(bench) => bench.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Fuzz(fuzz) => fuzz.run(),
             Self::Test(selection) => test::run(selection),
         }
     }
