@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 use crate::caller::{CallerOption, InteractiveOption};
+use crate::host::Target;
 use crate::output::Shape;
 use crate::worker;
 
@@ -136,9 +137,174 @@ Examples:
   gatepass man | man -l -
   gatepass man > ~/.local/share/man/man1/gatepass.1")]
     Man,
+    /// Write the configuration of a host application, or check an existing one
+    Export(Box<ExportArgs>),
     /// The detached worker that other commands start
     #[command(hide = true, name = worker::COMMAND)]
     Worker(WorkerArgs),
+}
+
+/// A host whose configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportHost {
+    /// Claude Desktop
+    ClaudeDesktop,
+    /// Claude Code
+    ClaudeCode,
+    /// Codex
+    Codex,
+}
+
+/// The form in which a host's configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// Configuration profile for macOS
+    Mobileconfig,
+    /// Registration file for Windows
+    Reg,
+    /// What Claude Desktop's own window imports
+    Json,
+    /// Entry of Claude Desktop's local library
+    ConfigLibrary,
+    /// Claude Desktop's managed settings on Linux
+    Linux,
+    /// claude_desktop_config.json
+    EnterpriseConfig,
+    /// Claude Code's settings.json
+    Settings,
+    /// Claude Code's managed-settings.json
+    Managed,
+    /// Codex's config.toml
+    Toml,
+}
+
+impl ExportHost {
+    /// The forms that the host reads.
+    pub(super) fn formats(self) -> &'static [ExportFormat] {
+        use ExportFormat::{
+            ConfigLibrary, EnterpriseConfig, Json, Linux, Managed, Mobileconfig, Reg, Settings,
+            Toml,
+        };
+        match self {
+            Self::ClaudeDesktop => &[
+                Mobileconfig,
+                Reg,
+                Json,
+                ConfigLibrary,
+                Linux,
+                EnterpriseConfig,
+            ],
+            Self::ClaudeCode => &[Settings, Managed, Mobileconfig, Reg],
+            Self::Codex => &[Toml],
+        }
+    }
+
+    /// As it is written on the command line.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::ClaudeDesktop => "claude-desktop",
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+        }
+    }
+}
+
+impl ExportFormat {
+    /// The only system on which the form means something.
+    pub(super) fn system(self) -> Option<Target> {
+        match self {
+            Self::Mobileconfig => Some(Target::Macos),
+            Self::Reg => Some(Target::Windows),
+            Self::Linux => Some(Target::Linux),
+            _ => None,
+        }
+    }
+
+    /// As it is written on the command line.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Mobileconfig => "mobileconfig",
+            Self::Reg => "reg",
+            Self::Json => "json",
+            Self::ConfigLibrary => "config-library",
+            Self::Linux => "linux",
+            Self::EnterpriseConfig => "enterprise-config",
+            Self::Settings => "settings",
+            Self::Managed => "managed",
+            Self::Toml => "toml",
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, Default, clap::Args)]
+#[command(group(ArgGroup::new("what").args(["host", "check"]).required(true)))]
+pub(super) struct ExportArgs {
+    /// The host application
+    #[arg(value_enum, value_name = "HOST")]
+    pub(super) host: Option<ExportHost>,
+
+    /// Find what is wrong with an existing configuration, in any form
+    #[arg(long, value_name = "FILE")]
+    pub(super) check: Option<PathBuf>,
+
+    /// Form of the configuration
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "check")]
+    pub(super) format: Option<ExportFormat>,
+
+    /// Write FILE, or merge with it; otherwise standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    pub(super) output: Option<PathBuf>,
+
+    /// The system that the host runs on, where the format leaves it open
+    #[arg(
+        long = "for",
+        value_enum,
+        value_name = "SYSTEM",
+        conflicts_with = "check"
+    )]
+    pub(super) system: Option<Target>,
+
+    /// Where gatepass is on that system
+    #[arg(long, value_name = "PATH", conflicts_with = "check")]
+    pub(super) helper_path: Option<String>,
+
+    /// Name the profile by arguments, not by a link
+    #[arg(long, conflicts_with = "check")]
+    pub(super) use_args: bool,
+
+    /// A model that the host offers; repeat it for more
+    #[arg(long, value_name = "NAME", conflicts_with = "check", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) model: Vec<String>,
+
+    /// A header that every user sends; no secret
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "check")]
+    pub(super) header: Vec<(String, String)>,
+
+    /// Any further key of the host; the value may be JSON
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "check")]
+    pub(super) set: Vec<(String, String)>,
+
+    /// An MCP server that takes the gateway's token (Claude Desktop)
+    #[arg(long, value_name = "NAME=URL", value_parser = pair, conflicts_with = "check")]
+    pub(super) mcp: Vec<(String, String)>,
+
+    /// How long the provider's tokens live, in seconds
+    #[arg(long, value_name = "SECONDS", conflicts_with = "check", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(super) token_lifetime: Option<u64>,
+
+    /// Lock gatepass's own configuration on the same machines
+    #[arg(long, conflicts_with = "check")]
+    pub(super) with_policy: bool,
 }
 
 #[derive(Debug, clap::Args)]

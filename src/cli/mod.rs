@@ -4,6 +4,7 @@ mod args;
 mod big_letters;
 mod config;
 mod doctor;
+mod export;
 mod reference;
 mod run;
 mod terminal;
@@ -61,6 +62,7 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
         Some(Command::Completions { shell }) => reference::completions(*shell),
         Some(Command::Man) => reference::man(),
         Some(Command::Doctor(doctor)) => doctor::doctor(&args, doctor),
+        Some(Command::Export(export)) => export::run(&args, export),
         Some(Command::Worker(worker)) => run::worker(&args, worker),
     }
 }

@@ -742,7 +742,7 @@ fn is_own_parameter(name: &str) -> bool {
 /// Header names are tokens, unique without regard to case, and none that the host or the transport sets.
 ///
 /// In the error `%` stands for the key that names them.
-pub(super) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
     let mut seen = Vec::new();
     for (name, value) in headers {
         let lower = name.to_ascii_lowercase();

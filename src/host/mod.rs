@@ -1,12 +1,19 @@
 //! The host applications that run gatepass: what their configuration looks like, written, checked and read.
 //!
-//! `claude_desktop`, `claude_code` and `codex` say what each host must be told; `mobileconfig`,
-//! [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's own part of it;
-//! `file` puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with one.
+//! [`plan`] is what is to be written; [`claude_desktop`], [`claude_code`] and [`codex`] say what each host must be
+//! told; [`mobileconfig`], [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's
+//! own part of it; [`file`] puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with
+//! one.
 
+pub mod claude_code;
+pub mod claude_desktop;
+pub mod codex;
+pub mod file;
 pub mod json;
 pub mod keys;
 pub mod lint;
+pub mod mobileconfig;
+pub mod plan;
 pub mod policy;
 pub mod registry;
 
