@@ -247,7 +247,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Debug, Default, clap::Args)]
-#[command(group(ArgGroup::new("what").args(["host", "check"]).required(true)))]
+#[command(group(ArgGroup::new("what").args(["host", "check"])))]
 pub(super) struct ExportArgs {
     /// The host application
     #[arg(value_enum, value_name = "HOST")]

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Args, ExportArgs, ExportFormat, ExportHost};
 use super::run::profile;
-use crate::config::UserFile;
+use crate::config::Sources;
 use crate::config::layers::Layers;
-use crate::config::schema::Key;
 use crate::config::settings::Settings;
-use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
 use crate::host::file::{self, Readers};
 use crate::host::json::{Json, Object};
@@ -82,16 +80,11 @@ fn context(args: &Args) -> Context {
         look_for_programs: true,
         ..Context::default()
     };
-    let Ok(file) = UserFile::read(args.config.as_deref()) else {
+    let Ok(sources) = Sources::read(args.config.as_deref()) else {
         return context;
     };
-    context.profiles = file
-        .document
-        .iter()
-        .flat_map(|document| document.profiles.keys())
-        .map(ToString::to_string)
-        .collect();
-    let settings = profile(args).and_then(|profile| crate::config::load(&file, &profile));
+    context.profiles = sources.profiles().iter().map(ToString::to_string).collect();
+    let settings = profile(args).and_then(|profile| crate::config::load(&sources, &profile));
     if let Ok(settings) = settings {
         context.token_lifetime = usecase::lifetime::of_tokens(&settings);
         context.min_validity = Some(settings.min_validity);
@@ -113,9 +106,9 @@ enum Product {
 }
 
 fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
-    let file = UserFile::read(args.config.as_deref())?;
+    let sources = Sources::read(args.config.as_deref())?;
     let profile = profile(args)?;
-    let layers = Layers::new(&file, &profile)?;
+    let layers = Layers::new(&sources, &profile)?;
     let settings = Settings::resolve(&layers, &profile)?;
     let (format, target) = format(export, host)?;
     let plan = plan(export, &settings, target)?;
@@ -127,7 +120,7 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
     let product = match host {
         ExportHost::ClaudeDesktop => desktop(&plan, format, policy.as_ref(), &mut notes)?,
         ExportHost::ClaudeCode => {
-            let settings = claude_code::settings(&plan, &secret_headers(&layers), &mut notes)?;
+            let settings = claude_code::settings(&plan, &mut notes)?;
             match format {
                 ExportFormat::Mobileconfig => Product::Whole(
                     claude_code::mobileconfig(&plan, &settings).into_bytes(),
@@ -140,11 +133,7 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
                 _ => Product::Json(settings, Readers::Owner),
             }
         }
-        ExportHost::Codex => Product::Provider(codex::provider(
-            &plan,
-            &secret_headers(&layers),
-            &mut notes,
-        )?),
+        ExportHost::Codex => Product::Provider(codex::provider(&plan, &mut notes)?),
     };
     judge(&product, &plan, &mut notes)?;
     // On Linux the policy is a file of its own: beside the host's, or shown where that is printed.
@@ -176,21 +165,6 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
     }
     tell(&notes);
     Ok(())
-}
-
-/// Names of the headers whose secrets gatepass keeps.
-fn secret_headers(layers: &Layers<'_>) -> Vec<String> {
-    let value = Key::find("secret_headers").and_then(|key| layers.effective(key));
-    match value.as_ref().map(|(value, _)| &**value) {
-        Some(Value::List(names)) => names
-            .iter()
-            .filter_map(|name| match name {
-                Value::Text(name) => Some(name.clone()),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// The form and the system it is for.

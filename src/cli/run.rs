@@ -15,6 +15,7 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{Audit, Flow, Settings};
 use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
+use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
 use crate::platform::surroundings::Surroundings;
@@ -31,11 +32,18 @@ use crate::writer::refresh::Need;
 use crate::writer::sign_out::Revocation;
 use crate::{logging, text};
 
+/// The name that this program was run by, without folder and `.exe`.
+fn own_name() -> Option<String> {
+    let path = std::env::args_os().next()?;
+    let name = std::path::Path::new(&path).file_name()?.to_str()?;
+    Some(name.strip_suffix(".exe").unwrap_or(name).to_owned())
+}
+
 /// The profile of this run: `--profile`, then the name of the binary or link, then the environment.
 pub(super) fn profile(args: &Args) -> Result<ProfileName> {
     let by_link = || {
-        let name = std::env::args_os().next()?;
-        let stem = std::path::Path::new(&name).file_stem()?.to_str()?;
+        let name = own_name()?;
+        let stem = name.split('.').next()?;
         stem.strip_prefix("gatepass-").map(str::to_owned)
     };
     let by_environment = || {
@@ -173,6 +181,8 @@ fn args_shape(args: &Args, host: Host, settings: &Settings) -> Shape {
             output: Some(shape),
             ..
         })) => *shape,
+        // Programs that Claude Desktop runs for headers get no arguments.
+        _ if own_name().is_some_and(|name| name.ends_with(HEADERS_LINK)) => Shape::Headers,
         _ => Shape::for_caller(host, settings),
     }
 }

@@ -116,6 +116,17 @@ impl Policy {
         Ok(Some(policy))
     }
 
+    /// Every problem of a policy as the registry or managed preferences would have it.
+    pub fn problems_of_values(values: &serde_json::Map<String, serde_json::Value>) -> Vec<Problem> {
+        match native::to_toml(values) {
+            Err(what) => vec![Problem { what, remedy: None }],
+            Ok(text) => match Self::parse(text.as_bytes()) {
+                Err(problems) => native::without_lines(problems),
+                Ok(_) => Vec::new(),
+            },
+        }
+    }
+
     /// Reads a policy's text; gives every problem.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::default();

@@ -16,8 +16,8 @@ const KEY: &str = r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\ClaudeCode";
 const HOST: &str = "Claude Code";
 
 /// The settings.
-pub fn settings(plan: &Plan<'_>, secret_headers: &[String], notes: &mut Notes) -> Result<Object> {
-    plan.refuse_secret_headers(HOST, secret_headers)?;
+pub fn settings(plan: &Plan<'_>, notes: &mut Notes) -> Result<Object> {
+    plan.refuse_secret_headers(HOST)?;
     let mut env = Object::default();
     env.set("ANTHROPIC_BASE_URL", plan.base_url(notes)?.into());
     let ttl = plan.time_to_live(notes);

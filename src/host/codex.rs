@@ -28,8 +28,8 @@ impl Provider {
 }
 
 /// The provider that gets its token from gatepass.
-pub fn provider(plan: &Plan<'_>, secret_headers: &[String], notes: &mut Notes) -> Result<Provider> {
-    plan.refuse_secret_headers(HOST, secret_headers)?;
+pub fn provider(plan: &Plan<'_>, notes: &mut Notes) -> Result<Provider> {
+    plan.refuse_secret_headers(HOST)?;
     let profile = &plan.settings.profile;
     let name = if profile.is_default() {
         "gatepass".to_owned()

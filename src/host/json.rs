@@ -54,6 +54,20 @@ impl Object {
         }
     }
 
+    /// Sets a member of an object below this one, making the objects on the way.
+    pub fn set_below(&mut self, path: &[String], name: &str, value: Json) {
+        let Some((first, rest)) = path.split_first() else {
+            self.set(name, value);
+            return;
+        };
+        let mut inner = match self.get(first) {
+            Some(Json::Object(inner)) => inner.clone(),
+            _ => Self::default(),
+        };
+        inner.set_below(rest, name, value);
+        self.set(first, inner.into());
+    }
+
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))

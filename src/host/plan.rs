@@ -242,7 +242,8 @@ impl Plan<'_> {
     }
 
     /// Hosts that take a bare token cannot carry a header that only gatepass knows.
-    pub fn refuse_secret_headers(&self, host: &str, names: &[String]) -> Result<()> {
+    pub fn refuse_secret_headers(&self, host: &str) -> Result<()> {
+        let names = &self.settings.secret_headers;
         if names.is_empty() {
             return Ok(());
         }

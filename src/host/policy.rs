@@ -40,7 +40,8 @@ impl Policy {
             let Some((value, source)) = layers.effective(key) else {
                 continue;
             };
-            if source == Source::BuiltIn {
+            // What the preset says follows from its name, on the other machines as well.
+            if matches!(source, Source::BuiltIn | Source::Preset(_)) {
                 continue;
             }
             let value = Json::from(&value.to_json());

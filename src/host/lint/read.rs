@@ -15,7 +15,7 @@ pub enum Form {
     /// Codex.
     Codex(Object),
     /// gatepass itself, by policy.
-    Own(Settings),
+    Own(serde_json::Map<String, serde_json::Value>),
     /// The list of Claude Desktop's configuration library.
     Library(Object),
 }
@@ -272,7 +272,7 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
         match payload.text("PayloadType") {
             Some(DESKTOP_DOMAIN) => forms.push(Form::Desktop(settings(""))),
             Some(CODE_DOMAIN) => forms.push(Form::Code(settings(""))),
-            Some(OWN_DOMAIN) => forms.push(Form::Own(settings("io.gatepass.helper: "))),
+            Some(OWN_DOMAIN) => forms.push(Form::Own(native(&Object(own.clone())))),
             Some(other) => report.add(
                 Severity::Warning,
                 "PayloadType",
@@ -351,6 +351,7 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         );
     }
     let mut forms = Vec::new();
+    let mut policy = Object::default();
     let mut hives = Vec::new();
     for section in &file.sections {
         let (hive, path) = section.path.split_once('\\').unwrap_or((&section.path, ""));
@@ -380,7 +381,9 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
                     "write it there",
                 );
             }
-            forms.push(Form::Own(values(report, "Gatepass: ")));
+            let below = &section.path[section.path.len() - (path.len() - own.len())..];
+            let section = from_section(section, "", report);
+            into_policy(&mut policy, below, &section);
         } else {
             report.add(
                 Severity::Warning,
@@ -391,6 +394,9 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
             );
         }
     }
+    if !policy.0.is_empty() {
+        forms.push(Form::Own(native(&policy)));
+    }
     if hives.iter().any(|hive| hive == "HKEY_LOCAL_MACHINE")
         && hives.iter().any(|hive| hive == "HKEY_CURRENT_USER")
     {
@@ -400,6 +406,28 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         return unknown(report);
     }
     forms
+}
+
+/// The keys below the policy's own, as the tables that they mean: `Profiles\\NAME`, `Defaults` and so on.
+fn into_policy(policy: &mut Object, below: &str, section: &Settings) {
+    let path: Vec<String> = below
+        .split('\\')
+        .filter(|part| !part.is_empty())
+        .map(|part| match part.to_ascii_lowercase().as_str() {
+            name @ ("profiles" | "defaults") => name.to_owned(),
+            _ => part.to_owned(),
+        })
+        .collect();
+    for (name, value, _) in &section.values {
+        policy.set_below(&path, name, value.clone());
+    }
+}
+
+fn native(object: &Object) -> serde_json::Map<String, serde_json::Value> {
+    match serde_json::to_value(object) {
+        Ok(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    }
 }
 
 fn from_section(

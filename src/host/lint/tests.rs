@@ -160,7 +160,7 @@ fn profiles_hold_strings() {
             .map(|finding| finding.to_string())
             .collect()
     };
-    let own = "error: io.gatepass.helper: clientld: is no key of gatepass's policy (did you mean clientId?)";
+    let own = "error: gatepass policy: unknown key `clientld` (did you mean `client_id`?)";
     assert_eq!(found_keys("<string>300</string>"), [own]);
     assert_eq!(
         found_keys("<integer>300</integer>"),
@@ -194,11 +194,11 @@ fn registration_files_are_judged_line_by_line() {
             .collect()
     };
     let expected = [
+        (None, "gatepass policy".to_owned()),
         (Some(9), "inferenceGatewayAuthScheme".to_owned()),
         (Some(10), "inferenceModels".to_owned()),
         (Some(11), "inferenceCredentialHelperTimeoutSec".to_owned()),
         (Some(13), r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude\Sub".to_owned()),
-        (Some(17), "Gatepass: isuer".to_owned()),
     ];
     assert_eq!(lines(text.as_bytes()), expected);
     let mut wide = vec![0xFF, 0xFE];

@@ -1,0 +1,494 @@
+//! Configurations of the hosts: exactly these files come out, each is read back by a library that did not write it,
+//! gatepass itself finds nothing wrong with them, and files that are there are merged or left alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+const COMMON: [&str; 8] = [
+    "--model",
+    "claude-sonnet-4-5",
+    "--model",
+    "claude-haiku-4-5",
+    "--header",
+    "X-Archestra-Agent-Id=claude",
+    "--token-lifetime",
+    "3600",
+];
+
+/// Golden file, arguments.
+const CASES: [(&str, &str); 14] = [
+    (
+        "desktop.mobileconfig",
+        "claude-desktop --format mobileconfig",
+    ),
+    (
+        "desktop-policy.mobileconfig",
+        "claude-desktop --format mobileconfig --with-policy",
+    ),
+    (
+        "desktop-lab-policy.mobileconfig",
+        "claude-desktop --format mobileconfig --with-policy --profile lab",
+    ),
+    (
+        "desktop.reg",
+        "claude-desktop --format reg --set disableAutoUpdates=true",
+    ),
+    (
+        "desktop-policy.reg",
+        "claude-desktop --format reg --with-policy",
+    ),
+    (
+        "desktop-lab-policy.reg",
+        "claude-desktop --format reg --with-policy --profile lab",
+    ),
+    (
+        "desktop.json",
+        "claude-desktop --format json --for windows --profile lab",
+    ),
+    (
+        "desktop-library.json",
+        "claude-desktop --format config-library --for macos --profile lab --use-args",
+    ),
+    (
+        "desktop-linux.json",
+        "claude-desktop --format linux --mcp tools=https://mcp.example/mcp --set coworkEgressAllowedHosts=[\"*\"]",
+    ),
+    (
+        "desktop-enterprise.json",
+        "claude-desktop --format enterprise-config --for linux --helper-path /opt/gatepass/gatepass",
+    ),
+    ("code.json", "claude-code --for linux --profile lab"),
+    ("code.reg", "claude-code --format reg"),
+    ("code.mobileconfig", "claude-code --format mobileconfig"),
+    ("codex.toml", "codex --for macos --profile lab"),
+];
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, config: &Path, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_gatepass"))
+            .arg("--config")
+            .arg(config)
+            .args(args)
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("HOME", self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs with the configuration of the golden files.
+    fn gatepass(&self, args: &[&str]) -> Output {
+        // Configurations with a secret must be their owner's alone, which a checkout does not promise.
+        let config = self.path("gatepass.toml");
+        if !config.exists() {
+            fs::copy(golden("config.toml"), &config).unwrap();
+            private(&config);
+        }
+        self.run(&config, args)
+    }
+}
+
+#[cfg(unix)]
+fn private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[cfg(not(unix))]
+fn private(_: &Path) {}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn ok(output: &Output) -> Vec<u8> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    output.stdout.clone()
+}
+
+fn refused(output: &Output, code: i32, what: &str) {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(output.stdout.is_empty());
+    assert!(stderr.contains(what), "{stderr}");
+}
+
+fn export(place: &Place, arguments: &str) -> Vec<u8> {
+    let mut args = vec!["export"];
+    args.extend(arguments.split(' '));
+    args.extend(COMMON);
+    ok(&place.gatepass(&args))
+}
+
+#[test]
+fn exactly_these_files_come_out_and_nothing_is_wrong_with_them() {
+    let place = Place::new();
+    for (name, arguments) in CASES {
+        let made = export(&place, arguments);
+        assert_eq!(
+            made,
+            export(&place, arguments),
+            "{name} is not reproducible"
+        );
+        let path = golden(name);
+        if std::env::var_os("GOLDEN").is_some_and(|mode| mode == "overwrite") {
+            fs::write(&path, &made).unwrap();
+        }
+        let kept = fs::read(&path).unwrap_or_default();
+        assert!(
+            made == kept,
+            "{name} is not what it was; GOLDEN=overwrite rewrites it:\n{}",
+            text(&made)
+        );
+        // The helper is looked for where a file is for this system; elsewhere that cannot be.
+        let found = place.gatepass(&["export", "--check", path.to_str().unwrap()]);
+        let report = text(&found.stdout);
+        let missing = report
+            .lines()
+            .all(|line| !line.starts_with("error") || line.contains("there is no program"));
+        assert!(missing, "{name}: {report}");
+        let secrets = ["not-for-a-policy", "inferenceGatewayApiKey", "/v1\""];
+        let clear = secrets.iter().all(|secret| !text(&made).contains(secret));
+        assert!(clear || name == "codex.toml", "{name}");
+    }
+}
+
+#[test]
+fn profiles_are_property_lists_of_strings_and_stay_the_same_profile() {
+    let place = Place::new();
+    let read = |arguments: &str| {
+        plist::Value::from_reader(std::io::Cursor::new(export(&place, arguments)))
+            .unwrap()
+            .into_dictionary()
+            .unwrap()
+    };
+    let root = read("claude-desktop --format mobileconfig --with-policy");
+    let payloads: Vec<_> = root["PayloadContent"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|payload| payload.as_dictionary().unwrap())
+        .collect();
+    assert_eq!(
+        payloads[0]["PayloadType"].as_string(),
+        Some("com.anthropic.claudefordesktop")
+    );
+    assert_eq!(
+        payloads[1]["PayloadType"].as_string(),
+        Some("io.gatepass.helper")
+    );
+    for (name, value) in payloads[0] {
+        assert!(
+            value.as_string().is_some() || name == "PayloadVersion",
+            "{name}"
+        );
+    }
+    assert_eq!(
+        payloads[0]["inferenceCredentialHelperTimeoutSec"].as_string(),
+        Some("300")
+    );
+    assert_eq!(
+        payloads[1]["interactiveTimeout"].as_unsigned_integer(),
+        Some(295)
+    );
+    assert_eq!(payloads[1]["clientId"].as_string(), Some("desktop"));
+    assert!(!payloads[1].contains_key("clientSecret"));
+    assert!(!payloads[1].contains_key("loginHint"));
+    // A later profile takes the place of an earlier one, and two profiles stand side by side.
+    let later = read("claude-desktop --format mobileconfig --set disableAutoUpdates=true");
+    assert_eq!(root["PayloadUUID"], later["PayloadUUID"]);
+    assert_eq!(root["PayloadIdentifier"], later["PayloadIdentifier"]);
+    let other = read("claude-desktop --format mobileconfig --profile lab");
+    assert_ne!(root["PayloadUUID"], other["PayloadUUID"]);
+    assert_ne!(root["PayloadIdentifier"], other["PayloadIdentifier"]);
+}
+
+/// The policy that an export writes is one that gatepass follows; unknown keys in it would stop gatepass.
+#[test]
+fn the_policy_of_an_export_is_a_policy() {
+    let place = Place::new();
+    for (form, name) in [("mobileconfig", "a.mobileconfig"), ("reg", "a.reg")] {
+        let path = place.path(name);
+        let output = path.to_str().unwrap();
+        ok(&place.gatepass(&[
+            "export",
+            "claude-desktop",
+            "--format",
+            form,
+            "--with-policy",
+            "--output",
+            output,
+        ]));
+        let report = text(&ok(&place.gatepass(&["export", "--check", output])));
+        assert!(!report.contains("gatepass policy"), "{report}");
+    }
+    let path = place.path("managed-settings.json");
+    ok(&place.gatepass(&[
+        "export",
+        "claude-desktop",
+        "--format",
+        "linux",
+        "--with-policy",
+        "--output",
+        path.to_str().unwrap(),
+    ]));
+    let policy = fs::read_to_string(place.path("policy.toml")).unwrap();
+    assert!(
+        gatepass::config::policy::Policy::parse(policy.as_bytes()).is_ok(),
+        "{policy}"
+    );
+    assert!(policy.contains("\n[locked]\n") && !policy.contains("not-for-a-policy"));
+}
+
+#[test]
+fn a_settings_file_is_merged_and_keeps_what_is_the_persons() {
+    let place = Place::new();
+    let path = place.path("settings.json");
+    let before = r#"{
+  "zeta": 1,
+  "env": {
+    "MINE": "x",
+    "ANTHROPIC_BASE_URL": "https://old.example"
+  },
+  "permissions": {"allow": ["a"]}
+}"#;
+    fs::write(&path, before).unwrap();
+    private(&path);
+    let args = [
+        "export",
+        "claude-code",
+        "--for",
+        "linux",
+        "--output",
+        path.to_str().unwrap(),
+    ];
+    let output = place.gatepass(&args);
+    ok(&output);
+    assert!(text(&output.stderr).contains("https://old.example"));
+    let after = fs::read_to_string(&path).unwrap();
+    let value: Value = serde_json::from_str(&after).unwrap();
+    assert_eq!(value["env"]["MINE"], "x");
+    assert_eq!(
+        value["env"]["ANTHROPIC_BASE_URL"],
+        "https://gateway.example"
+    );
+    assert_eq!(value["permissions"], json!({"allow": ["a"]}));
+    assert_eq!(
+        value["apiKeyHelper"],
+        "/usr/bin/gatepass token --caller claude-code"
+    );
+    assert!(
+        after.find("zeta") < after.find("env")
+            && after.find("permissions") < after.find("apiKeyHelper")
+    );
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+    // The second time there is nothing to change.
+    ok(&place.gatepass(&args));
+    assert_eq!(fs::read_to_string(&path).unwrap(), after);
+}
+
+#[test]
+fn a_library_gets_an_entry_beside_those_that_are_there() {
+    let place = Place::new();
+    let folder = place.path("configLibrary");
+    let args = [
+        "export",
+        "claude-desktop",
+        "--format",
+        "config-library",
+        "--model",
+        "claude-haiku-4-5",
+        "--output",
+        folder.to_str().unwrap(),
+    ];
+    ok(&place.gatepass(&args));
+    let meta: Value =
+        serde_json::from_slice(&fs::read(folder.join("_meta.json")).unwrap()).unwrap();
+    let id = meta["appliedId"].as_str().unwrap().to_owned();
+    assert_eq!(meta["entries"].as_array().unwrap().len(), 1);
+    let entry: Value =
+        serde_json::from_slice(&fs::read(folder.join(format!("{id}.json"))).unwrap()).unwrap();
+    assert_eq!(entry["inferenceCredentialKind"], "helper-script");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        for name in ["_meta.json".to_owned(), format!("{id}.json")] {
+            let mode = fs::metadata(folder.join(&name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+    // Somebody else's entry stays the one that is applied.
+    let other = "11111111-2222-4333-8444-555555555555";
+    fs::write(
+        folder.join("_meta.json"),
+        json!({"appliedId": other, "entries": [{"id": other, "name": "B"}]}).to_string(),
+    )
+    .unwrap();
+    let output = place.gatepass(&args);
+    ok(&output);
+    assert!(text(&output.stderr).contains("another entry is applied"));
+    let meta: Value =
+        serde_json::from_slice(&fs::read(folder.join("_meta.json")).unwrap()).unwrap();
+    assert_eq!(meta["appliedId"], other);
+    assert_eq!(meta["entries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_merged_is_left_as_it_is() {
+    let place = Place::new();
+    let cases = [
+        (
+            "a.mobileconfig",
+            "anything",
+            "claude-desktop --format mobileconfig",
+            "never overwritten",
+        ),
+        (
+            "a.reg",
+            "anything",
+            "claude-desktop --format reg",
+            "never overwritten",
+        ),
+        (
+            "a.json",
+            "{ // mine\n}",
+            "claude-desktop --format json",
+            "no valid JSON",
+        ),
+        ("b.json", "[]", "claude-code", "no JSON object"),
+        (
+            "c.json",
+            r#"{"inferenceGatewayApiKey":"k"}"#,
+            "claude-desktop --format json",
+            "inferenceGatewayApiKey",
+        ),
+        (
+            "d.json",
+            r#"{"env":{"ANTHROPIC_AUTH_TOKEN":"k"}}"#,
+            "claude-code",
+            "ANTHROPIC_AUTH_TOKEN",
+        ),
+        ("e.toml", "a = ", "codex", "no valid TOML"),
+        (
+            "f.toml",
+            "[model_providers.gatepass]\nname = 'x'\n",
+            "codex",
+            "another provider",
+        ),
+    ];
+    for (name, content, arguments, what) in cases {
+        let path = place.path(name);
+        fs::write(&path, content).unwrap();
+        let mut args = vec!["export"];
+        args.extend(arguments.split(' '));
+        args.extend(["--output", path.to_str().unwrap()]);
+        refused(&place.gatepass(&args), 3, what);
+        assert_eq!(fs::read_to_string(&path).unwrap(), content, "{name}");
+    }
+    let left: Vec<_> = fs::read_dir(place.0.path())
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(".gatepass-new")
+        })
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_hosts_get_what_they_can_carry() {
+    let place = Place::new();
+    let config = place.path("secret.toml");
+    let base = "issuer = 'https://idp.example'\nclient_id = 'a'\n";
+    fs::write(&config, format!("{base}gateway_url = 'https://g.example'\nsecret_headers = ['X-Archestra-Virtual-Key']\n")).unwrap();
+    for host in ["claude-code", "codex"] {
+        refused(&place.run(&config, &["export", host]), 3, "secret_headers");
+    }
+    ok(&place.run(&config, &["export", "claude-desktop"]));
+    fs::write(&config, base).unwrap();
+    for host in ["claude-desktop", "claude-code", "codex"] {
+        refused(&place.run(&config, &["export", host]), 3, "gateway_url");
+    }
+    fs::write(&config, format!("{base}gateway_url = 'https://g.example/v1'\ninteractive_timeout = 100\n[headers]\nX-Mail = '{{email}}'\n")).unwrap();
+    let output = place.run(
+        &config,
+        &[
+            "export",
+            "claude-desktop",
+            "--format",
+            "json",
+            "--token-lifetime",
+            "300",
+        ],
+    );
+    let value: Value = serde_json::from_slice(&ok(&output)).unwrap();
+    assert_eq!(value["inferenceGatewayBaseUrl"], "https://g.example");
+    assert_eq!(value["inferenceCredentialHelperTtlSec"], 150);
+    assert_eq!(value["inferenceCredentialHelperTimeoutSec"], 105);
+    let stderr = text(&output.stderr);
+    for said in [
+        "/v1",
+        "Haiku",
+        "interactive_timeout = 100",
+        "min_validity = 270",
+    ] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+    for host in ["claude-code", "codex"] {
+        let output = place.run(&config, &["export", host]);
+        ok(&output);
+        assert!(text(&output.stderr).contains("cannot carry the header X-Mail"));
+    }
+}
+
+#[test]
+fn the_link_for_headers_prints_headers() {
+    #[cfg(unix)]
+    {
+        let place = Place::new();
+        let link = place.path("gatepass-lab.headers");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_gatepass"), &link).unwrap();
+        // Nobody is signed in: what matters is which profile it looked for.
+        let config = place.path(".config/gatepass/config.toml");
+        fs::create_dir_all(config.parent().unwrap()).unwrap();
+        fs::write(&config, "issuer = 'https://idp.example'\nclient_id = 'a'\n").unwrap();
+        let output = Command::new(&link)
+            .env_clear()
+            .env("HOME", place.0.path())
+            .output()
+            .unwrap();
+        refused(&output, 3, "no profile `lab`");
+    }
+}
