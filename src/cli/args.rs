@@ -138,6 +138,17 @@ Examples:
   gatepass man > ~/.local/share/man/man1/gatepass.1")]
     Man,
     /// Write the configuration of a host application, or check an existing one
+    #[command(after_help = "\
+Examples:
+  gatepass export claude-desktop --format mobileconfig --model claude-haiku-4-5
+  gatepass export claude-desktop --format reg --with-policy --output claude.reg
+  gatepass export claude-code --output ~/.claude/settings.json
+  gatepass export codex --output ~/.codex/config.toml
+  gatepass export --check /etc/claude-desktop/managed-settings.json
+
+What belongs to it is said on standard error. A file that is there is merged
+or left alone, never overwritten. The exit code of --check is 3 if something
+in the file does not work.")]
     Export(Box<ExportArgs>),
     /// The detached worker that other commands start
     #[command(hide = true, name = worker::COMMAND)]
