@@ -11,6 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gatepass::config::policy::Policy;
+use gatepass::config::schema::{BuiltIn, KEYS, Key, Shape, Support};
+
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
 /// Commands that the documentation describes already and the program may not have yet. Each is checked as soon
@@ -158,14 +161,11 @@ fn every_preset_has_a_page_that_shows_it() {
 }
 
 #[test]
-fn every_configuration_of_a_provider_or_gateway_is_valid() {
+fn every_configuration_is_valid() {
     let folder = tempfile::tempdir().unwrap();
     let mut seen = 0;
     let mut wrong = Vec::new();
     for (path, page) in pages() {
-        let whole = ["docs/providers", "docs/gateways"]
-            .iter()
-            .any(|folder| path.starts_with(folder));
         let (blocks, _) = split(&page);
         for (_, text) in blocks.iter().filter(|(language, _)| language == "toml") {
             seen += 1;
@@ -176,7 +176,8 @@ fn every_configuration_of_a_provider_or_gateway_is_valid() {
                     continue;
                 }
             };
-            if !whole {
+            // Other blocks show a few keys, or are for another program.
+            if !parsed.contains_key("issuer") && !parsed.contains_key("kind") {
                 continue;
             }
             let file = folder.path().join(format!("{seen}.toml"));
@@ -201,6 +202,111 @@ fn every_configuration_of_a_provider_or_gateway_is_valid() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen > 30, "{seen}");
+}
+
+#[test]
+fn every_policy_is_valid() {
+    let pages = pages();
+    let (blocks, _) = split(&pages[Path::new("docs/policy.md")]);
+    let mut seen = 0;
+    for (_, text) in blocks.iter().filter(|(language, _)| language == "toml") {
+        seen += 1;
+        if let Err(problems) = Policy::parse(text.as_bytes()) {
+            panic!("{problems:?}\n{text}");
+        }
+    }
+    assert!(seen > 2, "{seen}");
+}
+
+/// Defaults that are no fixed value, in words.
+const WORDS: [(&str, &str); 8] = [
+    ("display_name", "the issuer's host"),
+    ("issuer", "required, unless `kind = \"key\"`"),
+    ("client_id", "required, unless `kind = \"key\"`"),
+    ("device_hosts", "the provider's, and names below them"),
+    ("browser", "the system's"),
+    (
+        "client_auth",
+        "`none`, or `client_secret_basic` if a secret is set",
+    ),
+    ("proxy", "the environment's, then the system's"),
+    ("session_lifetime", "what the provider says"),
+];
+
+/// The table of the administrator's guide, from the list that the program itself goes by.
+fn table_of_keys() -> String {
+    let mut table = String::from("| key | type | default | meaning |\n|---|---|---|---|\n");
+    for key in KEYS {
+        let row = format!(
+            "| `{}` | {} | {} | {}{} |\n",
+            key.name,
+            kind_of(key.shape),
+            default_of(key),
+            key.about,
+            match key.support {
+                Support::Full => String::new(),
+                Support::Harmless => " (no effect yet)".to_owned(),
+                Support::Only([]) => " (not yet)".to_owned(),
+                Support::Only(words) => format!(" (only {} now)", coded(words)),
+            }
+        );
+        table.push_str(&row);
+    }
+    table
+}
+
+fn kind_of(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "string".to_owned(),
+        Shape::Url | Shape::Proxy => "URL".to_owned(),
+        Shape::Path => "path".to_owned(),
+        Shape::Seconds(least, most) => format!("seconds, {least} to {most}"),
+        Shape::Flag => coded(&["true", "false"]),
+        Shape::Choice(words) => coded(words),
+        Shape::TextList => "list of strings".to_owned(),
+        Shape::UriList => "list of URLs".to_owned(),
+        Shape::PortList => "list of ports".to_owned(),
+        Shape::TextTable => "table of strings".to_owned(),
+        Shape::ClaimTable | Shape::Structure => "table".to_owned(),
+    }
+}
+
+fn default_of(key: &Key) -> String {
+    if let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == key.name) {
+        return (*words).to_owned();
+    }
+    match key.built_in {
+        BuiltIn::Unset => "none".to_owned(),
+        BuiltIn::Word(word) => format!("`\"{word}\"`"),
+        BuiltIn::Number(number) => format!("`{number}`"),
+        BuiltIn::Flag(flag) => format!("`{flag}`"),
+        BuiltIn::Words(words) => format!("`{words:?}`"),
+        BuiltIn::Ports(ports) => format!("`{ports:?}`"),
+    }
+}
+
+fn coded(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(" ")
+}
+
+#[test]
+fn the_table_of_keys_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/administrator.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let start = page.find("| key | type | default |").unwrap();
+    let end = start + page[start..].find("\n\n").unwrap() + 1;
+    let table = table_of_keys();
+    if page[start..end] != table && std::env::var_os("DOCS").is_some_and(|what| what == "overwrite")
+    {
+        fs::write(&path, format!("{}{table}{}", &page[..start], &page[end..])).unwrap();
+    } else {
+        assert_eq!(
+            &page[start..end],
+            table,
+            "run it with DOCS=overwrite to write the table anew"
+        );
+    }
 }
 
 #[test]
@@ -259,7 +365,7 @@ fn words(line: &str) -> Vec<Vec<String>> {
                 word.get_or_insert_default();
             }
             (Some(open), c) if c == open => quote = None,
-            (None, ' ' | '|' | ';' | '&' | '>') => {
+            (None, ' ' | '|' | ';' | '&' | '<' | '>') => {
                 commands.last_mut().unwrap().extend(word.take());
                 if c != ' ' {
                     commands.push(Vec::new());
