@@ -18,7 +18,7 @@ const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
 /// Commands that the documentation describes already and the program may not have yet. Each is checked as soon
 /// as it is there.
-const COMING: [&str; 2] = ["export", "import"];
+const COMING: [&str; 1] = ["import"];
 
 /// Every page, with its path below the repository.
 fn pages() -> BTreeMap<PathBuf, String> {
@@ -216,6 +216,16 @@ fn every_policy_is_valid() {
         }
     }
     assert!(seen > 2, "{seen}");
+}
+
+#[test]
+fn every_check_of_doctor_is_explained() {
+    let pages = pages();
+    let page = &pages[Path::new("docs/troubleshooting.md")];
+    for id in gatepass::usecase::doctor::IDS {
+        let row = |line: &str| line.starts_with("| ") && line.contains(&format!("`{id}`"));
+        assert!(page.lines().any(row), "{id}");
+    }
 }
 
 /// Defaults that are no fixed value, in words.
