@@ -1,8 +1,9 @@
 //! What a host reads: one token, once, and nothing else.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::caller::Host;
@@ -27,7 +28,8 @@ pub enum Shape {
 impl Shape {
     /// The shape that a caller gets if it did not ask for one.
     pub fn for_caller(host: Host, settings: &Settings) -> Self {
-        if !settings.headers.is_empty() && host.reads_json() {
+        let has_headers = !settings.headers.is_empty() || !settings.secret_headers.is_empty();
+        if has_headers && host.reads_json() {
             Self::Json
         } else {
             Self::Bare
@@ -55,21 +57,42 @@ pub fn render(token: &IssuedToken, shape: Shape, scheme: AuthScheme) -> Zeroizin
             out.extend_from_slice(b"{\"token\":");
             out.extend_from_slice(Value::from(value).to_string().as_bytes());
             out.extend_from_slice(b",\"headers\":");
-            out.extend_from_slice(json!(token.headers).to_string().as_bytes());
+            append(
+                &mut out,
+                &mut token.headers.iter().map(|(n, v)| (n.as_str(), v.expose())),
+            );
             out.push(b'}');
         }
         Shape::Headers => {
-            let mut map: Map<String, Value> = token
+            let mut all: BTreeMap<&str, &str> = token
                 .headers
                 .iter()
-                .map(|(name, value)| (name.clone(), value.as_str().into()))
+                .map(|(name, value)| (name.as_str(), value.expose()))
                 .collect();
-            map.insert(name.to_owned(), credential.as_str().into());
-            out.extend_from_slice(Value::from(map).to_string().as_bytes());
+            all.insert(name, &credential);
+            append(&mut out, &mut all.into_iter());
         }
     }
     out.push(b'\n');
     out
+}
+
+/// Appends a JSON object of strings. Written straight into memory that is wiped.
+fn append(out: &mut Zeroizing<Vec<u8>>, members: &mut dyn Iterator<Item = (&str, &str)>) {
+    out.push(b'{');
+    for (index, (name, value)) in members.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        for (text, end) in [(name, b':'), (value, b',')] {
+            let quoted = Zeroizing::new(Value::from(text).to_string());
+            out.extend_from_slice(quoted.as_bytes());
+            if end == b':' {
+                out.push(end);
+            }
+        }
+    }
+    out.push(b'}');
 }
 
 /// Writes to standard output, once. A closed or full one is an error: the host would see an empty answer.
@@ -107,7 +130,9 @@ mod tests {
             text(&token, Shape::Json, Bearer),
             "{\"token\":\"at\",\"headers\":{}}\n"
         );
-        token.headers.insert("X-User".to_owned(), "ann".to_owned());
+        token
+            .headers
+            .insert("X-User".to_owned(), crate::secret::Secret::new("ann"));
         assert_eq!(
             text(&token, Shape::Header, Bearer),
             "Authorization: Bearer at\n"

@@ -1,6 +1,7 @@
 //! The command line: from arguments to a use case, and from its result to streams and an exit code.
 
 mod args;
+mod ask;
 mod big_letters;
 mod config;
 mod doctor;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
+use super::ask;
 use super::terminal::Terminal;
 use crate::audit::{self, Event};
 use crate::caller::{Caller, Deadline, Host, Signs};
@@ -12,7 +13,7 @@ use crate::config::Sources;
 use crate::config::layers::Layers;
 use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
-use crate::config::settings::{Audit, Flow, Settings};
+use crate::config::settings::{Audit, Flow, Kind, Settings};
 use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
 use crate::host::HEADERS_LINK;
@@ -203,6 +204,12 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
     let terminal = Terminal::new(&settings);
     let sign_in = || {
         settings.check_enabled()?;
+        let asked_for = ask::secrets(&settings)?;
+        if settings.kind == Kind::Key {
+            usecase::login::keep_key(&settings, asked_for.key.as_ref(), asked_for.headers)?;
+            terminal.key_kept(&settings);
+            return Ok(());
+        }
         let surroundings = Surroundings::look();
         let signed_in = usecase::login::login(&Wanted {
             settings: &settings,
@@ -211,6 +218,7 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
             why: None,
             deadline: Deadline::after(settings.sign_in_timeout),
             person: &terminal,
+            secret_headers: asked_for.headers,
         })?;
         terminal.signed_in(&signed_in);
         Ok(())

@@ -105,6 +105,15 @@ impl Terminal {
         }
     }
 
+    /// A pasted key is in the store now.
+    pub(super) fn key_kept(&self, settings: &Settings) {
+        self.say(&format!(
+            "The key for {} is kept in the {}.",
+            self.strong(&self.organisation),
+            crate::store::describe(settings.store)
+        ));
+    }
+
     /// The result, with name and expiry.
     pub(super) fn signed_in(&self, signed_in: &SignedIn) {
         let account = text::from_server(signed_in.record.account());

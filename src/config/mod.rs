@@ -14,6 +14,7 @@ pub mod profile;
 pub mod schema;
 pub mod settings;
 pub mod starter;
+pub mod template;
 pub mod value;
 
 use std::path::{Path, PathBuf};

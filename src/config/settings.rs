@@ -14,6 +14,7 @@ use super::layers::{Layers, Source};
 use super::preset::Preset;
 use super::profile::ProfileName;
 use super::schema::{Effect, KEYS, Key};
+use super::template;
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
@@ -521,27 +522,28 @@ impl Settings {
                 } else {
                     "oauth"
                 };
+                let no_id_token = |key: &str, what: &str| {
+                    let why =
+                        format!("{what} does not go with kind = \"{kind}\": there is no ID token");
+                    values.wrong(key, why);
+                };
                 if self.token == TokenChoice::IdToken {
-                    let what = format!(
-                        "`token` = \"id_token\" does not go with kind = \"{kind}\": there is no ID token"
-                    );
-                    values.wrong("token", what);
+                    no_id_token("token", "`token` = \"id_token\"");
                 }
                 if !self.required_claims.is_empty() {
-                    let what = format!(
-                        "`required_claims` does not go with kind = \"{kind}\": there is no ID token"
-                    );
-                    values.wrong("required_claims", what);
+                    no_id_token("required_claims", "`required_claims`");
                 }
                 if self
-                    .exchange
-                    .as_ref()
-                    .is_some_and(|exchange| exchange.subject() == TokenChoice::IdToken)
+                    .headers
+                    .values()
+                    .any(|value| template::claims(value).next().is_some())
                 {
-                    let what = format!(
-                        "`exchange.subject` = \"id_token\" does not go with kind = \"{kind}\": there is no ID token"
-                    );
-                    values.wrong("exchange", what);
+                    no_id_token("headers", "a claim in `headers`");
+                }
+                let from_id_token =
+                    |exchange: &Exchange| exchange.subject() == TokenChoice::IdToken;
+                if self.exchange.as_ref().is_some_and(from_id_token) {
+                    no_id_token("exchange", "`exchange.subject` = \"id_token\"");
                 }
             }
         }
@@ -670,6 +672,20 @@ impl Settings {
                     ),
                 ))
             }
+        }
+    }
+
+    /// The same settings as this client of the authorization server.
+    #[must_use]
+    pub fn as_client(&self, client_id: &str, client_secret: Option<&Secret>) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.cloned(),
+            client_auth: match client_secret {
+                Some(_) => ClientAuth::SecretBasic,
+                None => ClientAuth::None,
+            },
+            ..self.clone()
         }
     }
 
@@ -1042,6 +1058,14 @@ mod tests {
             "[headers]\n'X A' = '1'",
             "[headers]\nX-A = '1'\nx-a = '2'",
             "[headers]\nX-A = 'ü'",
+            "secret_headers = ['Authorization']",
+            "secret_headers = ['X-A']\n[headers]\nx-a = '1'",
+            "kind = 'oauth'\ntoken = 'id_token'",
+            "kind = 'oauth'\n[required_claims]\nemail_domain = 'a'",
+            "kind = 'key'\n[headers]\nX-A = '{email}'",
+            "kind = 'key'\n[exchange]\ntoken_url = 'https://a.example/t'",
+            "tenants = ['a']",
+            "[exchange]\naudience = 'x'",
         ];
         for case in cases {
             assert!(resolve(case).is_err(), "{case}");

@@ -1,15 +1,16 @@
-//! OpenID Connect Discovery 1.0: what the issuer says about itself, and its keys.
+//! What the issuer says about itself, and its keys: OpenID Connect Discovery 1.0, or RFC 8414 for plain OAuth servers.
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::http::Http;
+use super::http::{Http, HttpError};
 use super::json::Object;
 use super::keys::Keys;
 use crate::clock;
 use crate::config::address::{check_url, is_internal, is_loopback};
-use crate::config::settings::{ClientAuth, Settings};
+use crate::config::settings::{ClientAuth, Kind, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
 use crate::text;
@@ -28,11 +29,13 @@ pub struct Metadata {
     pub authorization_endpoint: Option<Url>,
     /// Where codes and refresh tokens are redeemed.
     pub token_endpoint: Url,
-    jwks_uri: Url,
+    jwks_uri: Option<Url>,
     /// RFC 8628.
     pub device_authorization_endpoint: Option<Url>,
     /// RFC 7009.
     pub revocation_endpoint: Option<Url>,
+    /// RFC 7591.
+    pub registration_endpoint: Option<Url>,
     /// RFC 9126.
     pub pushed_authorization_request_endpoint: Option<Url>,
     /// RFC 9126: requests in the browser's address are refused.
@@ -87,9 +90,10 @@ impl Metadata {
         })?;
         // Discovery section 4.3: the issuer is identical, code point by code point.
         let without_slash = |issuer: &str| issuer.trim_end_matches('/').to_owned();
-        if metadata.issuer != settings.issuer
-            && without_slash(&metadata.issuer) == without_slash(&settings.issuer)
-        {
+        let template = settings.issuer_template()?;
+        let is_named = metadata.issuer == settings.issuer
+            || template.is_some_and(|template| metadata.issuer == template);
+        if !is_named && without_slash(&metadata.issuer) == without_slash(&settings.issuer) {
             return Err(Failure::new(
                 Id::UntrustedResponse,
                 format!(
@@ -100,7 +104,7 @@ impl Metadata {
             )
             .from_provider());
         }
-        if metadata.issuer != settings.issuer {
+        if !is_named {
             return Err(wrong(format!(
                 "names another issuer: \"{}\"",
                 text::from_server(&metadata.issuer)
@@ -108,6 +112,9 @@ impl Metadata {
         }
         if settings.client_auth == ClientAuth::Tls {
             metadata.use_aliases();
+        }
+        if settings.kind == Kind::Oidc && metadata.jwks_uri.is_none() {
+            return Err(wrong("names no keys (`jwks_uri`)".to_owned()));
         }
         let to_this_machine = Url::parse(&settings.issuer).is_ok_and(|url| is_loopback(&url));
         for (name, url) in metadata.endpoints() {
@@ -150,7 +157,8 @@ impl Metadata {
                 self.authorization_endpoint.as_ref(),
             ),
             ("token_endpoint", Some(&self.token_endpoint)),
-            ("jwks_uri", Some(&self.jwks_uri)),
+            ("jwks_uri", self.jwks_uri.as_ref()),
+            ("registration_endpoint", self.registration_endpoint.as_ref()),
             (
                 "device_authorization_endpoint",
                 self.device_authorization_endpoint.as_ref(),
@@ -204,10 +212,9 @@ impl Provider {
 
     /// Fetches both documents and keeps nothing.
     pub fn look(http: &Http, settings: &Settings) -> Result<Self> {
-        let url = discovery_url(settings)?;
-        let bytes = http.get_json(&url).map_err(Failure::from)?;
+        let bytes = fetch_metadata(http, settings)?;
         let metadata = Metadata::parse(&bytes, settings)?;
-        let (keys, raw_keys) = fetch_keys(http, &metadata)?;
+        let (keys, raw_keys) = fetch_keys(http, &metadata, settings)?;
         let raw = RawSnapshot {
             issuer: settings.issuer.clone(),
             fetched_at: clock::now(),
@@ -250,8 +257,13 @@ impl Provider {
     }
 
     /// Fetches the keys anew (OIDC Core section 10.1.1: an unknown key may be a new one).
-    pub fn refetch_keys(&mut self, http: &Http, files: &StateFiles) -> Result<()> {
-        let (keys, raw) = fetch_keys(http, &self.metadata)?;
+    pub fn refetch_keys(
+        &mut self,
+        http: &Http,
+        settings: &Settings,
+        files: &StateFiles,
+    ) -> Result<()> {
+        let (keys, raw) = fetch_keys(http, &self.metadata, settings)?;
         self.keys = keys;
         self.raw.keys = raw;
         self.keep(files);
@@ -269,18 +281,58 @@ impl Provider {
     }
 }
 
-/// Discovery section 4.1: a terminating `/` is removed before the well-known path is appended.
-pub fn discovery_url(settings: &Settings) -> Result<Url> {
+/// Where the issuer describes itself, the likeliest place first.
+pub fn metadata_urls(settings: &Settings) -> Result<Vec<Url>> {
+    let no_address = || Failure::config("`issuer` is not an address", "gatepass config path");
+    // Discovery section 4.1: a terminating `/` is removed before the well-known path is appended.
     let base = settings
         .issuer
         .strip_suffix('/')
         .unwrap_or(&settings.issuer);
-    Url::parse(&format!("{base}/.well-known/openid-configuration"))
-        .map_err(|_| Failure::config("`issuer` is not an address", "gatepass config path"))
+    let appended = format!("{base}/.well-known/openid-configuration");
+    let appended = Url::parse(&appended).map_err(|_| no_address())?;
+    if settings.kind != Kind::OAuth {
+        return Ok(vec![appended]);
+    }
+    // RFC 8414 section 3.1: the well-known path comes between host and path. Section 5: many servers have only the
+    // other document.
+    let mut inserted = Url::parse(base).map_err(|_| no_address())?;
+    let path = inserted.path().trim_end_matches('/').to_owned();
+    inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+    Ok(vec![inserted, appended])
 }
 
-fn fetch_keys(http: &Http, metadata: &Metadata) -> Result<(Keys, Box<RawValue>)> {
-    let bytes = http.get_json(&metadata.jwks_uri).map_err(Failure::from)?;
+fn fetch_metadata(http: &Http, settings: &Settings) -> Result<Vec<u8>> {
+    let mut urls = metadata_urls(settings)?.into_iter().peekable();
+    while let Some(url) = urls.next() {
+        match http.get_json(&url) {
+            Ok(bytes) => return Ok(bytes),
+            Err(HttpError::Status { status, .. })
+                if status == StatusCode::NOT_FOUND && urls.peek().is_some() => {}
+            Err(HttpError::Status { host, status }) if status == StatusCode::NOT_FOUND => {
+                return Err(Failure::new(
+                    Id::Unavailable,
+                    format!("{host} has no provider at {url} (404)"),
+                    "check `issuer`: it must be exactly what the provider calls itself",
+                )
+                .from_provider());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::internal("there is no address to ask"))
+}
+
+/// The issuer's keys; a plain OAuth server needs none, since it signs nothing that we check.
+fn fetch_keys(
+    http: &Http,
+    metadata: &Metadata,
+    settings: &Settings,
+) -> Result<(Keys, Box<RawValue>)> {
+    let bytes = match &metadata.jwks_uri {
+        Some(url) if settings.kind == Kind::Oidc => http.get_json(url)?,
+        _ => br#"{"keys":[]}"#.to_vec(),
+    };
     Ok((parse_keys(&bytes)?, raw_json(bytes)?))
 }
 
@@ -344,8 +396,49 @@ mod tests {
                 "https://h/a/.well-known/openid-configuration",
             ),
         ] {
-            assert_eq!(discovery_url(&settings(issuer)).unwrap().as_str(), url);
+            assert_eq!(metadata_urls(&settings(issuer)).unwrap()[0].as_str(), url);
         }
+    }
+
+    #[test]
+    fn a_plain_oauth_server_is_asked_at_both_places() {
+        for (issuer, expected) in [
+            (
+                "https://h",
+                "https://h/.well-known/oauth-authorization-server",
+            ),
+            (
+                "https://h/a/",
+                "https://h/.well-known/oauth-authorization-server/a",
+            ),
+        ] {
+            let text = format!("kind = 'oauth'\nissuer = '{issuer}'");
+            let settings =
+                crate::config::load(&Sources::of_text(&text), &ProfileName::default()).unwrap();
+            let urls = metadata_urls(&settings).unwrap();
+            assert_eq!(urls[0].as_str(), expected);
+            assert!(
+                urls[1]
+                    .path()
+                    .ends_with("/.well-known/openid-configuration")
+            );
+        }
+    }
+
+    #[test]
+    fn a_template_for_tenants_is_one_only_where_the_preset_says_so() {
+        let text = "preset = 'entra'\nclient_id = 'c'\ntenants = ['t1']\n\
+                    issuer = 'https://login.microsoftonline.com/organizations/v2.0'";
+        let settings =
+            crate::config::load(&Sources::of_text(text), &ProfileName::default()).unwrap();
+        let named = "https://login.microsoftonline.com/{tenantid}/v2.0";
+        let document = document(named, "https://login.microsoftonline.com/t");
+        assert!(Metadata::parse(document.as_bytes(), &settings).is_ok());
+        let alone = Settings {
+            preset: None,
+            ..settings
+        };
+        assert!(Metadata::parse(document.as_bytes(), &alone).is_err());
     }
 
     #[test]

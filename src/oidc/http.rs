@@ -131,11 +131,18 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client for this configuration's provider. Its requests end at the deadline at the latest.
+    /// A client for the configured issuer. Its requests end at the deadline at the latest.
     pub fn new(settings: &Settings, deadline: Deadline) -> Result<Self> {
-        let issuer = Url::parse(&settings.issuer).ok();
-        let builder = || trusting(settings, issuer.as_ref());
+        Self::reaching(&settings.issuer, settings, deadline)
+    }
+
+    /// A client for the server at this address, with the configuration's certificates and proxy. Plain HTTP is for
+    /// a server on this machine only.
+    pub fn reaching(address: &str, settings: &Settings, deadline: Deadline) -> Result<Self> {
+        let url = Url::parse(address).ok();
+        let builder = || trusting(settings, url.as_ref());
         let with_certificate = key_files::tls_identity(settings)?
+            .filter(|_| address == settings.issuer)
             .map(|identity| build(builder()?.identity(identity)))
             .transpose()?;
         Ok(Self {
@@ -262,6 +269,24 @@ impl Http {
         Ok(answer)
     }
 
+    /// Sends a request and reads its answer, if it is one that means more than "not now".
+    pub fn ask_now(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.ask_by(&self.client, request)
+    }
+
+    fn ask_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let response = self.send(client, request)?;
+        let status = response.status();
+        let not_now = status.is_redirection()
+            || status.is_server_error()
+            || status == StatusCode::TOO_MANY_REQUESTS;
+        if not_now {
+            return Err(HttpError::Status { host, status });
+        }
+        Ok(response)
+    }
+
     /// Sends a request to one of the OAuth endpoints and sorts out what is no answer in the protocol's terms.
     ///
     /// What is left for the caller: 200 with JSON, and 4xx with JSON or with nothing.
@@ -277,14 +302,8 @@ impl Http {
 
     fn call_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let mut response = self.send(client, request)?;
+        let mut response = self.ask_by(client, request)?;
         let status = response.status();
-        if status.is_redirection()
-            || status.is_server_error()
-            || status == StatusCode::TOO_MANY_REQUESTS
-        {
-            return Err(HttpError::Status { host, status });
-        }
         if response.body().is_empty() {
             return Ok(response);
         }

@@ -101,7 +101,7 @@ pub fn validate(
     match check(provider) {
         Ok(claims) => return Ok(claims),
         Err(Rejection::Failed(what)) => return Err(failed(&what)),
-        Err(Rejection::UnknownKey) => provider.refetch_keys(http, files)?,
+        Err(Rejection::UnknownKey) => provider.refetch_keys(http, settings, files)?,
     }
     check(provider).map_err(|rejection| match rejection {
         Rejection::UnknownKey => failed("no key of the issuer has signed it"),
@@ -223,6 +223,26 @@ fn check_signature(
     Err(Rejection::UnknownKey)
 }
 
+/// An issuer for many tenants names the token's own one, which must be among the allowed ones.
+fn check_tenant(
+    claims: &Map<String, Value>,
+    issuer: &str,
+    template: &str,
+    settings: &Settings,
+) -> Result<(), Rejection> {
+    let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
+    let Some(tenant) = claims.get("tid").and_then(Value::as_str) else {
+        return failed("it names no tenant (`tid`)");
+    };
+    if !settings.tenants.iter().any(|allowed| allowed == tenant) {
+        return failed("its tenant (`tid`) is not among the allowed ones (`tenants`)");
+    }
+    if issuer != template.replace("{tenantid}", tenant) {
+        return failed("it comes from another issuer (`iss`)");
+    }
+    Ok(())
+}
+
 /// Who issued the token, for whom, and until when (items 2, 3 and 9).
 fn check_issue(
     claims: &Map<String, Value>,
@@ -230,8 +250,14 @@ fn check_issue(
     now: u64,
 ) -> Result<(), Rejection> {
     let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
-    if claims.get("iss").and_then(Value::as_str) != Some(&settings.issuer) {
-        return failed("it comes from another issuer (`iss`)");
+    let issuer = claims
+        .get("iss")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match settings.issuer_template() {
+        Ok(None) if issuer == settings.issuer => {}
+        Ok(Some(template)) => check_tenant(claims, issuer, &template, settings)?,
+        _ => return failed("it comes from another issuer (`iss`)"),
     }
     let ours = Value::from(settings.client_id.as_str());
     // One audience, or a list; a further audience is one that nobody said we may trust.

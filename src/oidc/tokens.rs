@@ -23,7 +23,7 @@ use crate::text;
 const TOKEN: usize = 16 * 1024;
 
 /// Longest life that is believed, in seconds (ten years).
-const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+pub(super) const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// What the token endpoint gave.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ pub(crate) fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
 }
 
 /// A lifetime in whole seconds. What is negative, absurd or no number is unknown.
-fn whole_seconds(value: &Value) -> Option<u64> {
+pub(super) fn whole_seconds(value: &Value) -> Option<u64> {
     let number = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse::<f64>().ok()?,

@@ -1,5 +1,6 @@
 //! The session record: the one entry per profile in the secret store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,8 @@ use serde_json::{Map, Value as Json};
 use zeroize::Zeroizing;
 
 use super::validity::Life;
-use crate::config::settings::Settings;
+use crate::clock;
+use crate::config::settings::{Kind, Settings};
 use crate::secret::Secret;
 
 /// Version of the record's format. A newer one counts as absent: a record is never half understood.
@@ -25,10 +27,27 @@ pub struct IssuedToken {
     pub life: Life,
     /// When it arrived, in milliseconds since 1970: what `--force-refresh` compares its own start with.
     pub obtained_at_ms: u64,
-    /// Headers for the gateway, placeholders filled in.
-    pub headers: BTreeMap<String, String>,
+    /// Headers for the gateway, placeholders filled in. Some may be secrets of the person's.
+    pub headers: BTreeMap<String, Secret>,
     /// Digest of the configuration under which it was issued ([`Settings::token_digest`]).
     pub digest: String,
+}
+
+/// A token of the provider's that is not printed but exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderToken {
+    /// The token.
+    pub value: Secret,
+    /// Its life.
+    pub life: Life,
+}
+
+/// Life of a pasted key in the cache, in milliseconds. The key itself has no end; the store is asked again then.
+const KEY_CACHED: u64 = 60 * 60 * 1000;
+
+/// Says that a header's secret is not there.
+pub fn missing_header(name: &str) -> String {
+    format!("the secret for the header {name} has not been given yet")
 }
 
 /// How somebody signed in.
@@ -39,6 +58,8 @@ pub enum SignedInBy {
     Browser,
     /// Device code.
     Device,
+    /// Not at all: a pasted key.
+    Key,
 }
 
 impl SignedInBy {
@@ -47,6 +68,7 @@ impl SignedInBy {
         match self {
             Self::Browser => "browser",
             Self::Device => "device code",
+            Self::Key => "pasted key",
         }
     }
 }
@@ -70,6 +92,12 @@ pub struct Record {
     pub bound_to: Option<Secret>,
     /// The token to print; missing where a refresh succeeded but its result could not be checked.
     pub token: Option<IssuedToken>,
+    /// The provider's token that is exchanged for the one to print.
+    pub exchanged_from: Option<ProviderToken>,
+    /// The person's secrets for the gateway, by header name.
+    pub secret_headers: BTreeMap<String, Secret>,
+    /// Secret of a client that registered itself (RFC 7591), if it was given one.
+    pub client_secret: Option<Secret>,
     /// ID-token claims that people are shown and headers are made of.
     pub claims: Map<String, Json>,
     /// When the person signed in.
@@ -88,19 +116,25 @@ struct Wire<'a> {
     v: u32,
     generation: u64,
     #[serde(borrow)]
-    issuer: std::borrow::Cow<'a, str>,
+    issuer: Cow<'a, str>,
     #[serde(borrow)]
-    client_id: std::borrow::Cow<'a, str>,
+    client_id: Cow<'a, str>,
     #[serde(borrow)]
-    token_endpoint: std::borrow::Cow<'a, str>,
+    token_endpoint: Cow<'a, str>,
     #[serde(borrow)]
-    subject: std::borrow::Cow<'a, str>,
+    subject: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<std::borrow::Cow<'a, str>>,
+    refresh_token: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    bound_to: Option<std::borrow::Cow<'a, str>>,
+    bound_to: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     token: Option<WireToken<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    exchanged_from: Option<WireProviderToken<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    secret_headers: Texts<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    client_secret: Option<Cow<'a, str>>,
     claims: Map<String, Json>,
     signed_in_at: u64,
     refreshed_at: u64,
@@ -109,18 +143,44 @@ struct Wire<'a> {
     signed_in_by: SignedInBy,
 }
 
+/// Names and secrets, not copied where JSON has no escapes in them.
+type Texts<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
+fn borrowed(secrets: &BTreeMap<String, Secret>) -> Texts<'_> {
+    secrets
+        .iter()
+        .map(|(name, secret)| (name.as_str().into(), secret.expose().into()))
+        .collect()
+}
+
+fn owned(texts: Texts<'_>) -> BTreeMap<String, Secret> {
+    texts
+        .into_iter()
+        .map(|(name, text)| (name.into_owned(), Secret::new(&*text)))
+        .collect()
+}
+
+/// A [`ProviderToken`] as JSON.
+#[derive(Serialize, Deserialize)]
+struct WireProviderToken<'a> {
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+    issued_at_ms: u64,
+    expires_at_ms: u64,
+}
+
 /// An [`IssuedToken`] as JSON, in the record and in the cache.
 #[derive(Serialize, Deserialize)]
 struct WireToken<'a> {
     #[serde(borrow)]
-    value: std::borrow::Cow<'a, str>,
+    value: Cow<'a, str>,
     issued_at_ms: u64,
     expires_at_ms: u64,
     obtained_at_ms: u64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
+    #[serde(borrow, default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: Texts<'a>,
     #[serde(borrow)]
-    digest: std::borrow::Cow<'a, str>,
+    digest: Cow<'a, str>,
 }
 
 impl<'a> WireToken<'a> {
@@ -130,7 +190,7 @@ impl<'a> WireToken<'a> {
             issued_at_ms: token.life.issued_at_ms,
             expires_at_ms: token.life.expires_at_ms,
             obtained_at_ms: token.obtained_at_ms,
-            headers: token.headers.clone(),
+            headers: borrowed(&token.headers),
             digest: token.digest.as_str().into(),
         }
     }
@@ -143,7 +203,7 @@ impl<'a> WireToken<'a> {
                 expires_at_ms: self.expires_at_ms,
             },
             obtained_at_ms: self.obtained_at_ms,
-            headers: self.headers,
+            headers: owned(self.headers),
             digest: self.digest.into_owned(),
         }
     }
@@ -162,6 +222,17 @@ impl IssuedToken {
     }
 }
 
+impl Settings {
+    /// The settings as the client that a session belongs to: it may have registered itself.
+    pub fn as_client_of(&self, record: &Record) -> Cow<'_, Self> {
+        if self.registers_itself() {
+            Cow::Owned(self.as_client(&record.client_id, record.client_secret.as_ref()))
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
+}
+
 impl Record {
     /// The bytes that are stored.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -175,6 +246,13 @@ impl Record {
             refresh_token: self.refresh_token.as_ref().map(|t| t.expose().into()),
             bound_to: self.bound_to.as_ref().map(|key| key.expose().into()),
             token: self.token.as_ref().map(WireToken::of),
+            exchanged_from: self.exchanged_from.as_ref().map(|token| WireProviderToken {
+                value: token.value.expose().into(),
+                issued_at_ms: token.life.issued_at_ms,
+                expires_at_ms: token.life.expires_at_ms,
+            }),
+            secret_headers: borrowed(&self.secret_headers),
+            client_secret: self.client_secret.as_ref().map(|s| s.expose().into()),
             claims: self.claims.clone(),
             signed_in_at: self.signed_in_at,
             refreshed_at: self.refreshed_at,
@@ -198,6 +276,15 @@ impl Record {
             refresh_token: wire.refresh_token.map(|t| Secret::new(&*t)),
             bound_to: wire.bound_to.map(|key| Secret::new(&*key)),
             token: wire.token.map(WireToken::take),
+            exchanged_from: wire.exchanged_from.map(|token| ProviderToken {
+                value: Secret::new(&*token.value),
+                life: Life {
+                    issued_at_ms: token.issued_at_ms,
+                    expires_at_ms: token.expires_at_ms,
+                },
+            }),
+            secret_headers: owned(wire.secret_headers),
+            client_secret: wire.client_secret.map(|secret| Secret::new(&*secret)),
             claims: wire.claims,
             signed_in_at: wire.signed_in_at,
             refreshed_at: wire.refreshed_at,
@@ -209,14 +296,59 @@ impl Record {
     /// Whether this session was made for the configured issuer and client. If not, there is no session: its
     /// tokens are neither used nor sent anywhere.
     pub fn belongs_to(&self, settings: &Settings) -> bool {
-        self.issuer == settings.issuer && self.client_id == settings.client_id
+        let same_client = if settings.registers_itself() {
+            !self.client_id.is_empty()
+        } else {
+            self.client_id == settings.client_id
+        };
+        let is_key = self.signed_in_by == SignedInBy::Key;
+        self.issuer == settings.issuer && same_client && is_key == (settings.kind == Kind::Key)
     }
 
-    /// The token, if it was issued under the configuration in force.
-    pub fn token_for(&self, settings: &Settings) -> Option<&IssuedToken> {
-        self.token
-            .as_ref()
-            .filter(|token| token.digest == settings.token_digest)
+    /// Whether the organisation has ended this session from afar.
+    pub fn is_recalled(&self, settings: &Settings) -> bool {
+        settings
+            .session_not_before
+            .is_some_and(|moment| self.signed_in_at < moment)
+    }
+
+    /// Why this session must not be used, although it belongs to the configuration.
+    pub fn unusable(&self, settings: &Settings) -> Option<String> {
+        if self.is_recalled(settings) {
+            return Some("your organisation has ended all earlier sessions".to_owned());
+        }
+        settings
+            .secret_headers
+            .iter()
+            .find(|name| !self.secret_headers.contains_key(*name))
+            .map(|name| missing_header(name))
+    }
+
+    /// The token, if it was issued under the configuration in force. A pasted key does not depend on it.
+    pub fn token_for(&self, settings: &Settings) -> Option<IssuedToken> {
+        let token = self.token.as_ref()?;
+        if settings.kind != Kind::Key {
+            return (token.digest == settings.token_digest).then(|| token.clone());
+        }
+        let now = clock::now_millis();
+        let plain = settings
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), Secret::new(value.as_str())));
+        let secret = settings.secret_headers.iter().filter_map(|name| {
+            let secret = self.secret_headers.get(name)?;
+            Some((name.clone(), secret.clone()))
+        });
+        Some(IssuedToken {
+            value: token.value.clone(),
+            life: Life {
+                issued_at_ms: now,
+                expires_at_ms: now.saturating_add(KEY_CACHED),
+            },
+            obtained_at_ms: now,
+            headers: plain.chain(secret).collect(),
+            digest: settings.token_digest.clone(),
+        })
     }
 
     /// The name that people know the account by.
@@ -224,7 +356,11 @@ impl Record {
         ["email", "preferred_username", "upn", "name"]
             .into_iter()
             .find_map(|claim| self.claims.get(claim).and_then(Json::as_str))
-            .unwrap_or(&self.subject)
+            .unwrap_or(if self.subject.is_empty() {
+                "somebody"
+            } else {
+                &self.subject
+            })
     }
 }
 
@@ -271,6 +407,9 @@ pub(crate) mod tests {
                 headers: BTreeMap::new(),
                 digest: "d".to_owned(),
             }),
+            exchanged_from: None,
+            secret_headers: BTreeMap::new(),
+            client_secret: None,
             claims: Map::from_iter([("email".to_owned(), Json::from("ann@example.com"))]),
             signed_in_at: 100,
             refreshed_at: 100,

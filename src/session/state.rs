@@ -36,6 +36,26 @@ pub enum Session {
     },
 }
 
+/// When a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// When the person signed in, in seconds since 1970.
+    pub began: u64,
+    /// Whether a refresh moves the end; not known before the first one.
+    pub slides: Option<bool>,
+}
+
+impl Ends {
+    /// Whether the last stretch of the session has come. It is never more than half of the session, so that people
+    /// with short ones are not asked all the time.
+    pub fn is_near(self, now: u64, renew_before: u64) -> bool {
+        let stretch = renew_before.min(self.at.saturating_sub(self.began) / 2);
+        now >= self.at.saturating_sub(stretch)
+    }
+}
+
 /// Something a person should know that no host call could tell them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
@@ -121,6 +141,8 @@ pub struct State {
     pub generation: u64,
     /// What is known about the session.
     pub session: Session,
+    /// When the session ends, if that is known.
+    pub ends: Option<Ends>,
     /// How the last refresh ended.
     pub refreshed: Option<Ended>,
     /// A refresh whose answer has not been stored.

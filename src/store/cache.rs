@@ -4,9 +4,6 @@
 //! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory.
 //! A cache that cannot be read or written is a miss, never an error.
 
-#[cfg(target_os = "linux")]
-mod kernel_keyring;
-
 use crate::clock;
 use crate::config::settings::{CacheChoice, Settings};
 use crate::platform::files::PrivateDir;
@@ -14,6 +11,8 @@ use crate::platform::files::PrivateDir;
 use crate::platform::paths;
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
+#[cfg(target_os = "linux")]
+use crate::store::kernel_keyring;
 
 /// Largest entry that is read, in bytes: a token of 16 KiB and its headers.
 const LIMIT: u64 = 64 * 1024;
@@ -53,7 +52,7 @@ impl Place {
     fn write(&self, bytes: &[u8], lifetime: u64) -> bool {
         match self {
             #[cfg(target_os = "linux")]
-            Self::KernelKeyring(name) => kernel_keyring::write(name, bytes, lifetime),
+            Self::KernelKeyring(name) => kernel_keyring::write(name, bytes, Some(lifetime)).is_ok(),
             #[cfg(target_os = "linux")]
             Self::RuntimeFile(name) => runtime_folder()
                 .and_then(|path| PrivateDir::create(&path).ok())
@@ -68,7 +67,9 @@ impl Place {
     fn clear(&self) {
         match self {
             #[cfg(target_os = "linux")]
-            Self::KernelKeyring(name) => kernel_keyring::clear(name),
+            Self::KernelKeyring(name) => {
+                kernel_keyring::clear(name);
+            }
             #[cfg(target_os = "linux")]
             Self::RuntimeFile(name) => {
                 let dir = runtime_folder().and_then(|path| PrivateDir::open(&path).ok()?);
@@ -159,7 +160,7 @@ impl Cache {
 fn private_places(settings: &Settings) -> Vec<Place> {
     let key = settings.key();
     vec![
-        Place::KernelKeyring(key.clone()),
+        Place::KernelKeyring(format!("gatepass:{key}")),
         Place::RuntimeFile(format!("{key}.token")),
     ]
 }

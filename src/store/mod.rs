@@ -1,17 +1,22 @@
 //! Where secrets are kept.
 //!
-//! [`keychain`] holds the session record; [`cache`] the short-lived token to print, where reading it costs
+//! [`keychain`] holds the session record ([`keyutils`] or [`file`], where the configuration asks for it); [`cache`] the short-lived token to print, where reading it costs
 //! microseconds.
 
 pub mod cache;
+pub mod file;
 pub mod keychain;
+pub mod keyutils;
 
+#[cfg(target_os = "linux")]
+mod kernel_keyring;
 #[cfg(target_os = "linux")]
 mod secret_service;
 
 use zeroize::Zeroizing;
 
 use crate::caller::Deadline;
+use crate::config::settings::{Settings, StoreChoice};
 use crate::error::{Failure, Id};
 
 /// Why a secret store did not do what it was asked.
@@ -90,4 +95,22 @@ pub trait SecretStore {
 
     /// Removes the secret; says whether there was one.
     fn remove(&self, name: &str, deadline: Deadline) -> Result<bool, StoreError>;
+}
+
+/// The store that the configuration names. There is no silent way from one to another.
+pub fn open(settings: &Settings, prompting: Prompting) -> Box<dyn SecretStore> {
+    match settings.store {
+        StoreChoice::Keychain => Box::new(keychain::Keychain::new(prompting)),
+        StoreChoice::Keyutils => Box::new(keyutils::Keyutils),
+        StoreChoice::File => Box::new(file::FileStore),
+    }
+}
+
+/// The store's name, for people.
+pub fn describe(choice: StoreChoice) -> &'static str {
+    match choice {
+        StoreChoice::Keychain => "keychain",
+        StoreChoice::Keyutils => "kernel keyring",
+        StoreChoice::File => "file",
+    }
 }

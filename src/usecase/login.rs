@@ -1,5 +1,6 @@
 //! Signing in, now.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::caller::{Deadline, Host};
@@ -7,15 +8,19 @@ use crate::config::settings::{Flow, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::surroundings::Surroundings;
+use crate::secret::Secret;
 use crate::session::lock::Pause;
 use crate::session::open_sign_in::{self, OpenSignIn};
 use crate::session::state::StateFiles;
-use crate::store::Prompting;
-use crate::store::keychain::Keychain;
+use crate::store::{self, Prompting};
 use crate::writer::sign_in::{SignIn, SignedIn, Way};
+use crate::writer::{Budget, Writer};
 
 /// How long another sign-in may take to give way.
 const GIVE_WAY: Duration = Duration::from_secs(5);
+
+/// Longest wait for a keychain that asks the person to unlock it.
+const KEEP: Duration = Duration::from_secs(120);
 
 /// Chooses the way: what was asked for, else what the configuration says, else what this session can do.
 ///
@@ -64,6 +69,8 @@ pub struct Wanted<'a> {
     pub deadline: Deadline,
     /// Who is told what happens.
     pub person: &'a dyn Person,
+    /// The person's secrets for the gateway that were typed now.
+    pub secret_headers: BTreeMap<String, Secret>,
 }
 
 /// Signs in, in place of any sign-in that is open. What was refused before is forgotten.
@@ -90,6 +97,19 @@ pub fn login(wanted: &Wanted<'_>) -> Result<SignedIn> {
     run(wanted, open)
 }
 
+/// Keeps a key that the person has pasted, in place of whatever was kept before.
+pub fn keep_key(
+    settings: &Settings,
+    key: Option<&Secret>,
+    given: BTreeMap<String, Secret>,
+) -> Result<SignedIn> {
+    let files = StateFiles::open(settings)?;
+    let store = store::open(settings, Prompting::Allowed);
+    let budget = Budget::of(Deadline::after(KEEP));
+    let mut writer = Writer::take(settings, &files, &*store, budget)?;
+    writer.keep_key(key, given)
+}
+
 /// Signs in in the foreground, unless a sign-in is open already (`None`).
 pub fn foreground(wanted: &Wanted<'_>) -> Result<Option<Result<SignedIn>>> {
     let files = StateFiles::open(wanted.settings)?;
@@ -99,16 +119,17 @@ pub fn foreground(wanted: &Wanted<'_>) -> Result<Option<Result<SignedIn>>> {
 fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
     wanted.person.begins(wanted.why);
     let files = StateFiles::open(wanted.settings)?;
-    let keychain = Keychain::new(Prompting::Allowed);
+    let store = store::open(wanted.settings, Prompting::Allowed);
     let sign_in = SignIn {
         settings: wanted.settings,
-        store: &keychain,
+        store: &*store,
         deadline: wanted.deadline,
         host: Host::Terminal,
         surroundings: wanted.surroundings,
         person: wanted.person,
         open: &open,
         generation: files.read()?.generation,
+        secret_headers: wanted.secret_headers.clone(),
     };
     let result = sign_in.check_store().and_then(|()| sign_in.run(wanted.way));
     open.end(result.as_ref().err());

@@ -7,8 +7,7 @@ use crate::config::settings::Settings;
 use crate::error::Result;
 use crate::session::open_sign_in;
 use crate::session::state::StateFiles;
-use crate::store::Prompting;
-use crate::store::keychain::Keychain;
+use crate::store::{self, Prompting};
 use crate::writer::sign_out::SignedOut;
 use crate::writer::{Budget, Writer};
 
@@ -20,7 +19,21 @@ pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
     // A sign-in that somebody still has open would undo this.
     let files = StateFiles::open(settings)?;
     open_sign_in::ask_to_stop(&files);
-    let keychain = Keychain::new(prompting);
+    let store = store::open(settings, prompting);
     let budget = Budget::of(Deadline::after(TIME));
-    Writer::take(settings, &files, &keychain, budget)?.sign_out()
+    Writer::take(settings, &files, &*store, budget)?.sign_out()
+}
+
+/// Longest time that forgetting may take where somebody waits for another answer.
+const FORGET: Duration = Duration::from_secs(5);
+
+/// Ends a profile's session on this machine, since the organisation has ended it from afar. The provider is not told.
+pub fn forget(settings: &Settings) -> Result<()> {
+    let files = StateFiles::open(settings)?;
+    open_sign_in::ask_to_stop(&files);
+    let store = store::open(settings, Prompting::Forbidden);
+    let budget = Budget::of(Deadline::after(FORGET));
+    Writer::take(settings, &files, &*store, budget)?
+        .forget()
+        .map(drop)
 }

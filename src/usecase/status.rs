@@ -13,8 +13,7 @@ use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{Record, SignedInBy};
 use crate::session::state::{Session, State, Warning};
-use crate::store::keychain::Keychain;
-use crate::store::{Prompting, SecretStore};
+use crate::store::{self, Prompting};
 use crate::text;
 use crate::writer::{sign_in_required, without_session};
 
@@ -109,8 +108,8 @@ pub fn status(settings: &Settings) -> Result<Status> {
     let record = if reader.state.session == Session::None {
         None
     } else {
-        let keychain = Keychain::new(Prompting::Forbidden);
-        let bytes = keychain.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
+        let store = store::open(settings, Prompting::Forbidden);
+        let bytes = store.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
         reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()))
     };
     let now = clock::now_millis();
@@ -129,6 +128,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
         gateway_url: settings.gateway_url.clone(),
         token: record
             .as_ref()
+            .filter(|record| record.signed_in_by != SignedInBy::Key)
             .and_then(|record| record.token_for(settings))
             .map(|token| TokenStatus {
                 kind: match settings.token {
@@ -151,7 +151,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
                 .back_off()
                 .map(|_| text::moment(progress.closed_until)),
         },
-        store: "keychain",
+        store: store::describe(settings.store),
         cache: reader.cache.describe(),
         warnings: warnings(&reader.state),
     })
@@ -179,6 +179,9 @@ fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Fa
     }
     match record {
         None => Some(sign_in_required("nobody is signed in")),
+        Some(record) if record.unusable(reader.settings).is_some() => record
+            .unusable(reader.settings)
+            .map(|why| sign_in_required(&why)),
         Some(record) if record.refresh_token.is_some() => None,
         Some(record) => {
             let valid = record

@@ -3,19 +3,22 @@
 //! This process only reads and waits. What changes the session is a worker's, or, at a terminal, the sign-in in
 //! the foreground that Ctrl-C ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::caller::{Caller, HelperContext, Host};
 use crate::clock;
+use crate::config::settings::Kind;
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::surroundings::Surroundings;
 use crate::reader::Reader;
 use crate::session::handed::Handed;
 use crate::session::record::{IssuedToken, Record};
-use crate::store::keychain::Keychain;
-use crate::store::{Prompting, SecretStore};
+use crate::session::state::{Session, State};
+use crate::store::{self, Prompting, SecretStore};
 use crate::usecase::login::{self, Wanted};
+use crate::usecase::logout;
 use crate::worker::join::Join;
 use crate::worker::start::Configuration;
 use crate::writer::refresh::Need;
@@ -37,15 +40,70 @@ pub struct TokenRequest<'a> {
 impl TokenRequest<'_> {
     /// Gives a token that may be printed.
     pub fn answer(&self) -> Result<IssuedToken> {
-        let reader = Reader::open(self.configuration.settings)?;
+        let settings = self.configuration.settings;
+        let reader = Reader::open(settings)?;
+        if let Err(failure) = settings.check_enabled() {
+            Self::forget(&reader);
+            return Err(failure);
+        }
         let Host::ClaudeDesktop(context) = self.caller.host else {
             return self.find(&reader, None);
         };
         let mut handed = Handed::read(&reader.files);
         let in_session = context == HelperContext::MidSessionRefresh;
-        let token = self.find(&reader, in_session.then_some(&mut handed))?;
+        let mut token = self.find(&reader, in_session.then_some(&mut handed))?;
+        if context == HelperContext::Interactive {
+            token = self.renewed_early(&reader, token)?;
+        }
         handed.note(&reader.files, &token);
         Ok(token)
+    }
+
+    /// Forgets what the organisation has ended from afar. That it could not be forgotten changes nothing: it is not
+    /// used any more in any case.
+    fn forget(reader: &Reader<'_>) {
+        if reader.state.session == Session::None {
+            return;
+        }
+        if let Err(failure) = logout::forget(reader.settings) {
+            log::warn!("{}", failure.what);
+        }
+    }
+
+    /// A token of a new session, if the old one is in its last stretch and a person is there to sign in: so no turn
+    /// is cut off later. If nobody does, the token that there is is as good as before.
+    fn renewed_early(&self, reader: &Reader<'_>, mut token: IssuedToken) -> Result<IssuedToken> {
+        if !self.caller.may_prompt || !self.ends_soon(&reader.state) {
+            return Ok(token);
+        }
+        let mut need = Need {
+            asked_at_ms: clock::now_millis(),
+            force: true,
+        };
+        // Whether a refresh moves the end is known after the first one.
+        let slides = |state: &State| state.ends.is_some_and(|ends| ends.slides.is_none());
+        if slides(&reader.state) {
+            let store = self.store();
+            let refreshed = self.join(&*store, need).refresh();
+            let state = reader.files.read()?;
+            token = refreshed.unwrap_or(token);
+            if slides(&state) || !self.ends_soon(&state) {
+                return Ok(token);
+            }
+        }
+        need.asked_at_ms = clock::now_millis();
+        let required = sign_in_required("the session ends soon");
+        Ok(self.sign_in(required, need).unwrap_or_else(|failure| {
+            log::info!("no early sign-in: {}", failure.what);
+            token
+        }))
+    }
+
+    fn ends_soon(&self, state: &State) -> bool {
+        let settings = self.configuration.settings;
+        state.ends.is_some_and(|ends| {
+            ends.slides != Some(true) && ends.is_near(clock::now(), settings.session_renew_before)
+        })
     }
 
     /// Whether the gateway has refused this token: Claude Desktop got it a moment ago and asks again. Noted at
@@ -62,7 +120,8 @@ impl TokenRequest<'_> {
     fn find(&self, reader: &Reader<'_>, mut handed: Option<&mut Handed>) -> Result<IssuedToken> {
         let mut need = Need {
             asked_at_ms: clock::now_millis(),
-            force: self.force_refresh,
+            // Nobody can issue another key than the pasted one.
+            force: self.force_refresh && self.configuration.settings.kind != Kind::Key,
         };
         let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {
@@ -92,14 +151,14 @@ impl TokenRequest<'_> {
         if let Some(failure) = without_session(&reader.state.session) {
             return Err(failure);
         }
-        let keychain = self.keychain();
+        let store = self.store();
         let known = match cached {
             Some(token) => Some(token),
             None => {
                 let record = self
-                    .stored(reader, &keychain)?
+                    .stored(reader, &*store)?
                     .ok_or_else(|| sign_in_required("nobody is signed in"))?;
-                match record.token_for(reader.settings).cloned() {
+                match record.token_for(reader.settings) {
                     Some(token) if need.is_met_by(&token, reader) => {
                         if !Self::was_refused(reader, handed, &token) {
                             Self::cache(reader, record.generation, &token);
@@ -112,7 +171,7 @@ impl TokenRequest<'_> {
                 }
             }
         };
-        match (self.join(&keychain, need).refresh(), known) {
+        match (self.join(&*store, need).refresh(), known) {
             // No better one is to be had now; what is still valid is better than none.
             (Err(failure), Some(token))
                 if matches!(failure.id, Id::Unavailable | Id::Keychain)
@@ -151,7 +210,16 @@ impl TokenRequest<'_> {
         };
         let deadline = self.caller.deadline.less(RESERVE).at_most(most);
         let bytes = store.read(name, deadline)?;
-        Ok(reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
+        let Some(record) = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice())) else {
+            return Ok(None);
+        };
+        if let Some(why) = record.unusable(reader.settings) {
+            if record.is_recalled(reader.settings) {
+                Self::forget(reader);
+            }
+            return Err(sign_in_required(&why));
+        }
+        Ok(Some(record))
     }
 
     /// Signs in for a caller that may be prompted; for any other the answer stays what it is.
@@ -159,8 +227,12 @@ impl TokenRequest<'_> {
         if !self.caller.may_prompt {
             return Err(required);
         }
-        log::info!("a sign-in is needed: {}", required.what);
         let settings = self.configuration.settings;
+        // What a person has to type is asked for by `gatepass login` alone.
+        if settings.kind == Kind::Key {
+            return Err(required);
+        }
+        log::info!("a sign-in is needed: {}", required.what);
         let at_terminal = self.caller.host.is_terminal();
         let surroundings = Surroundings::look();
         let way = login::way(settings, None, surroundings, at_terminal)?;
@@ -172,14 +244,15 @@ impl TokenRequest<'_> {
                 why: Some(&required.what),
                 deadline: self.caller.deadline,
                 person: self.person,
+                secret_headers: BTreeMap::new(),
             };
             if let Some(result) = login::foreground(&wanted)? {
                 return result.map(|signed_in| signed_in.token);
             }
         }
         // A worker shows no device code: at a terminal that wants one, the open sign-in is only waited for.
-        self.join(&self.keychain(), need)
-            .sign_in(way == Way::Browser)
+        let store = self.store();
+        self.join(&*store, need).sign_in(way == Way::Browser)
     }
 
     fn join<'s>(&'s self, store: &'s dyn SecretStore, need: Need) -> Join<'s> {
@@ -192,12 +265,13 @@ impl TokenRequest<'_> {
     }
 
     /// A keychain prompt is for people who are known to be present.
-    fn keychain(&self) -> Keychain {
-        Keychain::new(if self.caller.may_prompt {
+    fn store(&self) -> Box<dyn SecretStore> {
+        let prompting = if self.caller.may_prompt {
             Prompting::Allowed
         } else {
             Prompting::Forbidden
-        })
+        };
+        store::open(self.configuration.settings, prompting)
     }
 }
 

@@ -217,7 +217,7 @@ impl Join<'_> {
                 let bytes = self.store.read(name, self.caller.deadline)?;
                 let record = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
                 Ok(record
-                    .and_then(|record| record.token_for(self.settings()).cloned())
+                    .and_then(|record| record.token_for(self.settings()))
                     .filter(|token| self.need.is_met_by(token, reader))
                     .map(Ok))
             }

@@ -1,5 +1,6 @@
 //! What a worker does.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -14,8 +15,7 @@ use crate::platform::surroundings::Surroundings;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
-use crate::store::Prompting;
-use crate::store::keychain::Keychain;
+use crate::store::{self, Prompting};
 use crate::writer::refresh::Need;
 use crate::writer::renewal::AtProvider;
 use crate::writer::sign_in::{SignIn, Way};
@@ -54,13 +54,13 @@ fn refresh(
     end_is_news: &mut bool,
 ) -> Result<IssuedToken> {
     let answer_by = caller.deadline.less(RESERVE);
-    let keychain = Keychain::new(Prompting::Forbidden);
+    let store = store::open(settings, Prompting::Forbidden);
     let budget = Budget {
         answer_by,
         finish_by: Deadline::after(answer_by.left() + FINISH),
     };
     let files = StateFiles::open(settings)?;
-    let mut writer = Writer::take(settings, &files, &keychain, budget)?;
+    let mut writer = Writer::take(settings, &files, &*store, budget)?;
     Answer::Begun.write(io::stdout());
     let provider = AtProvider {
         settings,
@@ -85,16 +85,17 @@ fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
         ));
     };
     Answer::Begun.write(io::stdout());
-    let keychain = Keychain::new(Prompting::Allowed);
+    let store = store::open(settings, Prompting::Allowed);
     let sign_in = SignIn {
         settings,
-        store: &keychain,
+        store: &*store,
         deadline: Deadline::after(settings.sign_in_timeout),
         host,
         surroundings: Surroundings::look(),
         person: &AtDesktop { settings, host },
         open: &open,
         generation: files.read()?.generation,
+        secret_headers: BTreeMap::new(),
     };
     let result = sign_in
         .check_store()

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
+use crate::config::exchange::Exchange;
 use crate::config::settings::{Settings, TokenChoice};
+use crate::config::template;
 use crate::config::value::Value;
 use crate::error::{Failure, Id, Result};
+use crate::oidc::exchange::{End, Exchanged};
 use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::{self, Grant};
-use crate::session::record::IssuedToken;
+use crate::secret::Secret;
+use crate::session::record::{IssuedToken, ProviderToken, missing_header};
 use crate::session::validity::Life;
 
 /// Life of a token about which nothing is known, in seconds.
@@ -34,57 +38,111 @@ impl Times {
     }
 }
 
-/// The token to print, if the grant has the configured one.
-///
-/// `claims` are those of a validated ID token, or the ones kept from the sign-in.
-pub(super) fn token_to_print(
+/// One of the provider's tokens with its life, if the grant has it. An ID token only counts if it was validated.
+fn provider_token(
+    choice: TokenChoice,
     grant: &Grant,
     validated: Option<&Claims>,
-    claims: &Map<String, Json>,
     times: Times,
-    settings: &Settings,
-) -> Result<Option<IssuedToken>> {
-    let (value, expires_at_ms) = match settings.token {
+) -> Option<ProviderToken> {
+    let (value, expires_at_ms) = match choice {
         TokenChoice::AccessToken => {
             let token = grant.access_token.clone();
-            let expires_at = grant
-                .expires_in
-                .map(|life| times.asked_at_ms.saturating_add(life.saturating_mul(1000)))
-                .or_else(|| id_token::expiry_hint(&token).map(|at| at.saturating_mul(1000)))
-                .unwrap_or(times.asked_at_ms + UNKNOWN_LIFE * 1000);
+            let expires_at = expiry(grant.expires_in, &token, times);
             (token, expires_at)
         }
-        TokenChoice::IdToken => match (&grant.id_token, validated) {
-            (Some(token), Some(claims)) => {
-                (token.clone(), claims.expires_at().saturating_mul(1000))
-            }
-            _ => return Ok(None),
-        },
+        TokenChoice::IdToken => {
+            let (token, claims) = grant.id_token.as_ref().zip(validated)?;
+            (token.clone(), claims.expires_at().saturating_mul(1000))
+        }
     };
-    tokens::check_printable(&value)?;
-    Ok(Some(IssuedToken {
+    Some(ProviderToken {
         value,
         life: Life {
             issued_at_ms: times.asked_at_ms,
             expires_at_ms,
         },
-        obtained_at_ms: times.obtained_at_ms,
-        headers: headers(&settings.headers, claims)?,
-        digest: settings.token_digest.clone(),
-    }))
+    })
+}
+
+/// When an access token ends: as its issuer says, else as it looks, else soon.
+fn expiry(expires_in: Option<u64>, token: &Secret, times: Times) -> u64 {
+    expires_in
+        .map(|life| times.asked_at_ms.saturating_add(life.saturating_mul(1000)))
+        .or_else(|| id_token::expiry_hint(token).map(|at| at.saturating_mul(1000)))
+        .unwrap_or(times.asked_at_ms + UNKNOWN_LIFE * 1000)
+}
+
+/// What a token is printed with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Company<'a> {
+    /// The effective configuration.
+    pub settings: &'a Settings,
+    /// Claims of a validated ID token, or the ones kept from the sign-in.
+    pub claims: &'a Map<String, Json>,
+    /// The person's secrets for the gateway.
+    pub secret_headers: &'a BTreeMap<String, Secret>,
+    /// When it was asked for.
+    pub times: Times,
+}
+
+impl Company<'_> {
+    fn token(&self, value: Secret, life: Life) -> Result<IssuedToken> {
+        tokens::check_printable(&value)?;
+        Ok(IssuedToken {
+            value,
+            life,
+            obtained_at_ms: self.times.obtained_at_ms,
+            headers: headers(self.settings, self.claims, self.secret_headers)?,
+            digest: self.settings.token_digest.clone(),
+        })
+    }
+
+    /// The token to print, if the grant has the configured one.
+    pub(super) fn of_grant(
+        &self,
+        grant: &Grant,
+        validated: Option<&Claims>,
+    ) -> Result<Option<IssuedToken>> {
+        provider_token(self.settings.token, grant, validated, self.times)
+            .map(|token| self.token(token.value, token.life))
+            .transpose()
+    }
+
+    /// The token to print, from the gateway's own issuer.
+    pub(super) fn of_exchange(&self, exchanged: Exchanged) -> Result<IssuedToken> {
+        let expires_at_ms = match exchanged.end {
+            End::At(at_ms) => at_ms,
+            End::In(seconds) => expiry(seconds, &exchanged.token, self.times),
+        };
+        let life = Life {
+            issued_at_ms: self.times.asked_at_ms,
+            expires_at_ms,
+        };
+        self.token(exchanged.token, life)
+    }
+}
+
+/// The provider's token that is exchanged, if the grant has it.
+pub(super) fn token_to_exchange(
+    exchange: &Exchange,
+    grant: &Grant,
+    validated: Option<&Claims>,
+    times: Times,
+) -> Option<ProviderToken> {
+    provider_token(exchange.subject(), grant, validated, times)
 }
 
 /// The claims that are worth keeping: what people are shown, what headers are made of and what later tokens are
 /// compared with.
 pub(super) fn kept_claims(claims: &Claims, settings: &Settings) -> Map<String, Json> {
     let needed = |name: &str| {
-        let placeholder = format!("{{{name}}}");
         KEPT_CLAIMS.contains(&name)
             || id_token::ORIGINAL.contains(&name)
             || settings
                 .headers
                 .values()
-                .any(|template| template.contains(&placeholder))
+                .any(|value| template::claims(value).any(|claim| claim == name))
     };
     claims
         .0
@@ -127,91 +185,37 @@ fn fits(given: &Json, allowed: &Value) -> bool {
     }
 }
 
-/// Fills the placeholders of the configured headers.
+/// The configured headers with their claims filled in, and the person's own secret ones.
 fn headers(
-    templates: &BTreeMap<String, String>,
+    settings: &Settings,
     claims: &Map<String, Json>,
-) -> Result<BTreeMap<String, String>> {
-    templates
-        .iter()
-        .map(|(name, template)| filled(name, template, claims).map(|value| (name.clone(), value)))
-        .collect()
-}
-
-/// Fills `{claim}` placeholders: only `{name}` with `[A-Za-z0-9_.:-]+` is one, so JSON values stay as they are.
-fn filled(header: &str, template: &str, claims: &Map<String, Json>) -> Result<String> {
-    let is_json = serde_json::from_str::<Json>(template)
-        .is_ok_and(|value| value.is_object() || value.is_array());
-    let mut out = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(start) = rest.find('{') {
-        let (before, after) = rest.split_at(start);
-        out.push_str(before);
-        let name = after[1..].split_once('}').map_or("", |(name, _)| name);
-        let name_character =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-        if name.is_empty() || !name.bytes().all(name_character) {
-            out.push('{');
-            rest = &after[1..];
-            continue;
-        }
-        let claim = claims.get(name).and_then(Json::as_str).unwrap_or_default();
-        if claim.is_empty() || !claim.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
-            return Err(Failure::new(
+    secret_headers: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, Secret>> {
+    let mut headers = BTreeMap::new();
+    for (name, template) in &settings.headers {
+        let value = template::fill(template, claims).map_err(|claim| {
+            Failure::new(
                 Id::UntrustedResponse,
-                format!("header {header} needs the claim `{name}`, which the ID token does not have as plain text"),
+                format!("header {name} needs the claim `{claim}`, which the ID token does not have as plain text"),
                 "gatepass login, or have your administrator add the claim to ID tokens",
             )
-            .from_provider());
-        }
-        if is_json {
-            let quoted = Json::from(claim).to_string();
-            out.push_str(&quoted[1..quoted.len() - 1]);
-        } else {
-            out.push_str(claim);
-        }
-        rest = &after[name.len() + 2..];
+            .from_provider()
+        })?;
+        headers.insert(name.clone(), Secret::new(value));
     }
-    out.push_str(rest);
-    Ok(out)
+    for name in &settings.secret_headers {
+        let secret = secret_headers
+            .get(name)
+            .ok_or_else(|| super::sign_in_required(&missing_header(name)))?;
+        headers.insert(name.clone(), secret.clone());
+    }
+    Ok(headers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn fill(template: &str) -> Result<String, u8> {
-        let Json::Object(claims) = json!({
-            "sub": "s1", "email": "ann@example.com", "quote": "a\"b\\c", "space": "a b", "bad": "a\r\nb", "n": 5, "urn:x.y-z": "u"
-        }) else {
-            unreachable!()
-        };
-        filled("X-A", template, &claims).map_err(|failure| failure.id.exit_code())
-    }
-
-    #[test]
-    fn placeholders_are_names_in_braces_and_nothing_else() {
-        for (template, value) in [
-            ("{email}", "ann@example.com"),
-            ("user={sub};x", "user=s1;x"),
-            ("{urn:x.y-z}", "u"),
-            ("{}", "{}"),
-            ("{ sub }", "{ sub }"),
-            ("{", "{"),
-            (
-                r#"{"user":"{email}","a":{"b":1}}"#,
-                r#"{"user":"ann@example.com","a":{"b":1}}"#,
-            ),
-            (r#"{"q":"{quote}"}"#, r#"{"q":"a\"b\\c"}"#),
-            ("{quote}", "a\"b\\c"),
-        ] {
-            assert_eq!(fill(template).as_deref(), Ok(value), "{template}");
-        }
-        for template in ["{missing}", "{n}", "{bad}", "{space}"] {
-            assert_eq!(fill(template), Err(8), "{template}");
-        }
-    }
 
     #[test]
     fn claims_fit_values_lists_and_the_mail_domain() {

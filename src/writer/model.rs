@@ -23,6 +23,7 @@ use crate::config::Sources;
 use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
+use crate::oidc::exchange::Exchanged;
 use crate::oidc::id_token::Claims;
 use crate::oidc::tokens::Grant;
 use crate::reader::Reader;
@@ -203,6 +204,10 @@ impl Renewal for World {
             },
         })
     }
+
+    fn exchange(&self, _: &Secret) -> Result<Exchanged> {
+        Err(Failure::internal("the model has no gateway"))
+    }
 }
 
 /// Tokens live an hour.
@@ -283,7 +288,10 @@ impl Machine {
         let claims = Map::from_iter([("sub".to_owned(), Json::from("ann"))]);
         let outcome = Outcome {
             grant: grant(family, 0, true),
-            claims: Claims(claims),
+            claims: Some(Claims(claims)),
+            registered: None,
+            exchanged: None,
+            secret_headers: std::collections::BTreeMap::new(),
             times: Times {
                 asked_at_ms: clock::now_millis(),
                 obtained_at_ms: clock::now_millis(),
@@ -312,7 +320,7 @@ impl Machine {
         let result = catch_unwind(AssertUnwindSafe(|| match event.step {
             Step::Call { force } => self.call(force).map(Some),
             Step::SignIn => self.sign_in().map(Some),
-            Step::SignOut => self.writer()?.sign_out_without_provider().map(|()| None),
+            Step::SignOut => self.writer()?.forget().map(|_| None),
             Step::Sleep(_) | Step::ClockBack(_) => Ok(None),
         }));
         self.world.dies_at.set(None);

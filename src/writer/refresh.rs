@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::issue::{self, Times};
+use super::issue::{self, Company, Times};
 use super::renewal::{NotRenewed, Renewal, Renewed};
 use super::{Writer, sign_in_required, without_session};
 use crate::audit;
@@ -14,7 +14,13 @@ use crate::oidc::tokens::Grant;
 use crate::reader::Reader;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Ended, InFlight, Session};
+use crate::session::state::{Ended, Ends, InFlight, Session};
+
+/// Least life, in seconds, of a provider's token that is worth exchanging again.
+const WORTH_EXCHANGING: u64 = 30;
+
+/// By how many seconds an end may move without having moved.
+const SLACK: u64 = 60;
 
 /// What a caller needs of the token.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +62,10 @@ impl Writer<'_> {
         // A state file that was lost starts again from what the record knows.
         self.reader.state.generation = self.reader.state.generation.max(record.generation);
         self.note(Session::Stored)?;
-        let stored = record.token_for(self.settings()).cloned();
+        if let Some(why) = record.unusable(self.settings()) {
+            return Err(sign_in_required(&why));
+        }
+        let stored = record.token_for(self.settings());
         if let Some(token) = &stored
             && need.is_met_by(token, &self.reader)
         {
@@ -64,12 +73,19 @@ impl Writer<'_> {
             return Ok(token.clone());
         }
         let fallback = stored.filter(|token| Reader::is_valid(token) && !need.force);
-        let Some(refresh_token) = record.refresh_token.clone() else {
-            return fallback.ok_or_else(|| {
-                sign_in_required("the token has expired and the provider issued no refresh token")
-            });
+        let result = match self.exchange_again(&record, need, renewal) {
+            Some(result) => result,
+            None => {
+                let Some(refresh_token) = record.refresh_token.clone() else {
+                    return fallback.ok_or_else(|| {
+                        sign_in_required(
+                            "the token has expired and the provider issued no refresh token",
+                        )
+                    });
+                };
+                self.redeem(record, &refresh_token, renewal, fallback.is_some())
+            }
         };
-        let result = self.redeem(record, &refresh_token, renewal, fallback.is_some());
         self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
         // Where a request was sent and no answer came, the provider may have used up the refresh token: the mark
         // stays, so that the next refusal can be explained.
@@ -120,7 +136,7 @@ impl Writer<'_> {
             Ok(())
         });
         match renewed {
-            Ok(renewed) => self.take_over(record, refresh_token, renewed),
+            Ok(renewed) => self.take_over(record, refresh_token, renewed, renewal),
             Err(NotRenewed::Failed(failure)) => {
                 // What was wrong before the token was sent (discovery, keys) says nothing about the session.
                 if sent && failure.id == Id::UntrustedResponse {
@@ -136,7 +152,7 @@ impl Writer<'_> {
             Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by).ok().flatten() {
                 // Somebody with another lock (another home folder) was faster: theirs is the session now.
                 Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
-                    now.token_for(self.settings()).filter(|token| Reader::is_valid(token)).cloned().ok_or_else(|| {
+                    now.token_for(self.settings()).filter(Reader::is_valid).ok_or_else(|| {
                         Failure::new(
                             Id::Unavailable,
                             "another gatepass has just renewed this session",
@@ -158,6 +174,7 @@ impl Writer<'_> {
         record: Record,
         refresh_token: &Secret,
         renewed: Renewed,
+        renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
         let Renewed {
             grant,
@@ -179,8 +196,9 @@ impl Writer<'_> {
                 .or(record.ends_at),
             ..record
         };
+        self.note_end(&rotated, grant.refresh_expires_in.is_some());
         match checked {
-            Ok(validated) => self.accept(rotated, &grant, validated.as_ref(), times),
+            Ok(validated) => self.accept(rotated, &grant, validated.as_ref(), times, renewal),
             Err(failure)
                 if failure.id == Id::UntrustedResponse || failure.id == Id::SignInFailed =>
             {
@@ -211,6 +229,20 @@ impl Writer<'_> {
         Ok(before.is_some_and(|before| before.refresh_token == digest))
     }
 
+    /// Notes when the session ends, and whether this refresh has moved that.
+    fn note_end(&mut self, record: &Record, was_told: bool) {
+        let before = self.reader.state.ends;
+        self.reader.state.ends = record.ends_at.map(|at| Ends {
+            at,
+            began: record.signed_in_at,
+            slides: match before {
+                Some(before) if was_told => Some(at > before.at.saturating_add(SLACK)),
+                None if was_told => None,
+                _ => Some(false),
+            },
+        });
+    }
+
     /// Stores the checked result, then makes it known.
     fn accept(
         &mut self,
@@ -218,6 +250,7 @@ impl Writer<'_> {
         grant: &Grant,
         validated: Option<&Claims>,
         times: Times,
+        renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
         if let Some(claims) = validated {
             let mut kept = issue::kept_claims(claims, self.settings());
@@ -228,7 +261,22 @@ impl Writer<'_> {
             }
             record.claims = kept;
         }
-        match issue::token_to_print(grant, validated, &record.claims, times, self.settings()) {
+        if let Some(how) = &self.settings().exchange {
+            // No ID token came: the last one is exchanged while it is valid.
+            if let Some(from) = issue::token_to_exchange(how, grant, validated, times) {
+                record.exchanged_from = Some(from);
+            }
+            // What the provider gave is safe before the next server is asked.
+            self.keep_rotated(&record)?;
+            return self.exchange(record, renewal);
+        }
+        let company = Company {
+            settings: self.settings(),
+            claims: &record.claims,
+            secret_headers: &record.secret_headers,
+            times,
+        };
+        match company.of_grant(grant, validated) {
             Ok(Some(token)) => record.token = Some(token),
             // No ID token came: the stored one is printed while it is valid.
             Ok(None) => record.token = record.token.filter(Reader::is_valid),
@@ -240,9 +288,64 @@ impl Writer<'_> {
             }
         }
         self.keep_rotated(&record)?;
-        let token = record.token_for(self.settings()).cloned().ok_or_else(|| {
+        let token = record.token_for(self.settings()).ok_or_else(|| {
             sign_in_required("the provider renews no ID token, and the last one has expired")
         })?;
+        self.publish(&token);
+        Ok(token)
+    }
+
+    /// Exchanges the provider's token that is stored, if it is good for that: no refresh is spent then. `None` if
+    /// the session must be renewed first.
+    fn exchange_again(
+        &mut self,
+        record: &Record,
+        need: Need,
+        renewal: &dyn Renewal,
+    ) -> Option<Result<IssuedToken>> {
+        self.settings().exchange.as_ref()?;
+        let from = record.exchanged_from.as_ref()?;
+        let left = from.life.left(clock::now_millis());
+        let can_renew = record.refresh_token.is_some();
+        if left < WORTH_EXCHANGING && (can_renew || left == 0) {
+            return None;
+        }
+        // Whoever wants another token than the last one wants one that is made of a new one.
+        if need.force && can_renew {
+            return None;
+        }
+        match self.exchange(record.clone(), renewal) {
+            // The gateway's issuer may have got to know that the provider's token is no good any more.
+            Err(failure) if can_renew && matches!(failure.id, Id::SignInFailed | Id::Config) => {
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    /// Exchanges the record's token of the provider, stores what came and makes it known.
+    fn exchange(&mut self, mut record: Record, renewal: &dyn Renewal) -> Result<IssuedToken> {
+        let from = record
+            .exchanged_from
+            .as_ref()
+            .filter(|from| from.life.left(clock::now_millis()) > 0)
+            .ok_or_else(|| {
+                sign_in_required("the provider renews no ID token, and the last one has expired")
+            })?;
+        let asked_at_ms = clock::now_millis();
+        let exchanged = renewal.exchange(&from.value)?;
+        let company = Company {
+            settings: self.settings(),
+            claims: &record.claims,
+            secret_headers: &record.secret_headers,
+            times: Times {
+                asked_at_ms,
+                obtained_at_ms: clock::now_millis(),
+            },
+        };
+        let token = company.of_exchange(exchanged)?;
+        record.token = Some(token.clone());
+        self.keep_rotated(&record)?;
         self.publish(&token);
         Ok(token)
     }

@@ -6,11 +6,12 @@ use super::issue::{self, Times};
 use super::{Budget, sign_in_required};
 use crate::caller::Deadline;
 use crate::clock;
-use crate::config::settings::{Settings, Usage};
+use crate::config::settings::{Kind, Settings, Usage};
 use crate::error::{Failure, Result};
 use crate::oidc::client;
 use crate::oidc::discovery::Provider;
 use crate::oidc::dpop::Prover;
+use crate::oidc::exchange::{self, Exchanged};
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::tokens::{self, Grant, Refusal};
@@ -62,6 +63,9 @@ pub trait Renewal {
         patient: bool,
         before_sending: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Renewed, NotRenewed>;
+
+    /// Exchanges a token of the provider's for the gateway's.
+    fn exchange(&self, from: &Secret) -> Result<Exchanged>;
 }
 
 /// The real provider.
@@ -93,12 +97,13 @@ impl Renewal for AtProvider<'_> {
         if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
             return Err(NotRenewed::Moved);
         }
+        let settings = self.settings.as_client_of(record);
         let prover = self.prover(record)?;
-        let client = client::client(self.settings, &provider.metadata)?.bound_to(prover);
+        let client = client::client(&settings, &provider.metadata)?.bound_to(prover);
         before_sending()?;
         let asked_at_ms = clock::now_millis();
         let grant =
-            tokens::refresh(&http, &client, self.settings, refresh_token).map_err(|refusal| {
+            tokens::refresh(&http, &client, &settings, refresh_token).map_err(|refusal| {
                 match refusal {
                     Refusal::GrantOver(said) => NotRenewed::Over(said),
                     Refusal::Failure(failure) => NotRenewed::Failed(failure),
@@ -114,6 +119,18 @@ impl Renewal for AtProvider<'_> {
             checked,
             times,
         })
+    }
+
+    fn exchange(&self, from: &Secret) -> Result<Exchanged> {
+        let how = self
+            .settings
+            .exchange
+            .as_ref()
+            .ok_or_else(|| Failure::internal("no exchange is configured"))?;
+        let connect_until = self.budget.answer_by.less(RESERVE).at_most(PATIENCE);
+        let http = Http::reaching(how.url().as_str(), self.settings, self.budget.finish_by)?
+            .connecting_until(connect_until);
+        exchange::exchange(&http, how, from)
     }
 }
 
@@ -140,7 +157,12 @@ impl AtProvider<'_> {
         provider: &mut Provider,
         http: &Http,
     ) -> Result<Option<Claims>> {
-        let Some(token) = &grant.id_token else {
+        // A plain OAuth server issues no ID token; one that comes all the same is not believed.
+        let Some(token) = grant
+            .id_token
+            .as_ref()
+            .filter(|_| self.settings.kind == Kind::Oidc)
+        else {
             return Ok(None);
         };
         let occasion = Occasion::Refresh {

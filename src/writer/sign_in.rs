@@ -1,35 +1,41 @@
 //! Signing in: browser or device code, validation, and only then a new session in place of the old one.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::issue::{self, Times};
+use super::issue::{self, Company, Times};
 use super::probe::probe;
 use super::{Budget, Writer};
 use crate::audit;
 use crate::caller::{Deadline, Host};
 use crate::clock;
-use crate::config::settings::{ResponseMode, Settings};
+use crate::config::settings::{Kind, ResponseMode, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::client::{self, Client};
 use crate::oidc::device::DeviceAuthorization;
 use crate::oidc::discovery::Provider;
 use crate::oidc::dpop::{self, Prover};
+use crate::oidc::exchange;
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
 use crate::oidc::page::{Ending, Parties};
 use crate::oidc::par;
+use crate::oidc::registration::{self, Registered};
 use crate::oidc::tokens::{self, Grant, Refusal};
 use crate::person::{Person, Visit};
 use crate::platform::browser;
 use crate::platform::surroundings::Surroundings;
+use crate::secret::Secret;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::{Asked, OpenSignIn};
-use crate::session::record::{IssuedToken, Record, SignedInBy};
-use crate::session::state::{Session, StateFiles};
+use crate::session::record::{IssuedToken, ProviderToken, Record, SignedInBy, missing_header};
+use crate::session::state::{Ends, Session, StateFiles};
+use crate::session::validity::Life;
 use crate::store::SecretStore;
 
 /// Longest wait for the lock once the person is done: a refresh that is under way is waited for.
@@ -89,6 +95,14 @@ pub struct SignIn<'a> {
     pub open: &'a OpenSignIn,
     /// The session's generation when the sign-in began: a sign-out in between is not undone.
     pub generation: u64,
+    /// The person's secrets for the gateway that were given now; others are taken from the session before.
+    pub secret_headers: BTreeMap<String, Secret>,
+}
+
+/// The client as which we ask the provider.
+struct Ourselves<'a> {
+    settings: Cow<'a, Settings>,
+    registered: Option<Registered>,
 }
 
 /// A sign-in that ended otherwise, and what the person at the browser is told.
@@ -122,10 +136,23 @@ impl Stopped {
 /// A provider that was asked to sign somebody in, and what it gave.
 pub(super) struct Outcome {
     pub(super) grant: Grant,
-    pub(super) claims: Claims,
+    /// The claims of the validated ID token; a plain OAuth server issues none.
+    pub(super) claims: Option<Claims>,
     pub(super) times: Times,
     pub(super) token_endpoint: String,
     pub(super) by: SignedInBy,
+    /// The client that was registered for this session.
+    pub(super) registered: Option<Registered>,
+    /// What the provider's token was exchanged for.
+    pub(super) exchanged: Option<Exchange>,
+    pub(super) secret_headers: BTreeMap<String, Secret>,
+}
+
+/// A token of the provider's and what the gateway's issuer gave for it.
+pub(super) struct Exchange {
+    pub(super) from: ProviderToken,
+    pub(super) exchanged: exchange::Exchanged,
+    pub(super) times: Times,
 }
 
 impl SignIn<'_> {
@@ -133,7 +160,60 @@ impl SignIn<'_> {
     pub fn check_store(&self) -> Result<()> {
         let deadline = self.deadline.at_most(UNLOCK);
         let profile = &self.settings.profile;
+        if !self.settings.secret_headers.is_empty() {
+            let before = self.store.read(profile.as_str(), deadline)?;
+            let before = before.and_then(|bytes| Record::from_bytes(&bytes));
+            self.all_secret_headers(before.as_ref())?;
+        }
         probe(self.store, profile, deadline, self.surroundings)
+    }
+
+    /// The person's secrets for the gateway: those given now, else those of the session before.
+    fn all_secret_headers(&self, before: Option<&Record>) -> Result<BTreeMap<String, Secret>> {
+        let before = before.filter(|record| record.belongs_to(self.settings));
+        let given = |name: &String| {
+            self.secret_headers
+                .get(name)
+                .or_else(|| before?.secret_headers.get(name))
+                .cloned()
+        };
+        self.settings
+            .secret_headers
+            .iter()
+            .map(|name| match given(name) {
+                Some(secret) => Ok((name.clone(), secret)),
+                None => Err(super::sign_in_required(&missing_header(name))),
+            })
+            .collect()
+    }
+
+    /// The client as which we ask: the configured one, or one that is registered for this session (RFC 7591).
+    fn ourselves(
+        &self,
+        http: &Http,
+        provider: &Provider,
+        redirect_uri: Option<&str>,
+    ) -> Result<Ourselves<'_>> {
+        if !self.settings.registers_itself() {
+            return Ok(Ourselves {
+                settings: Cow::Borrowed(self.settings),
+                registered: None,
+            });
+        }
+        let endpoint = provider.metadata.registration_endpoint.as_ref().ok_or_else(|| {
+            Failure::config(
+                "`client_id` is not configured, and the authorization server registers no clients by itself",
+                "have your administrator register a client and set `client_id`",
+            )
+        })?;
+        let registered = registration::register(http, endpoint, self.settings, redirect_uri)?;
+        let settings = self
+            .settings
+            .as_client(&registered.client_id, registered.client_secret.as_ref());
+        Ok(Ourselves {
+            settings: Cow::Owned(settings),
+            registered: Some(registered),
+        })
     }
 
     /// Signs in and stores the session.
@@ -150,6 +230,7 @@ impl SignIn<'_> {
     }
 
     fn attempt(&self, way: Way) -> Result<SignedIn> {
+        self.settings.check_audience()?;
         let files = StateFiles::open(self.settings)?;
         // What the person has done in the last moment is still redeemed.
         let finish_by = Deadline::after(self.deadline.left() + REDEEM);
@@ -176,12 +257,14 @@ impl SignIn<'_> {
         files: &StateFiles,
     ) -> Result<SignedIn> {
         let loopback = Loopback::bind(&self.settings.redirect)?;
-        let client = self.client(&provider)?;
         let redirect_uri = loopback.redirect_uri();
-        let request = AuthorizationRequest::new(&client, self.settings, &redirect_uri)?;
+        let ourselves = self.ourselves(http, &provider, Some(&redirect_uri))?;
+        let client = self.client(&ourselves.settings, &provider)?;
+        let request = AuthorizationRequest::new(&client, &ourselves.settings, &redirect_uri)?;
         let address = {
             let (metadata, client, request) = (&provider.metadata, &client, &request);
-            move || par::address(http, client, metadata, self.settings, request)
+            let settings = &*ourselves.settings;
+            move || par::address(http, client, metadata, settings, request)
         };
         let first = address()?;
         let running = loopback.serve(Expected {
@@ -226,10 +309,12 @@ impl SignIn<'_> {
                 &redirect_uri,
                 http,
                 &client,
+                &ourselves,
                 &mut provider,
                 files,
             )
-            .and_then(|outcome| {
+            .and_then(|mut outcome| {
+                outcome.registered = ourselves.registered;
                 // Here the person has done everything right, whatever becomes of it.
                 self.keep(outcome, files).map_err(|failure| Stopped {
                     failure,
@@ -254,12 +339,12 @@ impl SignIn<'_> {
     }
 
     /// The client of a new session, with a key of its own if the refresh token is to be bound.
-    fn client(&self, provider: &Provider) -> Result<Client> {
-        let prover = match dpop::is_wanted(self.settings, &provider.metadata)? {
+    fn client(&self, settings: &Settings, provider: &Provider) -> Result<Client> {
+        let prover = match dpop::is_wanted(settings, &provider.metadata)? {
             true => Some(Prover::generate()?),
             false => None,
         };
-        Ok(client::client(self.settings, &provider.metadata)?.bound_to(prover))
+        Ok(client::client(settings, &provider.metadata)?.bound_to(prover))
     }
 
     /// Waits for the person, opening the tab again or giving way when somebody else asks for it.
@@ -320,6 +405,7 @@ impl SignIn<'_> {
         redirect_uri: &str,
         http: &Http,
         client: &Client,
+        ourselves: &Ourselves<'_>,
         provider: &mut Provider,
         files: &StateFiles,
     ) -> Result<Outcome, Stopped> {
@@ -340,7 +426,7 @@ impl SignIn<'_> {
         let grant = tokens::redeem_code(
             http,
             client,
-            self.settings,
+            &ourselves.settings,
             code,
             &request.verifier,
             redirect_uri,
@@ -368,11 +454,17 @@ impl SignIn<'_> {
         files: &StateFiles,
         since: Option<&'static str>,
     ) -> Result<SignedIn> {
-        let client = self.client(&provider)?;
+        let ourselves = self.ourselves(http, &provider, None)?;
+        let client = self.client(&ourselves.settings, &provider)?;
         let hosts = provider_hosts(self.settings, &provider);
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let authorization =
-            DeviceAuthorization::begin(http, &client, self.settings, &hosts, self.deadline.left())?;
+        let authorization = DeviceAuthorization::begin(
+            http,
+            &client,
+            &ourselves.settings,
+            &hosts,
+            self.deadline.left(),
+        )?;
         self.person.invited(&authorization.invitation, since);
         self.open.tab_opened();
         let started = Instant::now();
@@ -394,7 +486,7 @@ impl SignIn<'_> {
             Ok(())
         };
         let asked_at_ms = clock::now_millis();
-        let granted = authorization.wait(http, &client, self.settings, pause);
+        let granted = authorization.wait(http, &client, &ourselves.settings, pause);
         self.person.done();
         let grant = granted.map_err(code_refused)?;
         // The token was issued at the last poll, at most one poll's pause ago; its life is counted from the
@@ -410,7 +502,10 @@ impl SignIn<'_> {
             http,
             files,
         )
-        .and_then(|outcome| self.keep(outcome, files))
+        .and_then(|mut outcome| {
+            outcome.registered = ourselves.registered;
+            self.keep(outcome, files)
+        })
     }
 
     #[expect(
@@ -431,30 +526,66 @@ impl SignIn<'_> {
             asked_at_ms,
             obtained_at_ms: clock::now_millis(),
         };
-        let Some(id_token) = &grant.id_token else {
-            return Err(Failure::untrusted("the provider issued no ID token"));
+        let claims = match self.settings.kind {
+            Kind::Oidc => {
+                let Some(id_token) = &grant.id_token else {
+                    return Err(Failure::untrusted("the provider issued no ID token"));
+                };
+                let claims = id_token::validate(
+                    id_token,
+                    &grant.access_token,
+                    occasion,
+                    provider,
+                    self.settings,
+                    http,
+                    files,
+                )?;
+                issue::check_account(&claims, self.settings)?;
+                Some(claims)
+            }
+            Kind::OAuth | Kind::Key => None,
         };
-        let claims = id_token::validate(
-            id_token,
-            &grant.access_token,
-            occasion,
-            provider,
-            self.settings,
-            http,
-            files,
-        )?;
-        issue::check_account(&claims, self.settings)?;
         Ok(Outcome {
+            exchanged: self.exchanged(&grant, claims.as_ref(), times)?,
             claims,
             times,
             by,
             token_endpoint: provider.metadata.token_endpoint.to_string(),
             grant,
+            registered: None,
+            secret_headers: BTreeMap::new(),
         })
     }
 
+    /// Exchanges the provider's token for the gateway's, if that is configured.
+    fn exchanged(
+        &self,
+        grant: &Grant,
+        claims: Option<&Claims>,
+        times: Times,
+    ) -> Result<Option<Exchange>> {
+        let Some(how) = &self.settings.exchange else {
+            return Ok(None);
+        };
+        let from = issue::token_to_exchange(how, grant, claims, times)
+            .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
+        let http = Http::reaching(how.url().as_str(), self.settings, Deadline::after(REDEEM))?
+            .connecting_until(Deadline::after(CONNECT));
+        let asked_at_ms = clock::now_millis();
+        let exchanged = exchange::exchange(&http, how, &from.value)?;
+        let times = Times {
+            asked_at_ms,
+            obtained_at_ms: clock::now_millis(),
+        };
+        Ok(Some(Exchange {
+            from,
+            exchanged,
+            times,
+        }))
+    }
+
     /// Replaces the stored session by the complete new one.
-    fn keep(&self, outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
+    fn keep(&self, mut outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
         let budget = Budget::of(Deadline::after(LOCK));
         let mut writer = Writer::take(self.settings, files, self.store, budget)?;
         if writer.reader.state.generation != self.generation {
@@ -464,6 +595,7 @@ impl SignIn<'_> {
             .store
             .read(self.settings.profile.as_str(), budget.answer_by)?
             .and_then(|bytes| Record::from_bytes(&bytes));
+        outcome.secret_headers = self.all_secret_headers(before.as_ref())?;
         let signed_in = writer.replace_session(outcome)?;
         drop(writer);
         if let Some(before) = before {
@@ -504,42 +636,136 @@ impl SignIn<'_> {
 impl Writer<'_> {
     /// Replaces the stored session by a complete new one.
     pub(super) fn replace_session(&mut self, outcome: Outcome) -> Result<SignedIn> {
-        let Outcome {
-            grant,
-            claims,
-            times,
-            token_endpoint,
-            by,
-        } = outcome;
         let settings = self.settings();
-        let kept = issue::kept_claims(&claims, settings);
-        let token = issue::token_to_print(&grant, Some(&claims), &kept, times, settings)?
-            .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
-        // First the old tokens lose their validity for readers, then the new session takes the old one's place.
-        self.reader.raise_generation();
-        self.write_state()?;
-        self.reader.cache.clear();
-        let generation = self.reader.state.generation;
-        let renewable = grant.refresh_token.is_some();
+        let claims = outcome.claims.as_ref();
+        let kept = claims.map_or_else(serde_json::Map::new, |claims| {
+            issue::kept_claims(claims, settings)
+        });
+        let company = Company {
+            settings,
+            claims: &kept,
+            secret_headers: &outcome.secret_headers,
+            times: outcome.times,
+        };
+        let (token, exchanged_from) = match outcome.exchanged {
+            Some(exchange) => {
+                let company = Company {
+                    times: exchange.times,
+                    ..company
+                };
+                let token = company.of_exchange(exchange.exchanged)?;
+                (token, Some(exchange.from))
+            }
+            None => {
+                let token = company
+                    .of_grant(&outcome.grant, claims)?
+                    .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
+                (token, None)
+            }
+        };
+        let grant = outcome.grant;
+        let signed_in_at = outcome.times.asked_at();
+        let (client_id, client_secret) = match outcome.registered {
+            Some(registered) => (registered.client_id, registered.client_secret),
+            None => (settings.client_id.clone(), None),
+        };
         let record = Record {
-            generation,
+            generation: 0,
             issuer: settings.issuer.clone(),
-            client_id: settings.client_id.clone(),
-            token_endpoint,
-            subject: claims.subject().to_owned(),
+            client_id,
+            token_endpoint: outcome.token_endpoint,
+            subject: claims.map(Claims::subject).unwrap_or_default().to_owned(),
             refresh_token: grant.refresh_token,
             bound_to: grant.bound_to,
             token: Some(token.clone()),
+            exchanged_from,
+            secret_headers: outcome.secret_headers,
+            client_secret,
             claims: kept,
-            signed_in_at: times.asked_at(),
-            refreshed_at: times.asked_at(),
+            signed_in_at,
+            refreshed_at: signed_in_at,
             ends_at: grant
                 .refresh_expires_in
                 .filter(|seconds| *seconds > 0)
                 .or(settings.session_lifetime)
-                .map(|seconds| times.asked_at().saturating_add(seconds)),
-            signed_in_by: by,
+                .map(|seconds| signed_in_at.saturating_add(seconds)),
+            signed_in_by: outcome.by,
         };
+        // What the provider says may move with each refresh; what the organisation says does not.
+        let slides = match grant.refresh_expires_in {
+            Some(_) => None,
+            None => Some(false),
+        };
+        self.install(record, token, slides)
+    }
+
+    /// Replaces whatever is stored by a pasted key. What is not given is taken from what is stored.
+    pub fn keep_key(
+        &mut self,
+        key: Option<&Secret>,
+        given: BTreeMap<String, Secret>,
+    ) -> Result<SignedIn> {
+        let before = self.stored()?;
+        let before = before.as_ref();
+        let key = key
+            .cloned()
+            .or_else(|| before?.token.as_ref().map(|token| token.value.clone()))
+            .ok_or_else(|| super::sign_in_required("no key was given"))?;
+        let mut secret_headers = BTreeMap::new();
+        for name in &self.settings().secret_headers {
+            let secret = given
+                .get(name)
+                .or_else(|| before?.secret_headers.get(name))
+                .ok_or_else(|| super::sign_in_required(&missing_header(name)))?;
+            secret_headers.insert(name.clone(), secret.clone());
+        }
+        let now = clock::now();
+        let mut record = Record {
+            generation: 0,
+            issuer: String::new(),
+            client_id: String::new(),
+            token_endpoint: String::new(),
+            subject: String::new(),
+            refresh_token: None,
+            bound_to: None,
+            token: Some(IssuedToken {
+                value: key,
+                life: Life {
+                    issued_at_ms: clock::now_millis(),
+                    expires_at_ms: u64::MAX,
+                },
+                obtained_at_ms: clock::now_millis(),
+                headers: BTreeMap::new(),
+                digest: String::new(),
+            }),
+            exchanged_from: None,
+            secret_headers,
+            client_secret: None,
+            claims: serde_json::Map::new(),
+            signed_in_at: now,
+            refreshed_at: now,
+            ends_at: None,
+            signed_in_by: SignedInBy::Key,
+        };
+        record.token = record.token_for(self.settings());
+        let token = record
+            .token
+            .clone()
+            .ok_or_else(|| Failure::internal("a key cannot be kept"))?;
+        self.install(record, token, None)
+    }
+
+    /// First the old tokens lose their validity for readers, then the new session takes the old one's place.
+    fn install(
+        &mut self,
+        mut record: Record,
+        token: IssuedToken,
+        slides: Option<bool>,
+    ) -> Result<SignedIn> {
+        self.reader.raise_generation();
+        self.write_state()?;
+        self.reader.cache.clear();
+        record.generation = self.reader.state.generation;
         self.keep(&record).map_err(Failure::from)?;
         self.publish(&token);
         // Only now is what was known of the old session of no use.
@@ -547,8 +773,14 @@ impl Writer<'_> {
         state.session = Session::Stored;
         state.refreshed = None;
         state.in_flight = None;
+        state.ends = record.ends_at.map(|at| Ends {
+            at,
+            began: record.signed_in_at,
+            slides,
+        });
         state.warnings.clear();
-        if !renewable {
+        let renews = record.refresh_token.is_some() || record.signed_in_by == SignedInBy::Key;
+        if !renews {
             state.warn(format!(
                 "the provider issued no refresh token: the next sign-in is needed at {}",
                 crate::text::moment(token.life.expires_at())

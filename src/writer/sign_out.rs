@@ -79,6 +79,12 @@ impl Writer<'_> {
         })
     }
 
+    /// Ends the session on this machine without a word to the provider: the organisation has ended it from afar.
+    pub fn forget(&mut self) -> Result<bool> {
+        self.forget_tokens();
+        self.forget_session()
+    }
+
     /// First nobody finds a token any more, then the rest may take its time. A state file that cannot be written
     /// keeps nobody from signing out; the caches are cleared in any case.
     fn forget_tokens(&mut self) {
@@ -96,15 +102,9 @@ impl Writer<'_> {
         let _ = files.dir().remove(&files.name("provider"));
         self.reader.state.warnings.clear();
         self.reader.state.in_flight = None;
+        self.reader.state.ends = None;
         self.note(Session::None)?;
         Ok(forgotten)
-    }
-
-    /// The local part alone.
-    #[cfg(test)]
-    pub(super) fn sign_out_without_provider(&mut self) -> Result<()> {
-        self.forget_tokens();
-        self.forget_session().map(drop)
     }
 
     fn revoke(&self, record: &Record) -> Revocation {
@@ -120,15 +120,10 @@ impl Writer<'_> {
             if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
                 return Ok(Revocation::NotOffered);
             }
-            let client = client::client(self.settings(), &provider.metadata)?;
+            let settings = self.settings().as_client_of(record);
+            let client = client::client(&settings, &provider.metadata)?;
             Ok(
-                if tokens::revoke(
-                    &http,
-                    &client,
-                    &provider.metadata,
-                    self.settings(),
-                    refresh_token,
-                )? {
+                if tokens::revoke(&http, &client, &provider.metadata, &settings, refresh_token)? {
                     Revocation::Done
                 } else {
                     Revocation::NotOffered

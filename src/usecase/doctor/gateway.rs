@@ -162,7 +162,7 @@ fn request(
         .header("anthropic-version", API_VERSION);
     if let Some(token) = token {
         for (name, value) in &token.headers {
-            request = request.header(name.parse::<HeaderName>()?, value);
+            request = request.header(name.parse::<HeaderName>()?, value.expose());
         }
         let value = token.value.expose();
         let (name, value) = match settings.auth_scheme {

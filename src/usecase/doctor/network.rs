@@ -17,7 +17,7 @@ use crate::config::address::is_loopback;
 use crate::config::settings::{ClientAuth, Flow, Settings};
 use crate::error::{Failure, Id};
 use crate::oidc::certificate;
-use crate::oidc::discovery::{Provider, discovery_url};
+use crate::oidc::discovery::{Provider, metadata_urls};
 use crate::oidc::http::{Http, HttpError};
 use crate::text;
 
@@ -89,7 +89,10 @@ fn look(http: &Http, settings: &Settings) -> Result<HeaderMap, HttpError> {
         host: text::from_server(&settings.issuer),
         why,
     };
-    let url = discovery_url(settings).map_err(|failure| unsent(failure.what))?;
+    let urls = metadata_urls(settings).map_err(|failure| unsent(failure.what))?;
+    let url = urls
+        .first()
+        .ok_or_else(|| unsent("there is no address".to_owned()))?;
     let request = Request::builder()
         .method(Method::GET)
         .uri(url.as_str())

@@ -15,8 +15,7 @@ use crate::secret::Secret;
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
-use crate::store::keychain::Keychain;
-use crate::store::{Prompting, SecretStore};
+use crate::store::{self, Prompting, SecretStore};
 use crate::text;
 use crate::writer::sign_in_required;
 
@@ -36,13 +35,13 @@ const LEAST_TTL: u64 = 121;
 
 /// Looks at everything about the session and gives the token that a gateway can be shown now.
 pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<IssuedToken> {
-    let keychain = Keychain::new(Prompting::Forbidden);
-    let stored = read(settings, &keychain);
+    let store = store::open(settings, Prompting::Forbidden);
+    let stored = read(settings, &*store);
     let size = match &stored {
         Ok(Some(record)) => record.to_bytes().len().max(PROBE_SIZE),
         _ => PROBE_SIZE,
     };
-    chain.found("keychain", round_trip(&keychain, size));
+    chain.found("keychain", round_trip(&*store, size));
     let reader = match reader(settings) {
         Ok(reader) => reader,
         Err(failure) => {
@@ -70,7 +69,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
     };
     chain.found("refresh-token", refresh_token(&record, settings));
     hide(chain, &record);
-    let token = cached.or_else(|| record.token_for(settings).cloned());
+    let token = cached.or_else(|| record.token_for(settings));
     tell_token(chain, settings, token.as_ref());
     token.filter(Reader::is_valid)
 }
@@ -124,8 +123,8 @@ fn reader(settings: &Settings) -> Result<Option<Reader<'_>>> {
         .transpose()
 }
 
-fn read(settings: &Settings, keychain: &Keychain) -> Result<Option<Record>> {
-    let bytes = keychain.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
+fn read(settings: &Settings, store: &dyn SecretStore) -> Result<Option<Record>> {
+    let bytes = store.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
     Ok(bytes
         .and_then(|bytes| Record::from_bytes(&bytes))
         .filter(|record| record.belongs_to(settings)))

@@ -1,6 +1,6 @@
 //! The kernel's user keyring (keyrings(7)): in memory, readable by this user alone, entries end by themselves.
 
-use linux_keyutils::{KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission};
+use linux_keyutils::{KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission};
 use zeroize::Zeroizing;
 
 /// The user keyring of this process's user.
@@ -15,12 +15,8 @@ fn keyring() -> Option<KeyRing> {
     Some(user)
 }
 
-fn description(name: &str) -> String {
-    format!("gatepass:{name}")
-}
-
 pub(super) fn read(name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let key = keyring()?.search(&description(name)).ok()?;
+    let key = keyring()?.search(name).ok()?;
     // Asked with no room, the kernel tells the length; the library's own buffer would be 64 KiB to wipe.
     let length = key.read(&mut [0_u8; 0]).ok()?;
     let mut bytes = Zeroizing::new(vec![0; length]);
@@ -28,36 +24,36 @@ pub(super) fn read(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     (read == length).then_some(bytes)
 }
 
-/// Adds or replaces the key; it ends with the token, after `lifetime` seconds.
-pub(super) fn write(name: &str, bytes: &[u8], lifetime: u64) -> bool {
-    let Some(keyring) = keyring() else {
-        return false;
-    };
-    let Ok(key) = keyring.add_key(&description(name), bytes) else {
-        return false;
-    };
+/// Adds or replaces the key; it ends after `lifetime` seconds, if there is such a limit.
+pub(super) fn write(name: &str, bytes: &[u8], lifetime: Option<u64>) -> Result<(), KeyError> {
+    let keyring = keyring().ok_or(KeyError::AccessDenied)?;
+    let key = keyring.add_key(name, bytes)?;
     // By default only a possessor may read a key, and a process that PAM gave no session keyring possesses
     // nothing. The same user may do everything, nobody else anything.
     let owner_only = KeyPermissionsBuilder::builder()
         .posessor(Permission::ALL)
         .user(Permission::ALL)
         .build();
-    let seconds = usize::try_from(lifetime.max(1)).unwrap_or(usize::MAX);
-    if key.set_perms(owner_only).is_ok() && key.set_timeout(seconds).is_ok() {
-        return true;
-    }
-    let _ = keyring.unlink_key(key);
-    false
+    let limited = key.set_perms(owner_only).and_then(|()| match lifetime {
+        Some(seconds) => key.set_timeout(usize::try_from(seconds.max(1)).unwrap_or(usize::MAX)),
+        None => Ok(()),
+    });
+    limited.inspect_err(|_| {
+        let _ = keyring.unlink_key(key);
+    })
 }
 
-pub(super) fn clear(name: &str) {
+/// Removes the key; says whether there was one.
+pub(super) fn clear(name: &str) -> bool {
     let Some(keyring) = keyring() else {
-        return;
+        return false;
     };
-    if let Ok(key) = keyring.search(&description(name)) {
-        // Unlinking is allowed to whoever possesses the keyring, also where the key itself was made by somebody
-        // who could not set its permissions.
-        let _ = key.invalidate();
-        let _ = keyring.unlink_key(key);
-    }
+    let Ok(key) = keyring.search(name) else {
+        return false;
+    };
+    // Unlinking is allowed to whoever possesses the keyring, also where the key itself was made by somebody
+    // who could not set its permissions.
+    let _ = key.invalidate();
+    let _ = keyring.unlink_key(key);
+    true
 }
