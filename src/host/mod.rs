@@ -3,12 +3,13 @@
 //! [`plan`] is what is to be written; [`claude_desktop`], [`claude_code`] and [`codex`] say what each host must be
 //! told; [`mobileconfig`], [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's
 //! own part of it; [`file`] puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with
-//! one.
+//! one; [`import`] takes one over.
 
 pub mod claude_code;
 pub mod claude_desktop;
 pub mod codex;
 pub mod file;
+pub mod import;
 pub mod json;
 pub mod keys;
 pub mod lint;

@@ -271,7 +271,7 @@ impl Plan<'_> {
 }
 
 /// Whether a header's template takes something from claims.
-fn has_placeholder(template: &str) -> bool {
+pub(super) fn has_placeholder(template: &str) -> bool {
     template.split('{').skip(1).any(|rest| {
         rest.split_once('}').is_some_and(|(name, _)| {
             !name.is_empty()

@@ -96,6 +96,23 @@ pub fn check(bytes: &[u8], context: &Context) -> Vec<Finding> {
     found
 }
 
+/// The settings for Claude Desktop that a file holds, or why there are none.
+pub fn desktop_settings(bytes: &[u8]) -> Result<Settings, String> {
+    let mut report = Report::default();
+    let forms = read::recognise(bytes, &mut report);
+    let desktop = forms.into_iter().find_map(|form| match form {
+        Form::Desktop(settings) => Some(settings),
+        _ => None,
+    });
+    desktop.ok_or_else(|| {
+        let found = report.found.into_iter().next();
+        found.map_or_else(
+            || "it does not configure Claude Desktop".to_owned(),
+            |finding| finding.what,
+        )
+    })
+}
+
 /// Whether a file may be used as it is.
 pub fn is_fine(findings: &[Finding]) -> bool {
     findings
@@ -128,7 +145,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn get(&self, name: &str) -> Option<&Json> {
+    /// A value.
+    pub fn get(&self, name: &str) -> Option<&Json> {
         self.values
             .iter()
             .rev()
@@ -136,7 +154,8 @@ impl Settings {
             .map(|(_, value, _)| value)
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    /// A string.
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(Json::as_text)
     }
 
@@ -149,7 +168,7 @@ impl Settings {
     }
 
     /// Lists and objects are JSON text where every value is a string.
-    fn structure(&self, name: &str) -> Option<Json> {
+    pub fn structure(&self, name: &str) -> Option<Json> {
         match self.get(name)? {
             Json::Text(text) => Json::parse(text).ok(),
             other => Some(other.clone()),
@@ -246,7 +265,7 @@ fn library(meta: &super::json::Object, report: &mut Report) {
 }
 
 /// Texts that people forget to replace.
-fn is_placeholder(text: &str) -> bool {
+pub(super) fn is_placeholder(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let bracketed = |text: &str| {
         (text.starts_with('<') && text.ends_with('>'))
