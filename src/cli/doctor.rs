@@ -39,6 +39,10 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> Result<()> {
             .as_ref()
             .ok()
             .map(|sources| sources.file.path.as_path()),
+        profiles: sources.as_ref().map_or_else(
+            |_| Vec::new(),
+            |sources| sources.profiles().iter().map(ToString::to_string).collect(),
+        ),
         model: doctor.model.as_deref(),
         machine: doctor.machine,
     };

@@ -8,6 +8,7 @@ mod doctor;
 mod export;
 mod reference;
 mod run;
+mod status;
 mod terminal;
 
 use std::ffi::OsString;
@@ -58,7 +59,7 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
         Some(Command::Token(token)) => run::token(&args, token),
         Some(Command::Login(login)) => run::login(&args, login),
         Some(Command::Logout { all }) => run::logout(&args, *all),
-        Some(Command::Status { json }) => run::status(&args, *json),
+        Some(Command::Status { json }) => status::status(&args, *json),
         Some(Command::Config(command)) => config::run(&args, command),
         Some(Command::Completions { shell }) => reference::completions(*shell),
         Some(Command::Man) => reference::man(),

@@ -15,7 +15,7 @@ use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Audit, Flow, Kind, Settings};
 use crate::config::value::Value;
-use crate::error::{Failure, Id, Result};
+use crate::error::{Failure, Result};
 use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
@@ -25,7 +25,6 @@ use crate::session::state::{self, StateFiles};
 use crate::store::Prompting;
 use crate::usecase;
 use crate::usecase::login::Wanted;
-use crate::usecase::status::Status;
 use crate::usecase::token::TokenRequest;
 use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
@@ -314,94 +313,6 @@ fn everywhere(args: &Args) -> Result<Vec<Settings>> {
         }
     }
     Ok(found)
-}
-
-pub(super) fn status(args: &Args, json: bool) -> Result<()> {
-    let settings = settings(args, &[])?;
-    let status = usecase::status::status(&settings)?;
-    let text = if json {
-        let mut text = serde_json::to_string_pretty(&status)
-            .map_err(|error| Failure::internal(error.to_string()))?;
-        text.push('\n');
-        text
-    } else {
-        in_words(&status)
-    };
-    output::print(text.as_bytes())?;
-    match &status.why {
-        None => Ok(()),
-        Some(why) => with_support(
-            &settings,
-            Err(Failure::new(Id::SignInRequired, why, "gatepass login")),
-        ),
-    }
-}
-
-fn in_words(status: &Status) -> String {
-    let mut out = String::new();
-    let mut row = |name: &str, value: &str| {
-        let _ = writeln!(out, "{name:<12} {value}");
-    };
-    row("profile", &status.profile);
-    match (&status.account, status.signed_in) {
-        (Some(account), true) => row("signed in", &format!("as {account}")),
-        (Some(account), false) => row("signed in", &format!("no (was {account})")),
-        (None, _) => row("signed in", "no"),
-    }
-    row(
-        "provider",
-        &format!("{} ({})", status.organisation, status.issuer),
-    );
-    if let Some(gateway) = &status.gateway_url {
-        row("gateway", gateway);
-    }
-    if let Some(token) = &status.token {
-        let life = match token.seconds_left {
-            0 => format!("expired at {}", token.expires_at),
-            left => format!(
-                "valid for {} (until {})",
-                text::duration(left),
-                token.expires_at
-            ),
-        };
-        row("token", &life);
-    }
-    if let Some(session) = &status.session {
-        let flow = session.flow.in_words();
-        row("since", &format!("{} by {flow}", session.signed_in_at));
-        row("refreshed", &session.refreshed_at);
-        match (&session.ends_at, session.renewable) {
-            (Some(end), _) => row("ends", end),
-            (None, true) => row(
-                "ends",
-                "when the provider says so; until then it renews itself",
-            ),
-            (None, false) => row(
-                "ends",
-                "with the token: the provider issued no refresh token",
-            ),
-        }
-    }
-    if status.sign_in.open {
-        row("sign-in", "one is open in the browser");
-    }
-    if let Some(until) = &status.sign_in.closed_until {
-        row(
-            "sign-in",
-            &format!("refused; hosts open none until {until}"),
-        );
-    }
-    row(
-        "kept in",
-        &format!("{}; token cached in: {}", status.store, status.cache),
-    );
-    for warning in &status.warnings {
-        row(
-            "warning",
-            &format!("{} ({})", warning.text, text::moment(warning.at)),
-        );
-    }
-    out
 }
 
 /// The commit that this binary was built from, where whoever built it said so in `GATEPASS_COMMIT`.

@@ -98,6 +98,8 @@ pub struct Cache {
     places: Vec<Place>,
     /// Every place that any configuration could have used: clearing means all of them.
     everywhere: Vec<Place>,
+    /// What people are told where there is no such place.
+    otherwise: &'static str,
 }
 
 impl Cache {
@@ -112,7 +114,15 @@ impl Cache {
         };
         let mut everywhere = private;
         everywhere.push(file);
-        Self { places, everywhere }
+        let otherwise = match settings.cache {
+            CacheChoice::None => "none",
+            _ => "keychain",
+        };
+        Self {
+            places,
+            everywhere,
+            otherwise,
+        }
     }
 
     /// The cached token, if it belongs to this generation and configuration.
@@ -151,7 +161,7 @@ impl Cache {
 
     /// Where tokens are cached, for people.
     pub fn describe(&self) -> &'static str {
-        self.places.first().map_or("keychain", Place::describe)
+        self.places.first().map_or(self.otherwise, Place::describe)
     }
 }
 

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use crate::caller::Deadline;
 use crate::clock;
-use crate::config::settings::{Settings, TokenChoice};
+use crate::config::profile::ProfileName;
+use crate::config::settings::{Flow, Kind, Settings, TokenChoice};
 use crate::error::{Failure, Result};
 use crate::reader::Reader;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{Record, SignedInBy};
-use crate::session::state::{Session, State, Warning};
+use crate::session::state::{Ended, Session, State, Warning};
 use crate::store::{self, Prompting};
 use crate::text;
 use crate::writer::{sign_in_required, without_session};
@@ -55,6 +56,13 @@ pub struct Status {
     /// The session behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionStatus>,
+    /// How people sign in, as configured: `auto`, `browser` or `device`.
+    pub flow: &'static str,
+    /// How the last attempt to refresh ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refresh: Option<RefreshStatus>,
+    /// When a person will have to sign in again.
+    pub next_sign_in: NextSignIn,
     /// The sign-in that is open, or until when hosts may open none.
     pub sign_in: SignInStatus,
     /// Where the session is kept.
@@ -63,6 +71,80 @@ pub struct Status {
     pub cache: &'static str,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+    /// Every configured profile, where several are and none was asked for by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<Row>,
+}
+
+/// How the last attempt to refresh ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefreshStatus {
+    /// When (RFC 3339, UTC).
+    pub at: String,
+    /// The id of the failure, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// What happened then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+}
+
+/// When a person will have to sign in again.
+#[derive(Clone, Debug, Serialize)]
+pub struct NextSignIn {
+    /// When (RFC 3339, UTC), if that can be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// From when on an interactive call signs in early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_from: Option<String>,
+    /// Why then.
+    pub why: &'static str,
+}
+
+/// One profile among several.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub profile: String,
+    /// Whether a call would get a token without a sign-in.
+    pub signed_in: bool,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When the token ends (RFC 3339, UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_expires_at: Option<String>,
+    /// Whose sign-in it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
+    /// Why it cannot be used, or why nobody is signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Row {
+    /// What a table says of a profile.
+    pub fn of(profile: &ProfileName, status: &Result<Status>) -> Self {
+        match status {
+            Ok(status) => Self {
+                profile: profile.to_string(),
+                signed_in: status.signed_in,
+                account: status.account.clone(),
+                token_expires_at: status.token.as_ref().map(|token| token.expires_at.clone()),
+                organisation: Some(status.organisation.clone()),
+                why: status.why.clone(),
+            },
+            Err(failure) => Self {
+                profile: profile.to_string(),
+                signed_in: false,
+                account: None,
+                token_expires_at: None,
+                organisation: None,
+                why: Some(failure.what.clone()),
+            },
+        }
+    }
 }
 
 /// The token to print.
@@ -114,6 +196,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
     };
     let now = clock::now_millis();
     let unusable = unusable(&reader, record.as_ref(), now);
+    let usable = unusable.is_none();
     let progress = Progress::read(&reader.files);
     Ok(Status {
         format: FORMAT,
@@ -145,6 +228,13 @@ pub fn status(settings: &Settings) -> Result<Status> {
             renewable: record.refresh_token.is_some(),
             ends_at: record.ends_at.map(text::moment),
         }),
+        flow: match settings.flow {
+            Flow::Auto => "auto",
+            Flow::Browser => "browser",
+            Flow::Device => "device",
+        },
+        last_refresh: reader.state.refreshed.as_ref().map(last_refresh),
+        next_sign_in: next_sign_in(record.as_ref().filter(|_| usable), settings),
         sign_in: SignInStatus {
             open: Lock::is_held(&reader.files, Purpose::SignIn)?,
             closed_until: progress
@@ -154,7 +244,46 @@ pub fn status(settings: &Settings) -> Result<Status> {
         store: store::describe(settings.store),
         cache: reader.cache.describe(),
         warnings: warnings(&reader.state),
+        profiles: Vec::new(),
     })
+}
+
+fn last_refresh(ended: &Ended) -> RefreshStatus {
+    let failure = ended.failure.clone().map(Failure::from);
+    RefreshStatus {
+        at: text::moment(ended.at_ms / 1000),
+        error: failure.as_ref().map(|failure| failure.id.as_str()),
+        what: failure.map(|failure| failure.what),
+    }
+}
+
+/// When a person will have to sign in again, as far as that can be known.
+fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
+    let plain = |at: Option<u64>, why| NextSignIn {
+        at: at.map(text::moment),
+        early_from: None,
+        why,
+    };
+    let Some(record) = record else {
+        return plain(None, "nobody is signed in");
+    };
+    if settings.kind == Kind::Key {
+        return plain(None, "the key has no end that gatepass knows of");
+    }
+    match (&record.refresh_token, record.ends_at) {
+        (None, _) => plain(
+            record.token.as_ref().map(|token| token.life.expires_at()),
+            "the provider issued no refresh token: the session ends with the token",
+        ),
+        (Some(_), Some(end)) => NextSignIn {
+            early_from: end
+                .checked_sub(settings.session_renew_before)
+                .filter(|_| settings.session_renew_before > 0)
+                .map(text::moment),
+            ..plain(Some(end), "the session ends then")
+        },
+        (Some(_), None) => plain(None, "whenever the provider ends the session"),
+    }
 }
 
 /// What was noted, and that a session has ended while its last token is still good.

@@ -6,10 +6,11 @@
 //!
 //! One module per group of checks: [`machine`] (this program, its files, the system's log), [`network`] (proxy,
 //! DNS, TLS, clock, the provider's documents), [`sign_in`] (redirect, browser), [`session`] (keychain, session,
-//! token) and [`gateway`]. [`bundle`] writes what was found for somebody else to read.
+//! token), [`hosts`] and [`gateway`]. [`bundle`] writes what was found for somebody else to read.
 
 pub mod bundle;
 mod gateway;
+mod hosts;
 mod jwt;
 mod machine;
 mod network;
@@ -24,6 +25,7 @@ use crate::config::policy::Policy;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
+use crate::session::record::IssuedToken;
 use crate::text;
 
 /// Version of the JSON form. It grows only if a member changes its meaning or goes away.
@@ -219,6 +221,8 @@ pub struct Examination<'a> {
     pub configuration: Result<&'a Settings, &'a Failure>,
     /// The user's file, if it could be found out which.
     pub file: Option<&'a Path>,
+    /// Every profile that is configured.
+    pub profiles: Vec<String>,
     /// A model to ask for one token.
     pub model: Option<&'a str>,
     /// Only what needs no person and no session.
@@ -268,7 +272,11 @@ impl Examination<'_> {
         }
         chain.found("system-log", machine::system_log(settings));
         let provider = network::check(settings, chain);
+        let hosts = |token: Option<&IssuedToken>| {
+            hosts::check(settings, &self.profiles, token, self.machine)
+        };
         if self.machine {
+            chain.found("host-configuration", hosts(None));
             chain.found("gateway", gateway::reachable(settings));
             chain.skip_the_rest("`--machine` looks only at what needs no person");
             return;
@@ -280,6 +288,7 @@ impl Examination<'_> {
         chain.found("browser", sign_in::browser(settings, offers_codes));
         let token = session::check(settings, chain);
         let token = token.as_ref();
+        chain.found("host-configuration", hosts(token));
         for (id, finding) in gateway::check(settings, token, self.model) {
             chain.found(id, finding);
         }
@@ -327,6 +336,7 @@ mod tests {
             policy: Ok(None),
             configuration: Err(&failure),
             file: None,
+            profiles: Vec::new(),
             model: None,
             machine: false,
         }

@@ -1,0 +1,181 @@
+//! The hosts on this machine: whether what they are configured with fits gatepass.
+
+use std::path::{Path, PathBuf};
+
+use directories::BaseDirs;
+use serde_json::Value as Json;
+
+use super::Finding;
+use crate::config::settings::Settings;
+use crate::error::Failure;
+use crate::host::lint::{self, Context, Severity};
+use crate::platform::files::{self, Access};
+use crate::session::record::IssuedToken;
+
+/// Largest file that is read, in bytes.
+const LIMIT: u64 = 1024 * 1024;
+
+/// The name by which a configuration shows that it runs us.
+const OURS: &[u8] = b"gatepass";
+
+/// Checks every configuration of a host that this machine has.
+pub(super) fn check(
+    settings: &Settings,
+    profiles: &[String],
+    token: Option<&IssuedToken>,
+    machine: bool,
+) -> Finding {
+    let mut places = managed();
+    if !machine {
+        places.extend(own());
+    }
+    let context = Context {
+        target: None,
+        look_for_programs: true,
+        token_lifetime: token.map(|token| {
+            let life = token.life;
+            life.expires_at_ms.saturating_sub(life.issued_at_ms) / 1000
+        }),
+        min_validity: Some(settings.min_validity),
+        interactive_timeout: Some(settings.interactive_timeout.as_secs()),
+        profiles: profiles.to_vec(),
+    };
+    judge(&places, &context)
+}
+
+fn judge(places: &[PathBuf], context: &Context) -> Finding {
+    let mut fine = Vec::new();
+    let mut warning = None;
+    for path in places {
+        let Ok(Some(bytes)) = files::read(path, Access::OwnerWrites, LIMIT) else {
+            continue;
+        };
+        // Hosts are used for other things too, and those are none of our business.
+        if !bytes.windows(OURS.len()).any(|part| part == OURS) {
+            continue;
+        }
+        let found = lint::check(&bytes, context);
+        let Some(first) = found.iter().max_by_key(|finding| finding.severity) else {
+            fine.push(path.display().to_string());
+            continue;
+        };
+        let more = match found.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more: gatepass export --check FILE)"),
+        };
+        let key = match first.key.as_str() {
+            "" => String::new(),
+            key => format!("{key}: "),
+        };
+        let what = format!("{}: {key}{}{more}", path.display(), first.what);
+        if first.severity == Severity::Error {
+            return Failure::config(what, &first.remedy).into();
+        }
+        warning.get_or_insert_with(|| Finding::warning(what, &first.remedy));
+    }
+    match (warning, fine.as_slice()) {
+        (Some(warning), _) => warning,
+        (None, []) => Finding::skipped_until(
+            "no host's configuration on this machine names gatepass",
+            "gatepass export claude-desktop, claude-code or codex writes one",
+        ),
+        (None, fine) => Finding::ok(fine.join(", ")),
+    }
+}
+
+/// What an administrator has put in place.
+fn managed() -> Vec<PathBuf> {
+    let paths: &[&str] = if cfg!(target_os = "macos") {
+        &[
+            "/Library/Managed Preferences/com.anthropic.claudefordesktop.plist",
+            "/Library/Application Support/ClaudeCode/managed-settings.json",
+        ]
+    } else if cfg!(windows) {
+        &[
+            r"C:\Program Files\ClaudeCode\managed-settings.json",
+            r"C:\ProgramData\ClaudeCode\managed-settings.json",
+        ]
+    } else {
+        &[
+            "/etc/claude-desktop/managed-settings.json",
+            "/etc/claude-code/managed-settings.json",
+            "/etc/codex/config.toml",
+        ]
+    };
+    paths.iter().map(PathBuf::from).collect()
+}
+
+/// What this user has.
+fn own() -> Vec<PathBuf> {
+    let Some(base) = BaseDirs::new() else {
+        return Vec::new();
+    };
+    let home = base.home_dir();
+    let mut paths = vec![home.join(".claude/settings.json")];
+    // As Codex looks for its folder.
+    let codex = std::env::var_os("CODEX_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    paths.push(
+        codex
+            .unwrap_or_else(|| home.join(".codex"))
+            .join("config.toml"),
+    );
+    let desktop = if cfg!(windows) {
+        base.data_local_dir().join("Claude-3p")
+    } else {
+        base.config_dir().join("Claude-3p")
+    };
+    paths.extend(applied(&desktop.join("configLibrary")));
+    paths
+}
+
+/// The entry of Claude Desktop's library that is in force.
+fn applied(library: &Path) -> Option<PathBuf> {
+    let meta = files::read(&library.join("_meta.json"), Access::OwnerWrites, LIMIT).ok()??;
+    let meta: Json = serde_json::from_slice(&meta).ok()?;
+    let id = meta.get("appliedId")?.as_str()?;
+    let plain = |c: char| c.is_ascii_hexdigit() || c == '-';
+    id.chars()
+        .all(plain)
+        .then(|| library.join(format!("{id}.json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_names_gatepass_is_judged_and_the_worst_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let other = write("other.json", r#"{"apiKeyHelper": 7, "nonsense": true}"#);
+        let missing = folder.path().join("missing.json");
+        let context = Context::default();
+        let nothing = judge(&[other.clone(), missing], &context);
+        assert_eq!(nothing.word(), "skipped");
+        let wrong = write(
+            "wrong.json",
+            r#"{"inferenceProvider":"gateway","inferenceGatewayBaseUrl":"https://gw.example/v1","inferenceCredentialKind":"helper-script","inferenceCredentialHelper":"gatepass token"}"#,
+        );
+        let found = judge(&[other, wrong], &context);
+        assert_eq!(found.word(), "failed", "{found:?}");
+        assert!(found.what().contains("wrong.json"), "{found:?}");
+    }
+
+    #[test]
+    fn the_applied_entry_of_a_library_is_found_and_no_path_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = |id: &str| {
+            let text = format!(r#"{{"appliedId":"{id}","entries":[]}}"#);
+            std::fs::write(folder.path().join("_meta.json"), text).unwrap();
+            applied(folder.path())
+        };
+        assert_eq!(meta("00aa-ff"), Some(folder.path().join("00aa-ff.json")));
+        assert_eq!(meta("../../etc/passwd"), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! What is put on record: the log in the state folder, lines in the system's log, and what `status` tells.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gatepass_testkit::lab::{Gatepass, Outcome, Person, Scene};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+
+fn log_of(scene: &Scene) -> PathBuf {
+    scene.home.path().join(".local/state/gatepass/gatepass.log")
+}
+
+#[test]
+fn the_log_has_the_background_work_and_no_secret() {
+    let scene = Scene::new(GATEPASS);
+    scene.configure("log_level = \"debug\"");
+    let scene = scene.signed_in();
+    scene.gatepass(["token", "--force-refresh"]).run().token();
+    scene.background().token();
+    let path = log_of(&scene);
+    let text = fs::read_to_string(&path).expect("a log");
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let processes: std::collections::BTreeSet<&str> = text
+        .lines()
+        .map(|line| line.split(['[', ']']).nth(1).expect("a process"))
+        .collect();
+    assert!(processes.len() >= 3, "sign-in, worker, calls: {text}");
+    assert!(text.contains("refreshed"), "the worker's own line: {text}");
+    for secret in scene.provider.secrets() {
+        assert!(!text.contains(&secret), "a secret in the log");
+    }
+    scene.provider.down();
+    scene.gatepass(["token", "--force-refresh"]).run().expect(6);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("[unavailable]"), "how it failed: {text}");
+}
+
+#[test]
+fn without_being_asked_nothing_is_logged() {
+    let scene = Scene::new(GATEPASS).signed_in();
+    scene.gatepass(["token", "--force-refresh"]).run().token();
+    assert!(!log_of(&scene).exists());
+}
+
+/// A program that runs gatepass where `/dev/log` is this socket and nothing else of the machine has changed.
+fn with_system_log(folder: &Path, socket: &Path) -> PathBuf {
+    let script = folder.join("gatepass-in-private-dev");
+    let text = format!(
+        r#"#!/bin/sh
+exec /usr/bin/unshare --mount /bin/sh -c '
+  set -e
+  mount -t tmpfs none "{folder}/dev"
+  for node in null zero full random urandom tty; do
+    touch "{folder}/dev/$node"
+    mount --bind "/dev/$node" "{folder}/dev/$node"
+  done
+  ln -s /proc/self/fd "{folder}/dev/fd"
+  ln -s "{socket}" "{folder}/dev/log"
+  mount --rbind "{folder}/dev" /dev
+  exec "$0" "$@"
+' "{GATEPASS}" "$@"
+"#,
+        folder = folder.display(),
+        socket = socket.display(),
+    );
+    fs::create_dir(folder.join("dev")).unwrap();
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+#[test]
+fn the_system_log_tells_who_was_let_in_and_what_was_handed_out() {
+    if !is_root() {
+        eprintln!("not run: only root can give a program its own /dev/log");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("log.socket");
+    let daemon = UnixDatagram::bind(&socket).unwrap();
+    daemon
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let program = with_system_log(folder.path(), &socket);
+    let mut scene = Scene::new(GATEPASS);
+    let run = |scene: &Scene, arguments: &[&str], context: Option<&str>| -> Outcome {
+        let run = Gatepass::new(&program, &scene.home)
+            .keyring(&scene.keyring)
+            .args(arguments.iter().copied());
+        match context {
+            Some(context) => run.context(context).run(),
+            None => run.run(),
+        }
+    };
+    let lines = || {
+        let mut all = Vec::new();
+        let mut bytes = [0; 4096];
+        while let Ok(length) = daemon.recv(&mut bytes) {
+            all.push(String::from_utf8(bytes[..length].to_vec()).expect("text"));
+        }
+        all
+    };
+    let told = |lines: &[String], parts: &[&str]| {
+        let found = lines
+            .iter()
+            .any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "{parts:?} in {lines:#?}");
+    };
+
+    run(&scene, &["login", "--browser"], None).expect(0);
+    run(&scene, &[], Some("background")).expect(0);
+    assert_eq!(lines(), Vec::<String>::new(), "nobody asked for it");
+
+    scene.configure("audit = \"changes\"");
+    run(&scene, &["login", "--browser"], None).expect(0);
+    run(&scene, &[], Some("background")).expect(0);
+    let changes = lines();
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    told(
+        &changes,
+        &[
+            "<85>",
+            " gatepass[",
+            "event=sign-in",
+            "alice",
+            "by=\"browser\"",
+        ],
+    );
+
+    scene.configure("audit = \"all\"");
+    let token = run(&scene, &[], Some("mid-session-refresh")).token();
+    run(
+        &scene,
+        &["token", "--force-refresh", "--caller", "codex"],
+        None,
+    )
+    .expect(0);
+    let all = lines();
+    let desktop = [
+        "event=token",
+        "caller=\"claude-desktop\"",
+        "context=\"mid-session-refresh\"",
+    ];
+    told(&all, &desktop);
+    told(
+        &all,
+        &["event=token", "caller=\"codex\"", "reason=\"refreshed\""],
+    );
+    assert!(all.iter().all(|line| !line.contains(&token)), "{all:#?}");
+    assert!(all.iter().all(|line| line.lines().count() == 1), "{all:#?}");
+    for secret in scene.provider.secrets() {
+        assert!(all.iter().all(|line| !line.contains(&secret)));
+    }
+
+    let doctor = run(&scene, &["doctor"], None);
+    assert!(doctor.stdout.contains("ok       system-log"), "{doctor:?}");
+    run(&scene, &["logout"], None).expect(0);
+    told(&lines(), &["event=sign-out", "provider=\"revoked\""]);
+
+    scene.enters(Person::without_browser().who_refuses());
+    scene.configure("audit = \"changes\"");
+    run(&scene, &["login", "--browser"], None).expect(5);
+    told(
+        &lines(),
+        &["<84>", "event=refused", "id=\"sign-in-failed\""],
+    );
+}
+
+#[test]
+fn status_tells_of_several_profiles_and_of_the_cache_in_use() {
+    let scene = Scene::new(GATEPASS);
+    scene.configure("cache = \"none\"\n[profile.research]\nmin_validity = 60\n");
+    let scene = scene.signed_in();
+    let words = scene.gatepass(["status"]).run();
+    words.expect(0);
+    assert!(words.stdout.contains("token cached in: none"), "{words:?}");
+    assert!(words.stdout.contains("sign-in due"), "{words:?}");
+    let row = |name: &str| {
+        let line = words.stdout.lines().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {words:?}"))
+            .to_owned()
+    };
+    assert!(row("default ").contains("alice"));
+    assert!(row("research ").contains("no: nobody is signed in"));
+
+    let json = scene.gatepass(["status", "--json"]).run().json();
+    assert_eq!(json["format"], 1);
+    assert_eq!(json["cache"], "none");
+    assert_eq!(json["store"], "keychain");
+    assert_eq!(json["flow"], "auto");
+    assert!(json["next_sign_in"]["why"].is_string());
+    assert_eq!(json["profiles"][1]["profile"], "research");
+    assert_eq!(json["profiles"][1]["signed_in"], false);
+
+    let named = scene
+        .gatepass(["status", "--json", "--profile", "research"])
+        .run();
+    named.expect(4);
+    assert!(named.json()["profiles"].is_null(), "one was asked for");
+
+    scene.gatepass(["token", "--force-refresh"]).run().token();
+    scene.provider.down();
+    let _ = scene.gatepass(["token", "--force-refresh"]).run();
+    let json = scene.gatepass(["status", "--json"]).run().json();
+    assert_eq!(json["last_refresh"]["error"], "unavailable", "{json}");
+}
