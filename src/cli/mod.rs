@@ -10,6 +10,8 @@ mod reference;
 mod run;
 mod status;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod wsl;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -44,7 +46,9 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
     // Hosts run us without arguments before turns that people wait for: nothing to parse then.
     if arguments.len() <= 1 {
         logging::start(false);
-        return run::token(&Args::default(), &TokenArgs::default());
+        let args = Args::default();
+        hand_over(&args, arguments)?;
+        return run::token(&args, &TokenArgs::default());
     }
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
@@ -54,6 +58,7 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
     if args.version {
         return run::version(args.json);
     }
+    hand_over(&args, arguments)?;
     match &args.command {
         None => run::token(&args, &TokenArgs::default()),
         Some(Command::Token(token)) => run::token(&args, token),
@@ -67,6 +72,14 @@ fn dispatch(arguments: &[OsString]) -> Result<()> {
         Some(Command::Export(export)) => export::run(&args, export),
         Some(Command::Worker(worker)) => run::worker(&args, worker),
     }
+}
+
+/// In WSL the Windows binary takes over, if it is installed. Everywhere else this costs a look at the environment.
+fn hand_over(args: &Args, arguments: &[OsString]) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    wsl::hand_over(args, arguments)?;
+    let _ = (args, arguments);
+    Ok(())
 }
 
 /// Help goes to standard output; a wrong command line is a failure like any other.

@@ -42,8 +42,6 @@ pub enum Support {
     /// Only these words, or nothing if the list is empty. Anything else is refused, never ignored: an
     /// organisation must be able to trust that what it wrote is in force.
     Only(&'static [&'static str]),
-    /// The key may be set; nothing acts on it yet, and leaving it out weakens nothing.
-    Harmless,
 }
 
 /// What a change of the key's value means for tokens that are already cached.
@@ -129,7 +127,7 @@ use Shape::{
     Choice, ClaimTable, Flag, Path, PortList, Proxy, Seconds, Structure, Text, TextList, TextTable,
     UriList, Url,
 };
-use Support::{Full, Harmless};
+use Support::Full;
 
 /// A row of the table below.
 const fn key(
@@ -203,7 +201,7 @@ pub static KEYS: &[Key] = &[
     key("session_lifetime", Seconds(0, 400 * DAY), Unset, Elsewhere, Full, "seconds that the provider keeps a session"),
     key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, Full, "last stretch of a session in which an interactive call signs in early"),
     key("notify", Flag, BuiltIn::Flag(true), Elsewhere, Full, "desktop notification when a session ends in a silent call, and when a host's call opens a tab"),
-    key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, Harmless, "in WSL, whether the installed Windows binary is used"),
+    key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, Full, "in WSL, whether the installed Windows binary is used"),
     key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, Full, "lines in the system's log"),
     key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, Full, "rotated log in the state folder"),
 ];

@@ -12,6 +12,8 @@ pub mod policy;
 pub mod program;
 pub mod surroundings;
 pub mod system_log;
+#[cfg(target_os = "linux")]
+pub mod wsl;
 
 #[cfg(unix)]
 mod unix;

@@ -1,0 +1,193 @@
+//! Linux inside Windows: the Windows binary answers. A mount namespace of its own gives the test a kernel that says it
+//! is WSL's and a drive C:. (Needs root, to mount.)
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::process::Command;
+
+use gatepass_testkit::lab::{Gatepass, Home, Outcome};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+const WSL: &str = "6.6.87.2-microsoft-standard-WSL2";
+const CONFIG: &str = "issuer = \"https://idp.example.test\"\nclient_id = \"x\"\n";
+
+/// What stands in for the Windows binary: it says what it was given.
+const BINARY: &str = "#!/bin/sh
+echo \"$@|$CLAUDE_HELPER_CONTEXT|$WSLENV\"
+echo from-windows >&2
+exit 42
+";
+
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "true"]).output();
+    tried.is_ok_and(|tried| tried.status.success())
+}
+
+struct Windows {
+    home: Home,
+    kernel: &'static str,
+    /// What is done to the drive before gatepass runs.
+    change: &'static str,
+}
+
+impl Windows {
+    fn new() -> Self {
+        Self {
+            home: Home::new(),
+            kernel: WSL,
+            change: ":",
+        }
+    }
+
+    fn run(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+        let folder = self.home.path();
+        std::fs::write(folder.join("osrelease"), self.kernel).unwrap();
+        std::fs::write(folder.join("gatepass.exe"), BINARY).unwrap();
+        let script = format!(
+            "mount --bind \"$HOME/osrelease\" /proc/sys/kernel/osrelease && mount -t tmpfs -o mode=755 none /mnt \
+             && mount -t tmpfs none /proc/sys/fs && mkdir /proc/sys/fs/binfmt_misc && touch /proc/sys/fs/binfmt_misc/WSLInterop \
+             && d='/mnt/c/Program Files/Gatepass' && mkdir -p \"$d\" && install -m 755 \"$HOME/gatepass.exe\" \"$d\" \
+             && {} && exec \"$0\" \"$@\"",
+            self.change
+        );
+        let run = Gatepass::new("/usr/bin/unshare", &self.home)
+            .args(["-m", "/bin/sh", "-c", &script, program])
+            .args(arguments.iter().copied());
+        variables
+            .iter()
+            .fold(run, |run, (name, value)| run.env(name, value))
+            .run()
+    }
+}
+
+const IN_WSL: (&str, &str) = ("WSL_DISTRO_NAME", "Debian");
+
+#[test]
+fn the_windows_binary_answers_for_sessions() {
+    if !may_mount() {
+        return;
+    }
+    let windows = Windows::new();
+    // Without any configuration on this side.
+    let context = ("CLAUDE_HELPER_CONTEXT", "interactive");
+    let done = windows.run(GATEPASS, &[], &[IN_WSL, context, ("WSLENV", "OTHER/p")]);
+    assert_eq!(done.code, 42, "{done:?}");
+    assert_eq!(
+        done.stdout,
+        "|interactive|CLAUDE_HELPER_CONTEXT/w:GATEPASS_LOG/w:OTHER/p\n"
+    );
+    assert_eq!(done.stderr, "from-windows\n");
+    for (arguments, variable) in [
+        (&["token", "--caller", "codex"][..], IN_WSL),
+        (
+            &["login", "--device"],
+            ("WSL_INTEROP", "/run/WSL/1_interop"),
+        ),
+        (&["logout", "--all"], IN_WSL),
+        (&["status", "--profile", "work"], IN_WSL),
+        (&["doctor"], IN_WSL),
+    ] {
+        let done = windows.run(GATEPASS, arguments, &[variable]);
+        assert_eq!(done.code, 42, "{done:?}");
+        assert!(
+            done.stdout
+                .starts_with(&format!("{}||", arguments.join(" "))),
+            "{done:?}"
+        );
+    }
+
+    // What only this side can see is passed on as an option.
+    let link = windows.home.path().join("gatepass-work");
+    std::os::unix::fs::symlink(GATEPASS, &link).unwrap();
+    let done = windows.run(&link.display().to_string(), &["token"], &[IN_WSL]);
+    assert!(done.stdout.starts_with("token --profile work|"), "{done:?}");
+    let profile = ("GATEPASS_PROFILE", "research");
+    let done = windows.run(GATEPASS, &[], &[IN_WSL, profile]);
+    assert!(done.stdout.starts_with("--profile research|"), "{done:?}");
+}
+
+#[test]
+fn what_belongs_to_this_side_stays_here() {
+    if !may_mount() {
+        return;
+    }
+    let windows = Windows::new();
+    windows.home.config(CONFIG);
+    let config = windows.home.config_file().display().to_string();
+    for arguments in [
+        &["--version"][..],
+        &["config", "show"],
+        &["config", "path"],
+        &["man"],
+        &["status", "--config", &config],
+    ] {
+        let done = windows.run(GATEPASS, arguments, &[IN_WSL]);
+        assert_ne!(done.code, 42, "{arguments:?} {done:?}");
+        assert!(!done.stderr.contains("from-windows"), "{done:?}");
+    }
+    windows
+        .home
+        .config(&format!("{CONFIG}wsl = \"separate\"\n"));
+    let done = windows.run(GATEPASS, &["logout"], &[IN_WSL]);
+    assert_ne!(done.code, 42, "{done:?}");
+    // A profile of its own may decide otherwise.
+    windows.home.config(&format!(
+        "{CONFIG}wsl = \"separate\"\n[profile.work]\nwsl = \"delegate\"\n"
+    ));
+    let done = windows.run(GATEPASS, &["status", "--profile", "work"], &[IN_WSL]);
+    assert_eq!(done.code, 42, "{done:?}");
+    // A configuration that cannot be read decides nothing, and is not skipped.
+    windows.home.config("nonsense");
+    windows.run(GATEPASS, &[], &[IN_WSL]).expect(3);
+}
+
+#[test]
+fn neither_the_environment_nor_somebody_else_chooses_the_binary() {
+    if !may_mount() {
+        return;
+    }
+    let mut windows = Windows::new();
+    windows.home.config(CONFIG);
+    // No variable, no look; and a variable alone makes no WSL.
+    let done = windows.run(GATEPASS, &["logout"], &[]);
+    assert_ne!(done.code, 42, "{done:?}");
+    windows.kernel = "6.1.0-18-amd64";
+    let done = windows.run(GATEPASS, &["logout"], &[IN_WSL]);
+    assert_ne!(done.code, 42, "{done:?}");
+
+    windows.kernel = WSL;
+    windows.change = "rm -r \"$d\"";
+    let done = windows.run(GATEPASS, &["logout"], &[IN_WSL]);
+    assert_ne!(done.code, 42, "not installed: {done:?}");
+    for change in [
+        "chmod 777 \"$d/gatepass.exe\"",
+        "chmod 775 \"$d\"",
+        "chmod 777 '/mnt/c/Program Files'",
+        "chown 65534 \"$d/gatepass.exe\"",
+        "mv \"$d/gatepass.exe\" /mnt/x && ln -s /mnt/x \"$d/gatepass.exe\"",
+        "mv \"$d\" /mnt/x && ln -s /mnt/x \"$d\"",
+        "mv \"$d/gatepass.exe\" /mnt/x && mkdir \"$d/gatepass.exe\"",
+    ] {
+        windows.change = change;
+        let done = windows.run(GATEPASS, &[], &[IN_WSL]);
+        done.expect(3);
+        assert!(
+            done.stderr.contains("not safe to use from here"),
+            "{change}: {done:?}"
+        );
+        assert!(!done.stderr.contains("from-windows"), "{change}: {done:?}");
+    }
+    // WSL without interoperability.
+    windows.change = "printf 'MZ' > \"$d/gatepass.exe\" && rm /proc/sys/fs/binfmt_misc/*";
+    let done = windows.run(GATEPASS, &[], &[IN_WSL]);
+    done.expect(3);
+    assert!(
+        done.stderr.contains("interoperability is switched off"),
+        "{done:?}"
+    );
+}
