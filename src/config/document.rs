@@ -409,11 +409,6 @@ mod tests {
                 None,
             ),
             (
-                "audit = \"all\"",
-                "line 1: `audit` = \"all\" is not supported by gatepass 0.1.0",
-                None,
-            ),
-            (
                 "client_id = \"a\\nb\"",
                 "line 1: `client_id` has a control character in it",
                 None,
