@@ -255,7 +255,6 @@ fn table_of_keys() -> String {
             key.about,
             match key.support {
                 Support::Full => String::new(),
-                Support::Harmless => " (no effect yet)".to_owned(),
                 Support::Only([]) => " (not yet)".to_owned(),
                 Support::Only(words) => format!(" (only {} now)", coded(words)),
             }
