@@ -243,7 +243,10 @@ impl Provider {
         }
         Some(Self {
             metadata: Metadata::parse(raw.metadata.get().as_bytes(), settings).ok()?,
-            keys: parse_keys(raw.keys.get().as_bytes()).ok()?,
+            keys: match settings.kind {
+                Kind::Oidc => parse_keys(raw.keys.get().as_bytes()).ok()?,
+                _ => Keys::default(),
+            },
             raw,
         })
     }
@@ -329,11 +332,13 @@ fn fetch_keys(
     metadata: &Metadata,
     settings: &Settings,
 ) -> Result<(Keys, Box<RawValue>)> {
-    let bytes = match &metadata.jwks_uri {
-        Some(url) if settings.kind == Kind::Oidc => http.get_json(url)?,
-        _ => br#"{"keys":[]}"#.to_vec(),
-    };
-    Ok((parse_keys(&bytes)?, raw_json(bytes)?))
+    match &metadata.jwks_uri {
+        Some(url) if settings.kind == Kind::Oidc => {
+            let bytes = http.get_json(url)?;
+            Ok((parse_keys(&bytes)?, raw_json(bytes)?))
+        }
+        _ => Ok((Keys::default(), raw_json(b"{}".to_vec())?)),
+    }
 }
 
 fn raw_json(bytes: Vec<u8>) -> Result<Box<RawValue>> {

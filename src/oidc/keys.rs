@@ -206,7 +206,7 @@ fn by_p521(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
 }
 
 /// The keys of one issuer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys(Vec<Key>);
 
 impl Keys {

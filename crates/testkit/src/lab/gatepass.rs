@@ -117,6 +117,29 @@ impl Gatepass {
         self
     }
 
+    /// Started by this program with these first arguments: `unshare`, `env`, `setpriv`.
+    #[must_use]
+    pub fn started_by<'a>(
+        mut self,
+        program: &str,
+        first: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let itself = self.program.display().to_string();
+        let first = first.into_iter().map(str::to_owned).chain([itself]);
+        self.arguments.splice(0..0, first);
+        self.program = program.into();
+        self
+    }
+
+    /// On a machine with this policy. Only this run, in a mount namespace of its own, sees it; the machine stays as it
+    /// is.
+    #[must_use]
+    pub fn policy(self, policy: &super::PolicyFolder) -> Self {
+        let [unshare, first @ ..] = policy.command();
+        let first = first.clone();
+        self.started_by(&unshare, first.iter().map(String::as_str))
+    }
+
     /// With this on its standard input.
     #[must_use]
     pub fn input(mut self, text: &str) -> Self {

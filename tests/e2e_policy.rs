@@ -1,0 +1,245 @@
+//! An administrator's policy: what it locks, what it proposes, what it ends, and that it is never skipped.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gatepass_testkit::lab::{Gatepass, Home, Outcome, PolicyFolder, Scene};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+
+/// A run in a home with this configuration, on a machine with this policy.
+fn run(config: &str, policy: &PolicyFolder, arguments: &[&str]) -> Outcome {
+    let home = Home::new();
+    home.config(config);
+    Gatepass::new(GATEPASS, &home)
+        .args(arguments.iter().copied())
+        .policy(policy)
+        .run()
+}
+
+const USER: &str = "issuer = 'https://user.example'\nclient_id = 'user'\nmin_validity = 60\n";
+
+#[test]
+fn locked_values_stand_and_what_they_override_is_shown() {
+    let policy = PolicyFolder::new(
+        "locked_keys = ['browser']\n[locked]\nissuer = 'https://idp.example'\nflow = 'browser'\n\
+         [default]\ndisplay_name = 'Example'\nmin_validity = 90\n",
+    );
+    let config = format!("{USER}ca_file = '/tmp/mine.pem'\nbrowser = ['evil']\nflow = 'device'\n");
+    let shown = run(&config, &policy, &["config", "show"]);
+    shown.expect(0);
+    for line in [
+        "issuer = \"https://idp.example\"  # policy (locked)",
+        "display_name = \"Example\"  # policy (default)",
+        "client_id = \"user\"  # user file line 2",
+        "min_validity = 60  # user file line 3",
+        "flow = \"browser\"  # policy (locked)",
+        "# user file line 1: issuer = \"https://user.example\" is not used: the policy decides",
+        "# user file line 4: ca_file = \"/tmp/mine.pem\" is not used: the policy decides",
+        "# user file line 5: browser = [\"evil\"] is not used: the policy decides",
+    ] {
+        assert!(shown.stdout.contains(line), "{line}\n{}", shown.stdout);
+    }
+    assert!(!shown.stdout.contains("\nca_file ="), "{}", shown.stdout);
+    run(&config, &policy, &["login", "--device"]).expect(3);
+    run(&config, &policy, &["config", "check"]).expect(0);
+}
+
+#[test]
+fn the_environment_and_other_files_change_nothing() {
+    let policy = PolicyFolder::new("[locked]\nissuer = 'https://idp.example'\n");
+    let home = Home::new();
+    home.config(USER);
+    let other = home.path().join("other.toml");
+    fs::write(&other, "issuer = 'https://evil.example'\nclient_id = 'x'\n").unwrap();
+    fs::set_permissions(&other, Permissions::from_mode(0o600)).unwrap();
+    let shown = Gatepass::new(GATEPASS, &home)
+        .args(["--config", other.to_str().unwrap(), "config", "show"])
+        .env("GATEPASS_POLICY", "/dev/null")
+        .env("XDG_CONFIG_DIRS", "/nowhere")
+        .policy(&policy)
+        .run();
+    shown.expect(0);
+    let line = "issuer = \"https://idp.example\"  # policy (locked)";
+    assert!(shown.stdout.contains(line), "{}", shown.stdout);
+}
+
+#[test]
+fn a_policy_that_must_not_be_followed_stops_everything() {
+    let good = "[locked]\nissuer = 'https://idp.example'\n";
+    let texts = [
+        "[locked",
+        "[locked]\nisuer = 'https://idp.example'",
+        "[locked]\nmin_validity = 'long'",
+        "min_version = '99.0'",
+        "issuer = 'https://idp.example'",
+        "\u{0}",
+    ];
+    for text in texts {
+        let policy = PolicyFolder::new(text);
+        for arguments in [
+            &[][..],
+            &["login"],
+            &["logout"],
+            &["status"],
+            &["config", "show"],
+        ] {
+            let outcome = run(USER, &policy, arguments);
+            outcome.expect(3);
+            assert_eq!(outcome.stdout, "", "{text}");
+            assert!(outcome.stderr.contains("policy"), "{}", outcome.stderr);
+        }
+        let version = run(USER, &policy, &["--version", "--json"]);
+        version.expect(0);
+        assert!(version.json()["policy_error"].is_string(), "{version:?}");
+    }
+    type Spoil = fn(&PolicyFolder);
+    let spoils: [(&str, Spoil); 7] = [
+        ("writable file", |policy| {
+            fs::set_permissions(policy.file(), Permissions::from_mode(0o664)).unwrap();
+        }),
+        ("writable folder", |policy| {
+            fs::set_permissions(policy.path(), Permissions::from_mode(0o777)).unwrap();
+        }),
+        ("foreign file", |policy| {
+            std::os::unix::fs::chown(policy.file(), Some(1234), None).unwrap();
+        }),
+        ("foreign folder without a policy", |policy| {
+            fs::remove_file(policy.file()).unwrap();
+            std::os::unix::fs::chown(policy.path(), Some(1234), None).unwrap();
+        }),
+        ("link", |policy| {
+            fs::rename(policy.file(), policy.path().join("other.toml")).unwrap();
+            symlink("other.toml", policy.file()).unwrap();
+        }),
+        ("folder in its place", |policy| {
+            fs::remove_file(policy.file()).unwrap();
+            fs::create_dir(policy.file()).unwrap();
+        }),
+        ("too large", |policy| {
+            fs::write(policy.file(), vec![b'#'; 3 << 20]).unwrap();
+        }),
+    ];
+    for (what, spoil) in spoils {
+        let policy = PolicyFolder::new(good);
+        spoil(&policy);
+        let outcome = run(USER, &policy, &[]);
+        outcome.expect(3);
+        assert!(
+            outcome.stderr.contains("policy"),
+            "{what}: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn profiles_come_from_the_policy_too_and_can_be_limited() {
+    let policy = PolicyFolder::new(
+        "allowed_profiles = ['default', 'work']\n\
+         [locked.profile.work]\nissuer = 'https://work.example'\nclient_id = 'w'\n",
+    );
+    let shown = run(USER, &policy, &["--profile", "work", "config", "show"]);
+    shown.expect(0);
+    assert!(
+        shown.stdout.contains("https://work.example"),
+        "{}",
+        shown.stdout
+    );
+    let config = format!("{USER}[profile.home]\naudience = 'x'\n");
+    run(&config, &policy, &["--profile", "home", "config", "show"]).expect(3);
+    run(&config, &policy, &["config", "show"]).expect(0);
+}
+
+#[test]
+fn a_newer_schema_is_followed_as_far_as_it_is_known() {
+    let text =
+        "schema = 99\nfuture = true\n[locked]\nissuer = 'https://idp.example'\nnew_key = 1\n";
+    let shown = run(USER, &PolicyFolder::new(text), &["config", "show"]);
+    shown.expect(0);
+    for key in ["`future`", "`new_key`"] {
+        assert!(shown.stdout.contains(key), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn stores_can_be_limited() {
+    let policy = PolicyFolder::new("allowed_stores = ['keychain']\n");
+    for line in ["store = 'file'\n", "cache = 'file'\n"] {
+        run(&format!("{USER}{line}"), &policy, &[]).expect(3);
+    }
+    run(USER, &policy, &["config", "check"]).expect(0);
+}
+
+#[test]
+fn the_digest_tells_policies_apart() {
+    let digest = |text: &str| {
+        let outcome = run(USER, &PolicyFolder::new(text), &["--version", "--json"]);
+        outcome.json()["policy_digest"].as_str().unwrap().to_owned()
+    };
+    let one = digest("[locked]\nflow = 'browser'\n");
+    assert_eq!(one, digest("[locked]\nflow = 'browser'\n"));
+    assert_ne!(one, digest("[locked]\nflow = 'device'\n"));
+}
+
+fn moment(seconds_from_now: i64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    gatepass::text::moment(now.checked_add_signed(seconds_from_now).unwrap())
+}
+
+#[test]
+fn sessions_are_ended_from_afar() {
+    let scene = Scene::new(GATEPASS).signed_in();
+    let call = |policy: &PolicyFolder| {
+        scene
+            .gatepass([])
+            .context("background")
+            .policy(policy)
+            .run()
+    };
+    // A session that is younger than the moment is none of the policy's business.
+    let before = PolicyFolder::new(&format!("session_not_before = '{}'\n", moment(-3600)));
+    call(&before).token();
+    let after = PolicyFolder::new(&format!("session_not_before = '{}'\n", moment(3600)));
+    let ended = call(&after);
+    ended.expect(4);
+    assert!(ended.stderr.contains("organisation"), "{}", ended.stderr);
+    assert!(scene.keyring.items_snapshot().is_empty());
+    // It does not come back with the policy gone.
+    scene.background().expect(4);
+}
+
+#[test]
+fn switched_off_means_for_everybody_and_at_once() {
+    let scene = Scene::new(GATEPASS).signed_in();
+    scene.background().token();
+    let policy = PolicyFolder::new("disabled = 'maintenance until Monday'\n");
+    for arguments in [&[][..], &["login"]] {
+        let outcome = scene
+            .gatepass(arguments.iter().copied())
+            .policy(&policy)
+            .run();
+        outcome.expect(3);
+        assert!(
+            outcome.stderr.contains("maintenance until Monday"),
+            "{}",
+            outcome.stderr
+        );
+    }
+    assert!(scene.keyring.items_snapshot().is_empty());
+    scene
+        .gatepass(["config", "show"])
+        .policy(&policy)
+        .run()
+        .expect(0);
+}
