@@ -185,6 +185,8 @@ fn missing_files(settings: &Settings) -> impl Iterator<Item = String> {
     [
         ("ca_file", settings.ca_file.clone()),
         ("client_secret_file", settings.client_secret_file.clone()),
+        ("client_key_file", settings.client_key_file.clone()),
+        ("client_cert_file", settings.client_cert_file.clone()),
     ]
     .into_iter()
     .filter_map(|(key, path)| path.filter(|path| !path.is_file()).map(|path| (key, path)))

@@ -16,6 +16,7 @@ use x509_cert::der::Decode;
 use x509_cert::name::Name;
 
 use super::http;
+use super::proxy::Proxies;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::text;
@@ -115,6 +116,11 @@ fn name(name: &Name) -> String {
 
 /// Looks at the certificate of an address. `None` where there is none to be seen.
 pub fn look(settings: &Settings, address: &Url, deadline: Deadline) -> Option<Seen> {
+    look_through(&Proxies::new(settings), address, deadline)
+}
+
+/// The same by way of these proxies.
+pub(super) fn look_through(proxies: &Proxies, address: &Url, deadline: Deadline) -> Option<Seen> {
     let recorder = Arc::new(Recorder::default());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -123,8 +129,7 @@ pub fn look(settings: &Settings, address: &Url, deadline: Deadline) -> Option<Se
         .dangerous()
         .with_custom_certificate_verifier(Arc::<Recorder>::clone(&recorder))
         .with_no_client_auth();
-    let client = http::builder(settings, Some(address))
-        .ok()?
+    let client = http::builder(proxies, Some(address))
         .tls_backend_preconfigured(config)
         .timeout(deadline.left().max(Duration::from_millis(1)))
         .build()

@@ -8,12 +8,16 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, NoProxy, Proxy};
+use reqwest::{Certificate, Proxy};
+use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use super::certificate;
 use super::key_files;
+use super::probe;
+use super::proxy::{Proxies, Route};
 use crate::caller::Deadline;
 use crate::config::address::is_loopback;
 use crate::config::settings::Settings;
@@ -27,6 +31,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a whole answer.
 const TOTAL: Duration = Duration::from_secs(30);
+
+/// Longest look at a certificate that was refused.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// First and longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -58,6 +65,18 @@ pub enum HttpError {
         /// Why not.
         why: String,
     },
+    /// The proxy lets nobody through, or not us; nothing was sent.
+    #[error("the proxy {proxy} does not let gatepass through to {host}: {why}")]
+    Proxy {
+        /// The proxy, without name and password.
+        proxy: String,
+        /// Who was to be reached.
+        host: String,
+        /// Why not.
+        why: String,
+        /// What can be done.
+        remedy: &'static str,
+    },
     /// The server's certificate or the TLS handshake was refused; nothing was sent.
     #[error("no secure connection to {host}: {why}")]
     Tls {
@@ -65,6 +84,8 @@ pub enum HttpError {
         host: String,
         /// Why not.
         why: String,
+        /// What can be done.
+        remedy: &'static str,
     },
     /// The request may have arrived, but there is no answer.
     #[error("no answer from {host}: {why}")]
@@ -96,21 +117,26 @@ pub enum HttpError {
     },
 }
 
+/// A hotel's or an airport's network answers in place of everybody until one has signed in to it.
+const PORTAL: &str = "open any web page: a network sign-in page may be in the way";
+
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         let remedy = match &error {
             HttpError::NotSent { .. } => "check the network (VPN, proxy), then run it again",
-            HttpError::Tls { .. } => {
-                "if your network inspects TLS, configure its certificate as `ca_file`"
-            }
-            HttpError::NotJson { .. } => {
-                "open any web page: a network sign-in page may be in the way"
+            HttpError::Proxy { remedy, .. } | HttpError::Tls { remedy, .. } => remedy,
+            HttpError::NotJson { .. } => PORTAL,
+            HttpError::Status { status, .. }
+                if status.is_redirection()
+                    || *status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED =>
+            {
+                PORTAL
             }
             _ => "run it again in a few minutes",
         };
         let failure = Self::new(Id::Unavailable, error.to_string(), remedy);
         match error {
-            HttpError::NotSent { .. } | HttpError::Tls { .. } => failure,
+            HttpError::NotSent { .. } | HttpError::Proxy { .. } | HttpError::Tls { .. } => failure,
             _ => failure.from_provider(),
         }
     }
@@ -125,6 +151,7 @@ pub struct Http {
     client: Client,
     /// The one that shows a certificate, if one is configured. Only the provider's endpoints for clients see it.
     with_certificate: Option<Client>,
+    proxies: Proxies,
     deadline: Deadline,
     /// Until when a connection that fails is tried again.
     connect_until: Deadline,
@@ -140,7 +167,11 @@ impl Http {
     /// a server on this machine only.
     pub fn reaching(address: &str, settings: &Settings, deadline: Deadline) -> Result<Self> {
         let url = Url::parse(address).ok();
-        let builder = || trusting(settings, url.as_ref());
+        let proxies = Proxies::new(settings);
+        if let Some(url) = &url {
+            proxies.check(url)?;
+        }
+        let builder = || trusting(settings, &proxies, url.as_ref());
         let with_certificate = key_files::tls_identity(settings)?
             .filter(|_| address == settings.issuer)
             .map(|identity| build(builder()?.identity(identity)))
@@ -148,6 +179,7 @@ impl Http {
         Ok(Self {
             client: build(builder()?)?,
             with_certificate,
+            proxies,
             deadline,
             connect_until: Deadline::after(Duration::ZERO),
         })
@@ -155,11 +187,14 @@ impl Http {
 
     /// A client for one address, such as the gateway's: plain HTTP and no proxy only if it is this machine.
     pub fn towards(settings: &Settings, address: Option<&Url>, deadline: Deadline) -> Result<Self> {
-        let builder = || trusting(settings, address);
-        let with_certificate = None;
+        let proxies = Proxies::new(settings);
+        if let Some(address) = address {
+            proxies.check(address)?;
+        }
         Ok(Self {
-            client: build(builder()?)?,
-            with_certificate,
+            client: build(trusting(settings, &proxies, address)?)?,
+            with_certificate: None,
+            proxies,
             deadline,
             connect_until: Deadline::after(Duration::ZERO),
         })
@@ -219,6 +254,66 @@ impl Http {
         }
     }
 
+    fn failed(&self, error: &reqwest::Error, url: &Url) -> HttpError {
+        let host = host(url);
+        let why = cause(error);
+        let route = self.proxies.route(url);
+        // A handshake that failed has sent nothing; a record that is broken later says nothing of the kind.
+        if error.is_connect() && is_tls(error) {
+            return self.untrusted(error, url);
+        }
+        match route {
+            Some(route) if error.is_connect() => by_proxy(error, url, &route),
+            None if error.is_connect() => HttpError::NotSent { host, why },
+            _ if error.is_timeout() => HttpError::NoAnswer {
+                host,
+                why: "it took too long".to_owned(),
+            },
+            _ => HttpError::NoAnswer { host, why },
+        }
+    }
+
+    /// Why a certificate is not trusted, and who could help.
+    fn untrusted(&self, error: &reqwest::Error, url: &Url) -> HttpError {
+        let problem = causes(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
+            Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
+            _ => None,
+        });
+        let (why, remedy) = match problem {
+            Some(CertificateError::UnknownIssuer) => (
+                match certificate::look_through(&self.proxies, url, self.deadline.at_most(LOOK)) {
+                    Some(seen) => format!(
+                        "its certificate was issued by \"{}\", which this machine does not trust",
+                        seen.issuer
+                    ),
+                    None => "this machine does not trust the issuer of its certificate".to_owned(),
+                },
+                "if your network inspects TLS, configure its certificate as `ca_file`",
+            ),
+            Some(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => ("its certificate is for another host".to_owned(), PORTAL),
+            Some(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => (
+                cause(error),
+                "check this machine's date and time; if they are right, tell the provider's administrator",
+            ),
+            _ => (
+                cause(error),
+                "if your network inspects TLS, configure its certificate as `ca_file`",
+            ),
+        };
+        HttpError::Tls {
+            host: host(url),
+            why,
+            remedy,
+        }
+    }
+
     fn send_once(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::NotSent {
@@ -234,7 +329,7 @@ impl Http {
             .timeout(time.max(Duration::from_millis(1)))
             .body(body)
             .send()
-            .map_err(|error| failed(&error, host.clone()))?;
+            .map_err(|error| self.failed(&error, &url))?;
         let status = response.status();
         let kept: Vec<_> = KEPT_HEADERS
             .into_iter()
@@ -341,7 +436,7 @@ impl Http {
 }
 
 /// What every client has in common, whomever it trusts.
-pub(super) fn builder(settings: &Settings, address: Option<&Url>) -> Result<ClientBuilder> {
+pub(super) fn builder(proxies: &Proxies, address: Option<&Url>) -> ClientBuilder {
     // Two calls in one process are one too many, which changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let to_this_machine = address.is_some_and(is_loopback);
@@ -352,25 +447,19 @@ pub(super) fn builder(settings: &Settings, address: Option<&Url>) -> Result<Clie
         .referer(false)
         .connect_timeout(CONNECT)
         .pool_idle_timeout(Duration::from_secs(5));
-    if to_this_machine {
-        return Ok(builder.no_proxy());
-    }
-    let Some(proxy) = &settings.proxy else {
-        return Ok(builder);
-    };
-    let except = NoProxy::from_string(&settings.no_proxy.join(","));
-    let proxy = Proxy::all(proxy).map_err(|_| {
-        Failure::config(
-            "`proxy` is not the address of a proxy",
-            "gatepass config path",
-        )
-    })?;
-    Ok(builder.proxy(proxy.no_proxy(except)))
+    // One place decides, so that messages name the proxy that was really used.
+    let proxies = proxies.clone();
+    let proxy = Proxy::custom(move |url| proxies.route(url).map(|route| route.address().clone()));
+    builder.no_proxy().proxy(proxy)
 }
 
 /// The same for those who send something: it trusts the system's certificates and the configured ones.
-fn trusting(settings: &Settings, address: Option<&Url>) -> Result<ClientBuilder> {
-    let builder = builder(settings, address)?;
+fn trusting(
+    settings: &Settings,
+    proxies: &Proxies,
+    address: Option<&Url>,
+) -> Result<ClientBuilder> {
+    let builder = builder(proxies, address);
     let added = match &settings.ca_file {
         Some(path) => certificates(path)?,
         None => Vec::new(),
@@ -411,25 +500,61 @@ fn is_json(response: &HttpResponse) -> bool {
         })
 }
 
-fn failed(error: &reqwest::Error, host: String) -> HttpError {
-    let why = cause(error);
-    // A handshake that failed has sent nothing; a record that is broken later says nothing of the kind.
-    if error.is_connect() && is_tls(error) {
-        HttpError::Tls { host, why }
-    } else if error.is_connect() {
-        HttpError::NotSent { host, why }
-    } else if error.is_timeout() {
-        HttpError::NoAnswer {
-            host,
-            why: "it took too long".to_owned(),
-        }
-    } else {
-        HttpError::NoAnswer { host, why }
-    }
-}
-
 fn is_tls(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.is::<rustls::Error>())
+}
+
+/// What went wrong between us and a proxy, or between it and the host.
+fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route) -> HttpError {
+    let refused = |why: String, remedy| HttpError::Proxy {
+        proxy: route.to_string(),
+        host: host(url),
+        why,
+        remedy,
+    };
+    let said = |what: &str| causes(error).any(|cause| cause.to_string().contains(what));
+    if said("proxy authorization required") {
+        let schemes = probe::ask_proxy(route, url).unwrap_or_default().schemes;
+        let offers = |name: &str| {
+            schemes
+                .iter()
+                .any(|scheme| scheme.eq_ignore_ascii_case(name))
+        };
+        let asks = match schemes.join(", ") {
+            schemes if schemes.is_empty() => "it asks for a sign-in (407)".to_owned(),
+            schemes => format!("it asks for a sign-in by {schemes} (407)"),
+        };
+        return if !schemes.is_empty() && !offers("Basic") {
+            refused(
+                format!("{asks}, which gatepass cannot do"),
+                "have the provider's host exempted from the proxy's sign-in, or set `proxy` to a local proxy that signs in",
+            )
+        } else if route.has_password() {
+            refused(
+                format!("{asks} and does not take the given name and password"),
+                "correct name and password in `proxy` (or HTTPS_PROXY)",
+            )
+        } else {
+            refused(
+                asks,
+                "put name and password into `proxy`: http://NAME:PASSWORD@HOST:PORT",
+            )
+        };
+    }
+    if said("tunnel error: unsuccessful") {
+        let why = match probe::ask_proxy(route, url) {
+            Some(answer) if answer.status > 0 => format!("it answers {}", answer.status),
+            _ => "it refuses".to_owned(),
+        };
+        return refused(
+            why,
+            "have the proxy's administrator allow the provider's host",
+        );
+    }
+    HttpError::NotSent {
+        host: format!("{} through the proxy {route}", host(url)),
+        why: cause(error),
+    }
 }
 
 /// An error and all that caused it, in order. An I/O error hides its cause inside itself, perhaps in another one.

@@ -19,5 +19,7 @@ pub mod keys;
 pub mod loopback;
 pub mod page;
 pub mod par;
+mod probe;
+pub mod proxy;
 pub mod registration;
 pub mod tokens;

@@ -6,7 +6,6 @@ use std::thread;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, header};
-use hyper_util::client::proxy::matcher::Matcher;
 use serde_json::Value as Json;
 use url::{Host, Url};
 
@@ -19,6 +18,7 @@ use crate::error::{Failure, Id};
 use crate::oidc::certificate;
 use crate::oidc::discovery::{Provider, metadata_urls};
 use crate::oidc::http::{Http, HttpError};
+use crate::oidc::proxy::Proxies;
 use crate::text;
 
 /// Longest time for one step.
@@ -113,32 +113,12 @@ pub(super) struct Proxy {
 impl Proxy {
     /// The same decision that the HTTP client makes.
     pub(super) fn towards(settings: &Settings, address: &Url) -> Option<Self> {
-        if is_loopback(address) {
-            return None;
-        }
-        let (matcher, source) = match &settings.proxy {
-            Some(proxy) => (
-                Matcher::builder()
-                    .all(proxy.as_str())
-                    .no(settings.no_proxy.join(","))
-                    .build(),
-                "`proxy`",
-            ),
-            None if in_environment() => (Matcher::from_env(), "the environment"),
-            None => (Matcher::from_system(), "the system's settings"),
-        };
-        let found = matcher.intercept(&address.as_str().parse().ok()?)?;
-        let uri = found.uri();
+        let proxies = Proxies::new(settings);
+        let route = proxies.route(address)?;
         Some(Self {
-            host: uri.host()?.to_owned(),
-            port: uri
-                .port_u16()
-                .unwrap_or(if uri.scheme_str() == Some("https") {
-                    443
-                } else {
-                    80
-                }),
-            source,
+            host: route.host().to_owned(),
+            port: route.port(),
+            source: proxies.source(),
         })
     }
 
@@ -146,12 +126,6 @@ impl Proxy {
     pub(super) fn shown(&self) -> String {
         format!("{}:{} ({})", self.host, self.port, self.source)
     }
-}
-
-fn in_environment() -> bool {
-    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> Finding {
@@ -312,9 +286,21 @@ fn again(error: &HttpError) -> HttpError {
             host: host.clone(),
             why: why.clone(),
         },
-        HttpError::Tls { host, why } => HttpError::Tls {
+        HttpError::Tls { host, why, remedy } => HttpError::Tls {
             host: host.clone(),
             why: why.clone(),
+            remedy,
+        },
+        HttpError::Proxy {
+            proxy,
+            host,
+            why,
+            remedy,
+        } => HttpError::Proxy {
+            proxy: proxy.clone(),
+            host: host.clone(),
+            why: why.clone(),
+            remedy,
         },
         HttpError::NoAnswer { host, why } => HttpError::NoAnswer {
             host: host.clone(),

@@ -6,6 +6,7 @@
 //! - [`Notifications`]: the part of a desktop that shows notifications;
 //! - [`Home`]: an isolated home folder with its configuration;
 //! - [`Gatepass`]: one run of the binary under test, in an environment that holds nothing but this;
+//! - [`Network`]: a corporate network with a proxy, and what it does to TLS;
 //! - [`ClientKey`]: keys and certificates;
 //! - [`Scene`]: all of them together.
 //!
@@ -16,6 +17,7 @@ mod client_key;
 mod gatepass;
 mod home;
 mod keyring;
+mod network;
 mod notifications;
 mod person;
 mod policy;
@@ -28,6 +30,7 @@ pub use client_key::ClientKey;
 pub use gatepass::{Gatepass, Outcome, Running, Stdout};
 pub use home::Home;
 pub use keyring::{Item, Keyring};
+pub use network::{Guard, Network};
 pub use notifications::{Notification, Notifications};
 pub use person::{Person, Walk};
 pub use policy::PolicyFolder;

@@ -71,7 +71,9 @@ impl Provider {
     pub fn start(settings: Settings) -> Self {
         let listener = listen(settings.port);
         let address = listener.local_addr().expect("a bound listener");
-        let engine = Arc::new(Engine::new(format!("http://{address}"), settings));
+        let base = settings.base.clone();
+        let base = base.unwrap_or_else(|| format!("http://{address}"));
+        let engine = Arc::new(Engine::new(base, settings));
         let server = {
             let engine = Arc::clone(&engine);
             Server::serve(listener, move |request| engine.handle(request))

@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::keys::Signing;
 
-/// Settings of a provider. All but `port` and `issuer_path` may be changed while it runs.
+/// Settings of a provider. All but `port`, `base` and `issuer_path` may be changed while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Port on 127.0.0.1; 0 is any free port.
     pub port: u16,
+    /// What clients are told in place of `http://127.0.0.1:PORT`, where somebody in between brings them here.
+    pub base: Option<String>,
     /// What follows `http://127.0.0.1:PORT` in the issuer: nothing, `/`, `/tenant`, `/tenant/`.
     pub issuer_path: String,
     /// An authorization server without OpenID: metadata of RFC 8414 only, and never an ID token.
@@ -72,6 +74,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             port: 0,
+            base: None,
             issuer_path: String::new(),
             oauth_only: false,
             client_id: None,
