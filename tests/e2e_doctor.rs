@@ -8,11 +8,14 @@
 )]
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use gatepass_testkit::gateway::Gateway;
-use gatepass_testkit::lab::{Outcome, Person, Scene, Settings};
+use gatepass_testkit::lab::{Outcome, Person, Scene, Settings, wait_until};
 use serde_json::Value;
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
@@ -235,6 +238,25 @@ fn a_short_lived_token_and_a_locked_keychain() {
 }
 
 #[test]
+fn a_pasted_key_has_no_provider_and_the_gateway_is_asked() {
+    let scene = Scene::new(GATEPASS);
+    let gateway = Gateway::start(scene.provider.issuer(), AUDIENCE);
+    scene.home.config(&format!(
+        "kind = \"key\"\ngateway_url = \"{}\"\nauth_scheme = \"x-api-key\"\n",
+        gateway.url()
+    ));
+    let login = scene.gatepass(["login"]).input("sk-pasted\n").run();
+    assert_eq!(login.code, 0, "{login:?}");
+    let outcome = doctor(&scene, ANYTHING);
+    for id in ["discovery", "redirect-port", "browser", "refresh-token"] {
+        expect(&outcome, id, "skipped", "");
+    }
+    expect(&outcome, "session", "ok", "");
+    expect(&outcome, "gateway", "failed", "(401)");
+    assert!(!outcome.stdout.contains("sk-pasted"), "{outcome:?}");
+}
+
+#[test]
 fn a_machine_is_looked_at_without_a_session() {
     let (scene, gateway) = with_gateway("");
     let outcome = scene
@@ -287,4 +309,103 @@ fn a_bundle_holds_no_secret_and_no_name_and_replaces_nothing() {
 
     scene.gatepass(["doctor", "--bundle", name]).run().expect(3);
     assert_eq!(fs::read_to_string(&path).unwrap(), text, "untouched");
+}
+
+/// A TLS server whose certificate an inspecting proxy might have made, and the file of its authority.
+struct Inspected {
+    server: Child,
+    port: u16,
+    authority: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Inspected {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let openssl = |line: &str| {
+            let made = Command::new("openssl")
+                .args(line.split(' '))
+                .output()
+                .expect("openssl");
+            let said = String::from_utf8_lossy(&made.stderr).into_owned();
+            assert!(made.status.success(), "{line}: {said}");
+        };
+        let new = "req -x509 -nodes -days 90 -newkey ec -pkeyopt ec_paramgen_curve:P-256";
+        let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
+        openssl(&format!(
+            "{new} -keyout {ca_key} -out {ca} -subj /O=Zscaler/CN=Interception"
+        ));
+        let (leaf, leaf_key) = (at("leaf.pem"), at("leaf.key"));
+        openssl(&format!(
+            "{new} -CA {ca} -CAkey {ca_key} -keyout {leaf_key} -out {leaf} -subj /CN=localhost \
+             -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE"
+        ));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let server = Command::new("openssl")
+            .args(["s_server", "-www", "-quiet", "-accept", &port.to_string()])
+            .args(["-cert", &leaf, "-key", &leaf_key])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        let up = wait_until(Duration::from_secs(10), || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        assert!(up, "the server comes up");
+        Self {
+            server,
+            port,
+            authority: ca.into(),
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Inspected {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn whoever_signs_certificates_on_the_way_is_named() {
+    let proxy = Inspected::start();
+    let scene = Scene::new(GATEPASS);
+    let with = |more: &str| {
+        scene.home.config(&format!(
+            "issuer = \"https://localhost:{}\"\nclient_id = \"gatepass\"\n{more}",
+            proxy.port
+        ));
+        doctor(&scene, ANYTHING)
+    };
+    let distrusted = with("");
+    distrusted.expect(6);
+    expect(&distrusted, "tls", "failed", "`ca_file`");
+    expect(&distrusted, "tls", "failed", "Interception (Zscaler)");
+    let authority = format!("ca_file = \"{}\"\n", proxy.authority.display());
+    let trusted = with(&authority);
+    expect(&trusted, "tls", "warning", "Zscaler inspects");
+    expect(&trusted, "discovery", "failed", "not JSON");
+    expect(&trusted, "clock", "skipped", "no date");
+}
+
+#[test]
+fn a_host_that_is_configured_wrongly_is_told() {
+    let (scene, _gateway) = with_gateway("");
+    let folder = scene.home.path().join(".claude");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("settings.json"),
+        r#"{"apiKeyHelper":"/no/such/gatepass token --caller claude-code"}"#,
+    )
+    .unwrap();
+    let outcome = doctor(&scene, ANYTHING);
+    outcome.expect(3);
+    expect(&outcome, "host-configuration", "failed", "settings.json");
+    expect(&outcome, "gateway", "ok", "");
 }

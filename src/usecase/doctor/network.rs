@@ -13,7 +13,7 @@ use super::{Chain, Finding};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::address::is_loopback;
-use crate::config::settings::{ClientAuth, Flow, Settings};
+use crate::config::settings::{ClientAuth, Flow, Kind, Settings};
 use crate::error::{Failure, Id};
 use crate::oidc::certificate;
 use crate::oidc::discovery::{Provider, metadata_urls};
@@ -33,18 +33,28 @@ const CLOCK: (u64, u64) = (60, 30);
 
 /// Looks at everything up to the provider's documents, which it gives back if they are good.
 pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provider> {
-    let Ok(issuer) = Url::parse(&settings.issuer) else {
+    let is_key = settings.kind == Kind::Key;
+    // Whoever pastes a key has no provider; the way to the gateway is what can be looked at then.
+    let target = if is_key {
+        settings.gateway_url.as_deref()
+    } else {
+        Some(settings.issuer.as_str())
+    };
+    let Some(target) = target.and_then(|target| Url::parse(target).ok()) else {
+        for id in ["proxy", "dns", "tls", "clock", "discovery"] {
+            chain.found(id, Finding::skipped("`gateway_url` is not configured"));
+        }
         return None;
     };
-    let proxy = Proxy::towards(settings, &issuer);
-    chain.found("proxy", proxy_answers(proxy.as_ref(), &issuer));
+    let proxy = Proxy::towards(settings, &target);
+    chain.found("proxy", proxy_answers(proxy.as_ref(), &target));
     let first_hop = proxy.as_ref().map_or_else(
-        || (host_of(&issuer), issuer.port_or_known_default()),
+        || (host_of(&target), target.port_or_known_default()),
         |proxy| (proxy.host.clone(), Some(proxy.port)),
     );
     chain.found("dns", resolves(&first_hop.0, first_hop.1.unwrap_or(443)));
     let sent_at = clock::now();
-    let http = match Http::new(settings, Deadline::after(STEP)) {
+    let http = match Http::towards(settings, Some(&target), Deadline::after(STEP)) {
         Ok(http) => http,
         Err(failure) => {
             chain.found("tls", failure);
@@ -52,20 +62,25 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
             return None;
         }
     };
-    let answer = look(&http, settings);
-    chain.found("tls", tls(settings, &issuer, answer.as_ref().err()));
-    let headers = match answer {
-        Ok(headers) => headers,
-        Err(_) => {
-            unreached(chain);
-            return None;
-        }
+    let address = match metadata_urls(settings) {
+        Ok(urls) if !is_key => urls.into_iter().next().unwrap_or_else(|| target.clone()),
+        _ => target.clone(),
     };
-    chain.found("clock", same_time(&headers, sent_at));
-    let Ok(http) = Http::new(settings, Deadline::after(STEP)) else {
+    let answer = look(&http, &address);
+    chain.found("tls", tls(settings, &target, answer.as_ref().err()));
+    let Ok(headers) = answer else {
+        unreached(chain);
         return None;
     };
-    match Provider::look(&http, settings) {
+    chain.found("clock", same_time(&headers, sent_at));
+    if is_key {
+        let why = "the key is pasted: no provider is asked";
+        chain.found("discovery", Finding::skipped(why));
+        return None;
+    }
+    let looked =
+        Http::new(settings, Deadline::after(STEP)).and_then(|http| Provider::look(&http, settings));
+    match looked {
         Ok(provider) => {
             chain.found("discovery", offers(settings, &provider));
             Some(provider)
@@ -83,22 +98,17 @@ fn unreached(chain: &mut Chain<'_>) {
     }
 }
 
-/// Asks for the discovery document and gives the head of the answer, whatever it is.
-fn look(http: &Http, settings: &Settings) -> Result<HeaderMap, HttpError> {
-    let unsent = |why: String| HttpError::NotSent {
-        host: text::from_server(&settings.issuer),
-        why,
-    };
-    let urls = metadata_urls(settings).map_err(|failure| unsent(failure.what))?;
-    let url = urls
-        .first()
-        .ok_or_else(|| unsent("there is no address".to_owned()))?;
+/// Asks for a page and gives the head of the answer, whatever it is.
+fn look(http: &Http, address: &Url) -> Result<HeaderMap, HttpError> {
     let request = Request::builder()
         .method(Method::GET)
-        .uri(url.as_str())
+        .uri(address.as_str())
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
-        .map_err(|error| unsent(error.to_string()))?;
+        .map_err(|error| HttpError::NotSent {
+            host: text::from_server(&host_of(address)),
+            why: error.to_string(),
+        })?;
     http.ask(request).map(|answer| answer.headers().clone())
 }
 
@@ -131,7 +141,7 @@ impl Proxy {
 fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> Finding {
     let Some(proxy) = proxy else {
         return Finding::ok(if is_loopback(issuer) {
-            "none: the provider is on this machine"
+            "none: it is on this machine"
         } else {
             "none"
         });
@@ -230,12 +240,7 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
         } else {
             format!("the certificate of {host} is not trusted here ({why}): {signed}{by_proxy}")
         };
-        return Failure::new(
-            Id::Unavailable,
-            what,
-            "ask your network's administrators for the certificate of that authority and set it as `ca_file`",
-        )
-        .into();
+        return Failure::new(Id::Unavailable, what, distrust(why)).into();
     }
     let Some(seen) = &seen else {
         return Finding::ok(format!("{host} has a certificate that this system trusts"));
@@ -258,6 +263,18 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
         _ => "",
     };
     Finding::ok(format!("{host}: {signed}{by_own}, until {end}"))
+}
+
+/// What to do about a certificate that was refused for this reason.
+fn distrust(why: &str) -> &'static str {
+    let why = why.to_ascii_lowercase();
+    if why.contains("expired") || why.contains("not valid yet") {
+        "check this machine's clock, then tell whoever runs that server"
+    } else if why.contains("not valid for name") {
+        "check the address, then tell whoever runs that server: its certificate is for another name"
+    } else {
+        "ask your network's administrators for the certificate of that authority and set it as `ca_file`"
+    }
 }
 
 /// Whether the system alone would trust the server.

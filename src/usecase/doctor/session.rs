@@ -8,7 +8,7 @@ use super::jwt::Claims;
 use super::{Chain, Finding};
 use crate::caller::Deadline;
 use crate::clock;
-use crate::config::settings::{Settings, TokenChoice};
+use crate::config::settings::{Kind, Settings, TokenChoice};
 use crate::error::{Failure, Id, Result};
 use crate::reader::Reader;
 use crate::secret::Secret;
@@ -67,8 +67,17 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
         skip(chain, "nobody is signed in");
         return None;
     };
-    chain.found("refresh-token", refresh_token(&record, settings));
     hide(chain, &record);
+    if settings.kind == Kind::Key {
+        skip(
+            chain,
+            "a pasted key neither ends by itself nor says what it is",
+        );
+        return cached
+            .or_else(|| record.token_for(settings))
+            .filter(Reader::is_valid);
+    }
+    chain.found("refresh-token", refresh_token(&record, settings));
     let token = cached.or_else(|| record.token_for(settings));
     tell_token(chain, settings, token.as_ref());
     token.filter(Reader::is_valid)
@@ -82,6 +91,13 @@ fn hide(chain: &mut Chain<'_>, record: &Record) {
     chain
         .hidden
         .extend(record.token.as_ref().map(|token| token.value.clone()));
+    chain.hidden.extend(record.bound_to.clone());
+    chain.hidden.extend(record.client_secret.clone());
+    chain.hidden.extend(record.secret_headers.values().cloned());
+    let provider_token = record.exchanged_from.as_ref();
+    chain
+        .hidden
+        .extend(provider_token.map(|token| token.value.clone()));
     let claims = record.claims.values().filter_map(Json::as_str);
     chain.hidden.extend(claims.map(Secret::new));
 }
@@ -127,7 +143,7 @@ fn read(settings: &Settings, store: &dyn SecretStore) -> Result<Option<Record>> 
     let bytes = store.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
     Ok(bytes
         .and_then(|bytes| Record::from_bytes(&bytes))
-        .filter(|record| record.belongs_to(settings)))
+        .filter(|record| record.belongs_to(settings) && !record.is_recalled(settings)))
 }
 
 /// Writes, reads and removes a value as large as a session, beside the sessions.
@@ -270,6 +286,12 @@ fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> Finding {
 
 /// What the token says of itself: some tokens no gateway can check.
 fn judge_token(settings: &Settings, token: &str) -> Finding {
+    if settings.exchange.is_some() {
+        return match Claims::read(token) {
+            None => Finding::ok("the exchanged token is opaque: the gateway knows it"),
+            Some(claims) => Finding::ok(format!("exchanged token, {}", in_words(&claims))),
+        };
+    }
     let kind = match settings.token {
         TokenChoice::AccessToken => "access token",
         TokenChoice::IdToken => "ID token",
@@ -295,11 +317,7 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
     };
     let issuer = claims.text("iss").unwrap_or_default();
     let audiences = claims.audiences();
-    let shown = format!(
-        "iss {}, aud {}",
-        text::from_server(&issuer),
-        text::from_server(&audiences.join(" "))
-    );
+    let shown = in_words(&claims);
     if let Some((whose, remedy)) = for_somebody_else(&issuer, &audiences) {
         return Finding::warning(
             format!("the {kind} is for {whose}, and no gateway can check it ({shown})"),
@@ -319,6 +337,15 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
         );
     }
     Finding::ok(format!("{kind}, {shown}"))
+}
+
+/// Who issued a token, and for whom.
+fn in_words(claims: &Claims) -> String {
+    format!(
+        "iss {}, aud {}",
+        text::from_server(&claims.text("iss").unwrap_or_default()),
+        text::from_server(&claims.audiences().join(" "))
+    )
 }
 
 /// Audiences that mean Microsoft Graph, and its predecessor.

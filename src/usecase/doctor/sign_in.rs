@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Finding;
-use crate::config::settings::{Flow, Redirect, Settings};
+use crate::config::settings::{Flow, Kind, Redirect, Settings};
 use crate::error::Failure;
 use crate::oidc::loopback::Loopback;
 use crate::platform::browser;
@@ -17,6 +17,9 @@ const LOCAL: Duration = Duration::from_secs(2);
 
 /// Binds each redirect port for a moment and connects to it, as the browser will.
 pub(super) fn redirect_ports(settings: &Settings) -> Finding {
+    if settings.kind == Kind::Key {
+        return Finding::skipped("the key is pasted: nothing is redirected");
+    }
     if settings.flow == Flow::Device {
         return Finding::skipped("`flow` is \"device\": nothing is redirected");
     }
@@ -93,6 +96,9 @@ fn connects(uri: &str) -> Result<(), String> {
 
 /// Whether a browser could be opened. None is.
 pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Finding {
+    if settings.kind == Kind::Key {
+        return Finding::skipped("the key is pasted: no browser is opened");
+    }
     if settings.flow == Flow::Device {
         return Finding::skipped("`flow` is \"device\": no browser is opened");
     }
