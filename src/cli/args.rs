@@ -410,6 +410,20 @@ An existing file is never overwritten.")]
     Show,
     /// Check the configuration without using the network
     Check,
+    /// Take over a profile that a gateway has handed out
+    #[command(after_help = "\
+Examples:
+  gatepass config import ~/Downloads/claude-desktop-profile.json
+  gatepass config import --profile archestra profile.mobileconfig
+
+Reads Claude Desktop's profiles in any form: a gateway's download, an entry or
+the folder of the configLibrary, claude_desktop_config.json. The keys in it go
+into the keychain; the file itself stays as it is, for you to delete. A
+configuration that is there gets a further profile and is not changed.")]
+    Import {
+        /// The profile
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -27,6 +27,7 @@ pub(super) fn run(args: &Args, command: &ConfigCommand) -> Result<()> {
         }
         ConfigCommand::Show => show(args),
         ConfigCommand::Check => check(args),
+        ConfigCommand::Import { file } => super::import::run(args, &path(args)?, file),
     }
 }
 

@@ -477,7 +477,7 @@ fn save_entry(
 }
 
 /// What a person should know, beside the document on standard output.
-fn tell(notes: &Notes) {
+pub(super) fn tell(notes: &Notes) {
     let text: String = notes
         .0
         .iter()

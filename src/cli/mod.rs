@@ -6,6 +6,7 @@ mod big_letters;
 mod config;
 mod doctor;
 mod export;
+mod import;
 mod reference;
 mod run;
 mod status;

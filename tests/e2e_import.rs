@@ -1,0 +1,166 @@
+//! A profile that a gateway handed out, taken over with a real keychain: afterwards its secrets are there and
+//! nowhere else, and the hosts get them from gatepass.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use gatepass_testkit::lab::{Gatepass, Home, Keyring, scan_for_secrets};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+const KEY: &str = "arch_0123456789abcdef0123456789abcdef";
+const HEADER: &str = "arch_fedcba9876543210fedcba9876543210";
+
+fn profile() -> String {
+    format!(
+        r#"{{"inferenceProvider":"gateway",
+             "inferenceGatewayBaseUrl":"https://archestra.example/v1/anthropic/0b1c",
+             "inferenceGatewayApiKey":"{KEY}",
+             "inferenceGatewayAuthScheme":"bearer",
+             "inferenceCustomHeaders":{{"X-Archestra-Virtual-Key":"{HEADER}","X-Archestra-Agent-Id":"desktop"}}}}"#
+    )
+}
+
+struct Desk {
+    home: Home,
+    keyring: Keyring,
+    outside: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            home: Home::new(),
+            keyring: Keyring::start(),
+            outside: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn gatepass<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Gatepass {
+        Gatepass::new(GATEPASS, &self.home)
+            .keyring(&self.keyring)
+            .args(arguments)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.outside.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_download_moves_into_the_keychain_and_comes_out_as_tokens_and_headers() {
+    let desk = Desk::new();
+    let file = desk.file("download.json", &profile());
+    let done = desk.gatepass(["config", "import", &file]).run();
+    done.expect(0);
+    for said in [
+        "kept",
+        "the gateway's key",
+        "X-Archestra-Virtual-Key",
+        "delete",
+        "new ones",
+    ] {
+        assert!(done.stdout.contains(said), "{said}: {}", done.stdout);
+    }
+    for text in [&done.stdout, &done.stderr] {
+        assert!(!text.contains(KEY) && !text.contains(HEADER), "{text}");
+    }
+    let config = desk.home.config_file();
+    assert_eq!(
+        fs::metadata(&config).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let entry = desk
+        .keyring
+        .lookup("default")
+        .expect("an entry for the profile");
+    assert!(entry.contains(KEY) && entry.contains(HEADER));
+    let secrets = [KEY.to_owned(), HEADER.to_owned()];
+    let leaks = scan_for_secrets(desk.home.path(), &secrets);
+    assert!(leaks.is_empty(), "{leaks:?}");
+
+    // Claude Desktop gets the key and both headers, the host's own configuration neither.
+    let answer = desk.gatepass([]).context("background").run();
+    let json = answer.expect(0).json();
+    assert_eq!(json["token"], KEY);
+    assert_eq!(json["headers"]["X-Archestra-Virtual-Key"], HEADER);
+    assert_eq!(json["headers"]["X-Archestra-Agent-Id"], "desktop");
+    let exported = desk
+        .gatepass(["export", "claude-desktop", "--format", "json"])
+        .run();
+    exported.expect(0);
+    assert!(
+        exported
+            .stdout
+            .contains("https://archestra.example/v1/anthropic/0b1c")
+    );
+    assert!(!exported.stdout.contains(KEY) && !exported.stdout.contains("Virtual-Key"));
+
+    // Once more would overwrite.
+    let again = desk.gatepass(["config", "import", &file]).run();
+    again.expect(3);
+    assert!(again.stderr.contains("--profile NAME"), "{}", again.stderr);
+}
+
+#[test]
+fn a_configuration_that_is_there_gets_a_further_profile() {
+    let desk = Desk::new();
+    let before = "# mine\nissuer = \"https://idp.example\"\nclient_id = \"a\"\n";
+    desk.home.config(before);
+    let file = desk.file(
+        "claude_desktop_config.json",
+        &format!(
+            "{{\"deploymentMode\":\"3p\",\"enterpriseConfig\":{}}}",
+            profile()
+        ),
+    );
+    desk.gatepass(["config", "import", &file, "--profile", "archestra"])
+        .run()
+        .expect(0);
+    let after = fs::read_to_string(desk.home.config_file()).unwrap();
+    assert!(after.starts_with(before), "{after}");
+    let token = desk.gatepass(["token", "--profile", "archestra"]).run();
+    assert_eq!(token.token(), KEY);
+    desk.gatepass(["config", "check"]).run().expect(0);
+    let again = desk
+        .gatepass(["config", "import", &file, "--profile", "archestra"])
+        .run();
+    again.expect(3);
+    assert_eq!(fs::read_to_string(desk.home.config_file()).unwrap(), after);
+}
+
+#[test]
+fn without_a_keychain_nothing_is_left_behind() {
+    let desk = Desk::new();
+    let file = desk.file("download.json", &profile());
+    let done = desk
+        .gatepass(["config", "import", &file])
+        .keyring(&Keyring::missing())
+        .run();
+    done.expect(7);
+    assert!(!desk.home.config_file().exists());
+    let leaks = scan_for_secrets(desk.home.path(), &[KEY.to_owned(), HEADER.to_owned()]);
+    assert!(leaks.is_empty(), "{leaks:?}");
+}
+
+#[test]
+fn the_entry_that_is_applied_stands_for_its_library() {
+    let desk = Desk::new();
+    let id = "11111111-2222-4333-8444-555555555555";
+    desk.file(
+        "_meta.json",
+        &format!("{{\"appliedId\":\"{id}\",\"entries\":[{{\"id\":\"{id}\",\"name\":\"A\"}}]}}"),
+    );
+    desk.file(&format!("{id}.json"), &profile());
+    let folder = desk.outside.path().to_str().unwrap().to_owned();
+    desk.gatepass(["config", "import", &folder]).run().expect(0);
+    assert!(desk.keyring.lookup("default").unwrap().contains(KEY));
+}
