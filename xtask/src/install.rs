@@ -54,6 +54,11 @@ pub(crate) fn packages() -> Result<(), String> {
         println!("nothing is missing");
         return Ok(());
     }
+    install(&missing)
+}
+
+/// Installs these Debian packages.
+pub(crate) fn install(missing: &[&str]) -> Result<(), String> {
     println!("missing: {}", missing.join(" "));
     let by_hand = format!(
         "apt-get install --no-install-recommends {}",
@@ -82,7 +87,7 @@ pub(crate) fn packages() -> Result<(), String> {
     apt(&["update", "--quiet=2"])?;
     let arguments: Vec<&str> = ["install", "--yes", "--quiet=2", "--no-install-recommends"]
         .into_iter()
-        .chain(missing)
+        .chain(missing.iter().copied())
         .collect();
     apt(&arguments)
 }

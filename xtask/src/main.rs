@@ -8,10 +8,16 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+#[cfg(unix)]
+mod cross;
 mod demo;
 mod fuzz;
 mod install;
+#[cfg(unix)]
+mod package;
 mod process;
+#[cfg(unix)]
+mod templates;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +32,12 @@ usage: cargo xtask <command>
       --scripted          signs in by script even where there is a display
   fuzz [TARGET]           runs the fuzz targets (needs cargo-fuzz and a nightly compiler)
       --seconds N         each for so long (60)
+  check --all-targets     compiles for every system that gatepass is made for
+  package                 builds every package into target/packages
+      --only deb,rpm,msi,pkg,tar
+      --target linux-x86_64,…   of linux, windows, macos and x86_64, aarch64
+      --no-build                takes the binaries that are there
+  templates               writes policy templates and editors' schemas from the list of keys
   bench                   measures times, counts and sizes (Linux)
       --write             writes them to docs/performance.md and xtask/bench-baseline.toml
       --check             only the counts: fails where one has grown by more than 5 %
@@ -39,8 +51,14 @@ environment:
 enum Command {
     #[cfg(target_os = "linux")]
     Bench(bench::Bench),
+    #[cfg(unix)]
+    CheckAllTargets,
     Demo(demo::Demo),
     Fuzz(fuzz::Fuzz),
+    #[cfg(unix)]
+    Package(package::Package),
+    #[cfg(unix)]
+    Templates,
     Test(test::Selection),
 }
 
@@ -52,6 +70,14 @@ impl Command {
             ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
+            #[cfg(unix)]
+            ["check", "--all-targets"] => Some(Self::CheckAllTargets),
+            #[cfg(unix)]
+            ["package", options @ ..] => {
+                package::Package::from_arguments(options).map(Self::Package)
+            }
+            #[cfg(unix)]
+            ["templates"] => Some(Self::Templates),
             ["demo", options @ ..] => demo::Demo::from_arguments(options).map(Self::Demo),
             ["fuzz", options @ ..] => fuzz::Fuzz::from_arguments(options).map(Self::Fuzz),
             _ => None,
@@ -62,8 +88,14 @@ impl Command {
         match self {
             #[cfg(target_os = "linux")]
             Self::Bench(bench) => bench.run(),
+            #[cfg(unix)]
+            Self::CheckAllTargets => cross::check(),
             Self::Demo(demo) => demo.run(),
             Self::Fuzz(fuzz) => fuzz.run(),
+            #[cfg(unix)]
+            Self::Package(package) => package.run(),
+            #[cfg(unix)]
+            Self::Templates => templates::run(),
             Self::Test(selection) => test::run(selection),
         }
     }

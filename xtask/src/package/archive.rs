@@ -1,0 +1,82 @@
+//! Archives to unpack by hand: `.tar.gz`, and `.zip` for Windows. Everything in one folder, with the binary on top.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::stage::Stage;
+use super::target::System;
+use super::{Release, make_folder, packaging, write};
+use crate::process::{command, root, run};
+
+/// What goes along from the laid-out folder.
+const FILES: [&str; 9] = [
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "CHANGELOG.md",
+    "THIRD-PARTY-LICENCES.txt",
+    "gatepass.cdx.json",
+    "gatepass.1",
+    "gatepass.bash",
+    "_gatepass",
+    "gatepass.fish",
+];
+
+/// Writes the archive.
+pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
+    let name = format!("gatepass-{}-{}", release.version, stage.target.name());
+    let work = stage.folder.join("archive");
+    let folder = work.join(&name);
+    make_folder(&folder)?;
+    let copy = |from: &Path, to: PathBuf| {
+        fs::copy(from, &to)
+            .map(drop)
+            .map_err(|e| format!("{}: {e}", from.display()))
+    };
+    copy(&stage.binary, folder.join(stage.target.binary()))?;
+    for file in FILES {
+        copy(&stage.folder.join(file), folder.join(file))?;
+    }
+    if stage.target.system() == System::Windows {
+        copy(
+            &stage.folder.join("gatepass.ps1"),
+            folder.join("gatepass.ps1"),
+        )?;
+    }
+    copy(
+        &root().join("schema/gatepass.schema.json"),
+        folder.join("gatepass.schema.json"),
+    )?;
+    write(
+        &folder.join("README.md"),
+        super::read(&packaging("archive.md"))?,
+    )?;
+    let archive = release.packages.join(match stage.target.system() {
+        System::Windows => format!("{name}.zip"),
+        System::Linux | System::Mac => format!("{name}.tar.gz"),
+    });
+    let archive = archive.display().to_string();
+    // Sorted, owned by nobody in particular, dated with the commit: the same bytes every time.
+    let script = match stage.target.system() {
+        System::Windows => {
+            "rm -f \"$2\"; find \"$1\" -exec touch --date=@\"$3\" {} +; \
+             find \"$1\" -type f | LC_ALL=C sort | TZ=UTC zip -X -9 -q \"$2\" -@"
+        }
+        System::Linux | System::Mac => {
+            "set -o pipefail; tar --create --sort=name --format=ustar --mtime=@\"$3\" --owner=0 --group=0 \
+             --numeric-owner --mode=u+rw,go+r,go-w \"$1\" | gzip -9 -n > \"$2\""
+        }
+    };
+    let mut pack = command(
+        "bash",
+        &[
+            "-ec",
+            script,
+            "pack",
+            &name,
+            &archive,
+            &release.epoch.to_string(),
+        ],
+    );
+    run(pack.current_dir(&work))?;
+    fs::remove_dir_all(&work).map_err(|e| e.to_string())
+}

@@ -1,0 +1,240 @@
+//! `cargo xtask templates`: what administrators and editors need to know about configuration keys, written from the
+//! one list of keys, so that a template never offers what the binary refuses.
+
+mod admx;
+mod json_schema;
+mod manifest;
+
+use std::fs;
+
+use gatepass::config::schema::{BuiltIn, KEYS, Shape, Support};
+
+use crate::process::root;
+
+/// A key that policy may set.
+pub(crate) struct Setting {
+    /// Its name on Linux.
+    pub(crate) name: &'static str,
+    /// What it takes.
+    pub(crate) takes: Takes,
+    /// The built-in value as JSON, if there is one.
+    pub(crate) default: Option<serde_json::Value>,
+    /// One sentence for people.
+    pub(crate) about: &'static str,
+    /// Whether only a policy may set it.
+    pub(crate) policy_only: bool,
+}
+
+/// What a key takes, as far as templates tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A string; with a sentence on what it has to look like.
+    Text,
+    /// A string that is an address.
+    Address,
+    /// A whole number within bounds.
+    Number(u64, u64),
+    /// Yes or no.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of strings.
+    Texts,
+    /// A list of port numbers.
+    Ports,
+    /// A table.
+    Table,
+}
+
+/// Keys that only a policy may set.
+const POLICY_ONLY: [(&str, Takes, &str); 7] = [
+    (
+        "locked_keys",
+        Takes::Texts,
+        "keys that stay at their policy, preset or built-in value; * for all",
+    ),
+    (
+        "allowed_profiles",
+        Takes::Texts,
+        "the only profiles that may be used",
+    ),
+    (
+        "allowed_stores",
+        Takes::Texts,
+        "the only places where a session may be kept",
+    ),
+    (
+        "min_version",
+        Takes::Text,
+        "the oldest version of gatepass that may run",
+    ),
+    (
+        "schema",
+        Takes::Number(1, 1_000_000),
+        "the version of the list of keys that this policy was written for",
+    ),
+    (
+        "session_not_before",
+        Takes::Text,
+        "sessions from before this moment (RFC 3339) are dropped: sign-out from afar",
+    ),
+    (
+        "disabled",
+        Takes::Text,
+        "gatepass stops with this message: sign-out from afar",
+    ),
+];
+
+impl Setting {
+    /// Its name on Windows and macOS.
+    pub(crate) fn camel(&self) -> String {
+        camel(self.name)
+    }
+
+    /// Its name as a property of the Windows installer.
+    pub(crate) fn property(&self) -> String {
+        self.name.to_uppercase()
+    }
+
+    /// A heading: the name in words.
+    fn title(&self) -> String {
+        let words = self.name.replace('_', " ");
+        let mut letters = words.chars();
+        letters
+            .next()
+            .map(|first| first.to_uppercase().collect::<String>() + letters.as_str())
+            .unwrap_or_default()
+    }
+
+    /// Lists and tables are JSON text in the registry.
+    fn is_json_text(&self) -> bool {
+        matches!(self.takes, Takes::Texts | Takes::Ports | Takes::Table)
+    }
+}
+
+fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(1);
+        out.push_str(&first.to_uppercase());
+        out.push_str(rest);
+    }
+    out
+}
+
+/// Every key that this version acts on, policy's own keys last.
+pub(crate) fn settings() -> Vec<Setting> {
+    let everybody = KEYS.iter().filter_map(|key| {
+        let takes = match (key.shape, key.support) {
+            (_, Support::Only([])) => return None,
+            (Shape::Choice(_), Support::Only(words)) => Takes::Word(words),
+            (Shape::Choice(words), _) => Takes::Word(words),
+            (Shape::Url | Shape::Proxy, _) => Takes::Address,
+            (Shape::Seconds(least, most), _) => Takes::Number(least, most),
+            (Shape::Flag, _) => Takes::Flag,
+            (Shape::TextList | Shape::UriList, _) => Takes::Texts,
+            (Shape::PortList, _) => Takes::Ports,
+            (Shape::TextTable | Shape::ClaimTable | Shape::Structure, _) => Takes::Table,
+            (Shape::Text | Shape::Path, _) => Takes::Text,
+        };
+        Some(Setting {
+            name: key.name,
+            takes,
+            default: BuiltIn::value(key.built_in).map(|value| value.to_json()),
+            about: key.about,
+            policy_only: false,
+        })
+    });
+    let policy = POLICY_ONLY.iter().map(|(name, takes, about)| Setting {
+        name,
+        takes: *takes,
+        default: None,
+        about,
+        policy_only: true,
+    });
+    everybody.chain(policy).collect()
+}
+
+/// The files, by their path in the repository.
+fn files() -> Vec<(&'static str, String)> {
+    let settings = settings();
+    vec![
+        (
+            "packaging/windows/gatepass.admx",
+            admx::definitions(&settings),
+        ),
+        (
+            "packaging/windows/en-US/gatepass.adml",
+            admx::texts(&settings),
+        ),
+        (
+            "packaging/macos/io.gatepass.helper.plist",
+            manifest::of(&settings),
+        ),
+        (
+            "packaging/mdm/jamf/gatepass.schema.json",
+            json_schema::jamf(&settings),
+        ),
+        ("schema/gatepass.schema.json", json_schema::user(&settings)),
+        (
+            "schema/gatepass-policy.schema.json",
+            json_schema::policy(&settings),
+        ),
+    ]
+}
+
+/// Writes them.
+pub(crate) fn run() -> Result<(), String> {
+    for (path, text) in files() {
+        let file = root().join(path);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+        }
+        fs::write(&file, text).map_err(|e| format!("{path}: {e}"))?;
+        println!("{path}");
+    }
+    Ok(())
+}
+
+/// Text for XML, in elements and in attributes.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{camel, escaped, files, settings};
+    use crate::process::root;
+
+    #[test]
+    fn templates_are_as_the_list_of_keys_has_it() {
+        for (path, text) in files() {
+            let there = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+            assert!(there == text, "{path}: run `cargo xtask templates`");
+        }
+    }
+
+    #[test]
+    fn names_are_camel_case_on_windows_and_macos() {
+        assert_eq!(camel("issuer"), "issuer");
+        assert_eq!(camel("client_id"), "clientId");
+        assert_eq!(camel("session_renew_before"), "sessionRenewBefore");
+    }
+
+    #[test]
+    fn what_xml_would_misread_is_escaped() {
+        assert_eq!(escaped("a<b> & \"c\""), "a&lt;b&gt; &amp; &quot;c&quot;");
+    }
+
+    #[test]
+    fn the_keys_of_a_first_set_up_are_offered() {
+        let names: Vec<_> = settings().iter().map(|setting| setting.name).collect();
+        for name in ["issuer", "client_id", "gateway_url", "locked_keys"] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+}
