@@ -100,7 +100,7 @@ impl Policy {
                 "ask your administrator to correct it; gatepass does nothing without it",
             )
         };
-        let Some(found) = place::read().map_err(|why| unusable(&why))? else {
+        let Some(found) = place::read(native::names).map_err(|why| unusable(&why))? else {
             return Ok(None);
         };
         let parsed = match found {

@@ -176,8 +176,9 @@ impl Loopback {
 
 /// Binds one port on the address families that the host name stands for.
 fn bind_port(host: RedirectHost, port: u16) -> std::io::Result<(Vec<TcpListener>, u16)> {
-    let v4 = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let v6 = |port| TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    let bind = platform::exclusive_listener;
+    let v4 = |port| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let v6 = |port| bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
     let first = match host {
         RedirectHost::Ipv4 | RedirectHost::Localhost => v4(port)?,
         RedirectHost::Ipv6 => v6(port)?,

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+#[cfg(not(windows))]
 use std::time::{Duration, Instant};
 
 use url::Url;
 
 /// How long a launcher may take to say that it failed.
+#[cfg(not(windows))]
 const VERDICT: Duration = Duration::from_millis(1500);
 
 /// Opens an address that was validated before. `command` is the configured browser and its arguments; empty
@@ -121,15 +123,15 @@ fn search_path() -> std::ffi::OsString {
     path
 }
 
+/// `ShellExecuteW`, within this process: no shell and no PowerShell, which many organisations forbid or report.
 #[cfg(windows)]
 fn system(address: &Url) -> Result<(), String> {
-    let _ = (VERDICT, Instant::now());
     open::that_detached(address.as_str())
         .map_err(|error| format!("no browser could be started: {}", error.kind()))
 }
 
-/// Starts a program that has nothing of ours: not the streams, and on Unix not the process group, so that a
-/// Ctrl-C meant for us leaves the person's browser alone.
+/// Starts a program that has nothing of ours: not the streams, on Windows no console window, and on Unix not the
+/// process group, so that a Ctrl-C meant for us leaves the person's browser alone.
 fn launch(mut command: Command) -> io::Result<std::process::Child> {
     command
         .stdin(Stdio::null())
@@ -138,5 +140,7 @@ fn launch(mut command: Command) -> io::Result<std::process::Child> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     super::keep_descriptors();
+    #[cfg(windows)]
+    super::windows::without_window(&mut command);
     command.spawn()
 }

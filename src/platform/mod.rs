@@ -3,6 +3,7 @@
 //! The only modules of gatepass in which `unsafe` may appear are the ones below this one, and each states why.
 
 pub mod browser;
+pub mod detached;
 pub mod files;
 pub mod interrupt;
 pub mod keyboard;
@@ -19,16 +20,16 @@ pub mod wsl;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
-    keep_descriptors, this_program,
+    User, become_session_leader, belongs_to_somebody_else, connected_user, exclusive_listener,
+    harden, is_us, keep_descriptors,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    User, become_session_leader, belongs_to_somebody_else, connected_user, harden, is_us,
-    keep_descriptors, this_program,
+    User, become_session_leader, belongs_to_somebody_else, connected_user, dpapi,
+    exclusive_listener, harden, is_us, keep_descriptors,
 };
 
 #[cfg(unix)]

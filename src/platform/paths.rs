@@ -28,7 +28,12 @@ pub fn state_dir() -> Result<PathBuf> {
 }
 
 fn base() -> Result<BaseDirs> {
-    let unusable = |what: &str| Failure::config(what, "set HOME to your own home folder");
+    let remedy = if cfg!(windows) {
+        "sign in to Windows with an account that has a profile folder"
+    } else {
+        "set HOME to your own home folder"
+    };
+    let unusable = |what: &str| Failure::config(what, remedy);
     let base = BaseDirs::new().ok_or_else(|| unusable("this account has no home folder"))?;
     // A relative home would be the caller's working folder; another user's is none of our business (sudo).
     if !base.home_dir().is_absolute() {

@@ -1,7 +1,11 @@
 //! Linux, macOS and other Unix systems.
 
-use std::net::{IpAddr, SocketAddr};
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 
+use super::detached::Detached;
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
 
 /// The account that gatepass works for.
@@ -61,13 +65,44 @@ pub fn belongs_to_somebody_else(folder: &std::path::Path) -> bool {
 }
 
 /// A command that runs this very program, also if the file was replaced or removed since it was started.
-pub fn this_program() -> std::io::Result<std::process::Command> {
+fn this_program() -> io::Result<Command> {
     if cfg!(target_os = "linux") {
-        let mut command = std::process::Command::new("/proc/self/exe");
+        let mut command = Command::new("/proc/self/exe");
         std::os::unix::process::CommandExt::arg0(&mut command, "gatepass");
         return Ok(command);
     }
-    std::env::current_exe().map(std::process::Command::new)
+    std::env::current_exe().map(Command::new)
+}
+
+/// Runs this program with these arguments.
+pub fn start_detached(arguments: &[OsString], with_log: bool) -> io::Result<Detached> {
+    let mut command = this_program()?;
+    command
+        .args(arguments)
+        // Not the caller's folder: the worker would keep it busy.
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // Never our own standard error: a host may wait until everybody has closed it.
+        .stderr(if with_log {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
+    keep_descriptors();
+    let mut child = command.spawn()?;
+    let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let log = child.stderr.take();
+    Ok(Detached {
+        output: Box::new(output),
+        log: log.map(|log| Box::new(log) as Box<dyn io::Read + Send>),
+        wait: Box::new(move || drop(child.wait())),
+    })
+}
+
+/// Binds an address; Unix gives one that is listened on to nobody else.
+pub fn exclusive_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
 }
 
 /// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where nobody holds that end any

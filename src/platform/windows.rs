@@ -1,6 +1,14 @@
-//! Windows. Known folders, DPAPI and the policy registry join this module in the Windows part.
+//! Windows.
+
+mod console;
+mod detached;
+pub mod dpapi;
+mod socket;
 
 use std::net::SocketAddr;
+
+pub use detached::start_detached;
+pub use socket::exclusive_listener;
 
 /// The account that gatepass works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,14 +21,19 @@ impl User {
     }
 }
 
-/// Nothing to do yet: without a debugger privilege other users cannot read this process, and error reports
-/// are switched off in the Windows part.
-pub fn harden() {}
+/// Keeps the process to itself: no program that it starts gets the pipes of its caller, who may wait until
+/// everybody has closed them; no library is loaded from the folder of a program or a person; a crash is not
+/// reported in a window. Without a debugger's privilege other users cannot read this process anyway.
+pub fn harden() {
+    console::keep_streams();
+    console::load_system_libraries_only();
+    console::crash_silently();
+}
 
 /// Handles are inherited only where a program says so.
 pub fn keep_descriptors() {}
 
-/// Processes started detached have no console and no process group to leave.
+/// A detached process has no console and no process group of its caller's to leave; see [`start_detached`].
 pub fn become_session_leader() {}
 
 /// A missing standard output shows itself as an error of the write.
@@ -33,17 +46,8 @@ pub fn belongs_to_somebody_else(_: &std::path::Path) -> bool {
     false
 }
 
-/// A command that runs this program detached: no console, not in the caller's job where it may leave it.
-pub fn this_program() -> std::io::Result<std::process::Command> {
-    use std::os::windows::process::CommandExt;
-    /// `DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP` (processthreadsapi.h).
-    const FLAGS: u32 = 0x0000_0008 | 0x0000_0200;
-    let mut command = std::process::Command::new(std::env::current_exe()?);
-    command.creation_flags(FLAGS);
-    Ok(command)
-}
-
-/// Not asked yet: on Windows other users cannot read the command line in which `state` stands.
+/// Not asked: on Windows other users cannot read the command line in which `state` stands, and nobody else can
+/// have the port ([`exclusive_listener`]).
 pub fn connected_user(_: SocketAddr, _: SocketAddr) -> Option<Option<u32>> {
     None
 }
@@ -51,4 +55,10 @@ pub fn connected_user(_: SocketAddr, _: SocketAddr) -> Option<Option<u32>> {
 /// Nobody is told apart.
 pub fn is_us(_: u32) -> bool {
     true
+}
+
+/// Makes a command show no console window where it is started by a program that has none.
+pub(super) fn without_window(command: &mut std::process::Command) {
+    use std::os::windows::process::CommandExt;
+    command.creation_flags(windows_sys::Win32::System::Threading::CREATE_NO_WINDOW);
 }

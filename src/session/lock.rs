@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::state::StateFiles;
 use crate::caller::Deadline;
 use crate::error::{Failure, Id, Result};
+use crate::platform::files::Unsafe;
 
 /// Shortest and longest pause between two looks at something that another process is busy with.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
@@ -129,12 +130,13 @@ fn open(files: &StateFiles, purpose: Purpose) -> Result<File> {
         .dir()
         .lock_file(&files.name(purpose.file()))
         .map_err(|reason| {
+            let folder = files.dir().path().display();
             Failure::config(
-                format!(
-                    "a lock file in {} is not safe to use: {reason}",
-                    files.dir().path().display()
-                ),
-                format!("chmod -R go= '{}'", files.dir().path().display()),
+                format!("a lock file in {folder} is not safe to use: {reason}"),
+                match reason {
+                    Unsafe::Mode | Unsafe::Owner => format!("chmod -R go= '{folder}'"),
+                    _ => format!("make sure that you can write to '{folder}'"),
+                },
             )
         })
 }

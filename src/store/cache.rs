@@ -1,11 +1,14 @@
 //! The cache of the short-lived token to print.
 //!
 //! Keychains are slow under load; this is a place that only this user can read and that forgets by itself. On
-//! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory.
+//! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory; on
+//! Windows a file that the system encrypts for the user.
 //! A cache that cannot be read or written is a miss, never an error.
 
 use crate::clock;
 use crate::config::settings::{CacheChoice, Settings};
+#[cfg(windows)]
+use crate::platform::dpapi;
 use crate::platform::files::PrivateDir;
 #[cfg(target_os = "linux")]
 use crate::platform::paths;
@@ -25,6 +28,9 @@ enum Place {
     /// In the user's runtime folder, which is looked for when it is needed: the kernel's keyring rarely fails.
     #[cfg(target_os = "linux")]
     RuntimeFile(String),
+    /// A file that only this user can decrypt.
+    #[cfg(windows)]
+    ProtectedFile(PrivateDir, String),
     StateFile(PrivateDir, String),
 }
 
@@ -44,6 +50,8 @@ impl Place {
                 let dir = PrivateDir::open(&runtime_folder()?).ok()??;
                 dir.read(name, LIMIT).ok()?.map(Into::into)
             }
+            #[cfg(windows)]
+            Self::ProtectedFile(dir, name) => dpapi::unprotect(&dir.read(name, LIMIT).ok()??).ok(),
             Self::StateFile(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
         }
     }
@@ -57,6 +65,10 @@ impl Place {
             Self::RuntimeFile(name) => runtime_folder()
                 .and_then(|path| PrivateDir::create(&path).ok())
                 .is_some_and(|dir| dir.replace(name, bytes).is_ok()),
+            #[cfg(windows)]
+            Self::ProtectedFile(dir, name) => {
+                dpapi::protect(bytes).is_ok_and(|sealed| dir.replace(name, &sealed).is_ok())
+            }
             Self::StateFile(dir, name) => {
                 let _ = lifetime;
                 dir.replace(name, bytes).is_ok()
@@ -75,6 +87,10 @@ impl Place {
                 let dir = runtime_folder().and_then(|path| PrivateDir::open(&path).ok()?);
                 let _ = dir.map(|dir| dir.remove(name));
             }
+            #[cfg(windows)]
+            Self::ProtectedFile(dir, name) => {
+                let _ = dir.remove(name);
+            }
             Self::StateFile(dir, name) => {
                 let _ = dir.remove(name);
             }
@@ -87,6 +103,8 @@ impl Place {
             Self::KernelKeyring(_) => "kernel keyring",
             #[cfg(target_os = "linux")]
             Self::RuntimeFile(_) => "runtime folder",
+            #[cfg(windows)]
+            Self::ProtectedFile(..) => "file that Windows encrypts for this user",
             Self::StateFile(..) => "file",
         }
     }
@@ -105,7 +123,7 @@ pub struct Cache {
 impl Cache {
     /// The cache that the configuration asks for.
     pub fn open(settings: &Settings, files: &StateFiles) -> Self {
-        let private = private_places(settings);
+        let private = private_places(settings, files);
         let file = Place::StateFile(files.dir().clone(), files.name("token"));
         let places = match settings.cache {
             CacheChoice::Auto => private.clone(),
@@ -167,7 +185,7 @@ impl Cache {
 
 /// Places in memory that only this user can read.
 #[cfg(target_os = "linux")]
-fn private_places(settings: &Settings) -> Vec<Place> {
+fn private_places(settings: &Settings, _: &StateFiles) -> Vec<Place> {
     let key = settings.key();
     vec![
         Place::KernelKeyring(format!("gatepass:{key}")),
@@ -175,8 +193,18 @@ fn private_places(settings: &Settings) -> Vec<Place> {
     ]
 }
 
-/// On the other systems there is none yet: the keychain is asked.
-#[cfg(not(target_os = "linux"))]
-fn private_places(_: &Settings) -> Vec<Place> {
+/// A file that Windows encrypts for this user. It lies with the locks and not in AppData, which packaged
+/// applications see elsewhere.
+#[cfg(windows)]
+fn private_places(_: &Settings, files: &StateFiles) -> Vec<Place> {
+    vec![Place::ProtectedFile(
+        files.dir().clone(),
+        files.name("sealed-token"),
+    )]
+}
+
+/// On the other systems there is none: the keychain is asked.
+#[cfg(not(any(target_os = "linux", windows)))]
+fn private_places(_: &Settings, _: &StateFiles) -> Vec<Place> {
     Vec::new()
 }

@@ -8,8 +8,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use keyring_core::{Entry, Error};
+#[cfg(target_os = "macos")]
+use security_framework::os::macos::keychain::{KeychainUserInteractionLock, SecKeychain};
 use zeroize::Zeroizing;
 
+use super::pieces::{self, Entries};
 use super::{Prompting, SecretStore, StoreError};
 use crate::caller::Deadline;
 
@@ -19,14 +22,9 @@ const SERVICE: &str = "gatepass";
 /// The keychain of this user.
 #[derive(Clone, Copy, Debug)]
 pub struct Keychain {
-    // The Windows Credential Manager shows no prompt. The macOS keychain may show one: nothing forbids that yet,
-    // the call is only given up when its time is over.
     #[cfg_attr(
-        not(target_os = "linux"),
-        expect(
-            dead_code,
-            reason = "only the Linux keychain is asked before it can prompt"
-        )
+        windows,
+        expect(dead_code, reason = "the Windows Credential Manager shows no prompt")
     )]
     prompting: Prompting,
 }
@@ -35,6 +33,13 @@ impl Keychain {
     /// The keychain, which may or may not show prompts of its own.
     pub fn new(prompting: Prompting) -> Self {
         Self { prompting }
+    }
+
+    fn entries(self, deadline: Deadline) -> SingleEntries {
+        SingleEntries {
+            keychain: self,
+            deadline,
+        }
     }
 
     /// Runs one keychain call, at most until the deadline.
@@ -49,6 +54,8 @@ impl Keychain {
         let spawned = thread::Builder::new()
             .name("keychain".to_owned())
             .spawn(move || {
+                #[cfg(target_os = "macos")]
+                let _silence = self.silence();
                 let result = self
                     .check_lock(&name)
                     .and_then(|()| entry(&name))
@@ -68,6 +75,14 @@ impl Keychain {
         }
     }
 
+    /// Forbids the keychain to show a prompt, for as long as this is held: it then fails where it would need one.
+    #[cfg(target_os = "macos")]
+    fn silence(self) -> Option<KeychainUserInteractionLock> {
+        (self.prompting == Prompting::Forbidden)
+            .then(|| SecKeychain::disable_user_interaction().ok())
+            .flatten()
+    }
+
     /// The keychain's own library opens a prompt for a locked collection, so ask first where none may appear.
     fn check_lock(self, name: &str) -> Result<(), StoreError> {
         #[cfg(target_os = "linux")]
@@ -80,30 +95,72 @@ impl Keychain {
     }
 }
 
+/// The keychain's single entries, which have a largest size on Windows.
+struct SingleEntries {
+    keychain: Keychain,
+    deadline: Deadline,
+}
+
+impl Entries for SingleEntries {
+    fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.keychain
+            .bounded(self.deadline, name, |entry| match entry.get_secret() {
+                Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+                Err(Error::NoEntry) => Ok(None),
+                Err(error) => Err(error),
+            })
+    }
+
+    fn set(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let bytes = Zeroizing::new(bytes.to_vec());
+        self.keychain
+            .bounded(self.deadline, name, move |entry| entry.set_secret(&bytes))
+    }
+
+    fn delete(&self, name: &str) -> Result<bool, StoreError> {
+        self.keychain.bounded(self.deadline, name, |entry| {
+            match entry.delete_credential() {
+                Ok(()) => Ok(true),
+                Err(Error::NoEntry) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// Whether the keychain's entries are too small for a session.
+const SMALL_ENTRIES: bool = cfg!(windows);
+
 impl SecretStore for Keychain {
     fn read(
         &self,
         name: &str,
         deadline: Deadline,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.bounded(deadline, name, |entry| match entry.get_secret() {
-            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
-            Err(Error::NoEntry) => Ok(None),
-            Err(error) => Err(error),
-        })
+        let entries = self.entries(deadline);
+        if SMALL_ENTRIES {
+            pieces::read(&entries, name)
+        } else {
+            entries.get(name)
+        }
     }
 
     fn write(&self, name: &str, secret: &[u8], deadline: Deadline) -> Result<(), StoreError> {
-        let secret = Zeroizing::new(secret.to_vec());
-        self.bounded(deadline, name, move |entry| entry.set_secret(&secret))
+        let entries = self.entries(deadline);
+        if SMALL_ENTRIES {
+            pieces::write(&entries, name, secret)
+        } else {
+            entries.set(name, secret)
+        }
     }
 
     fn remove(&self, name: &str, deadline: Deadline) -> Result<bool, StoreError> {
-        self.bounded(deadline, name, |entry| match entry.delete_credential() {
-            Ok(()) => Ok(true),
-            Err(Error::NoEntry) => Ok(false),
-            Err(error) => Err(error),
-        })
+        let entries = self.entries(deadline);
+        if SMALL_ENTRIES {
+            pieces::remove(&entries, name)
+        } else {
+            entries.delete(name)
+        }
     }
 }
 
@@ -128,12 +185,28 @@ fn translate(error: Error) -> StoreError {
     match error {
         // A prompt was needed: it was dismissed, or nothing could show it.
         Error::NoStorageAccess(_) => StoreError::Locked,
+        #[cfg(target_os = "macos")]
+        Error::PlatformFailure(cause) => translate_macos(cause.as_ref()),
         Error::TooLong(_, _) => StoreError::Full,
         Error::NoDefaultStore => StoreError::Absent("no store could be opened".to_owned()),
         Error::Ambiguous(_) => {
             StoreError::Other("it holds two gatepass entries of the same name".to_owned())
         }
         other => StoreError::Other(innermost(&other)),
+    }
+}
+
+/// What macOS says by number (`SecBase.h`).
+#[cfg(target_os = "macos")]
+fn translate_macos(cause: &(dyn std::error::Error + 'static)) -> StoreError {
+    /// `errSecInteractionNotAllowed`, `errSecInteractionRequired`: a prompt was needed where none may appear.
+    const NEEDS_A_PROMPT: [i32; 2] = [-25308, -25315];
+    /// `errSecUserCanceled`, `errSecAuthFailed`: the person said no, or the access list does.
+    const SAYS_NO: [i32; 2] = [-128, -25293];
+    match cause.downcast_ref::<security_framework::base::Error>() {
+        Some(error) if NEEDS_A_PROMPT.contains(&error.code()) => StoreError::Locked,
+        Some(error) if SAYS_NO.contains(&error.code()) => StoreError::Denied,
+        _ => StoreError::Other(cause.to_string()),
     }
 }
 

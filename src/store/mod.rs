@@ -7,6 +7,7 @@ pub mod cache;
 pub mod file;
 pub mod keychain;
 pub mod keyutils;
+mod pieces;
 
 #[cfg(target_os = "linux")]
 mod kernel_keyring;

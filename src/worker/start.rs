@@ -1,8 +1,8 @@
 //! Starting a worker.
 
+use std::ffi::OsString;
 use std::io::{BufReader, Read};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::caller::Caller;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::logging;
-use crate::platform;
+use crate::platform::detached::start_detached;
 use crate::session::record::IssuedToken;
 use crate::writer::refresh::Need;
 
@@ -41,60 +41,43 @@ impl Worker {
         caller: Caller,
     ) -> Result<Self> {
         let settings = configuration.settings;
-        let mut command = platform::this_program()
-            .map_err(|error| Failure::internal(format!("gatepass cannot find itself: {error}")))?;
-        command.args([COMMAND, task_name(task)]);
-        command.args(["--profile", settings.profile.as_str()]);
-        if let Some(file) = configuration.file {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-            command.arg("--config").arg(file);
-        }
-        // Not the caller's folder: the worker would keep it busy.
-        if cfg!(unix) {
-            command.current_dir("/");
-        }
-        command.args(["--min-validity", &settings.min_validity.to_string()]);
-        command.args(["--asked-at", &need.asked_at_ms.to_string()]);
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&[COMMAND, task_name(task)]);
+        add(&["--profile", settings.profile.as_str()]);
+        add(&["--min-validity", &settings.min_validity.to_string()]);
+        add(&["--asked-at", &need.asked_at_ms.to_string()]);
         let within = caller.deadline.left().as_millis().to_string();
-        command.args([
-            "--within",
-            &within,
-            "--caller",
-            caller.host.option().as_str(),
-        ]);
+        add(&["--within", &within]);
+        add(&["--caller", caller.host.option().as_str()]);
         if !caller.may_prompt {
-            command.arg("--silent");
+            add(&["--silent"]);
         }
         if need.force {
-            command.arg("--force");
+            add(&["--force"]);
         }
-        let log = logging::is_on_stderr();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // Never our own standard error: a host may wait until everybody has closed it.
-            .stderr(if log { Stdio::piped() } else { Stdio::null() });
-        platform::keep_descriptors();
-        let mut child = command
-            .spawn()
+        if let Some(file) = configuration.file {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            arguments.extend(["--config".into(), file.into()]);
+        }
+        let worker = start_detached(&arguments, logging::is_on_stderr())
             .map_err(|error| Failure::internal(format!("no worker could be started: {error}")))?;
-        if let Some(stderr) = child.stderr.take() {
-            thread::spawn(move || forward(stderr));
+        if let Some(log) = worker.log {
+            thread::spawn(move || forward(log));
         }
         let (answer, answers) = mpsc::channel();
         let digest = settings.token_digest.clone();
-        if let Some(stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                let mut lines = BufReader::new(stdout);
-                while let Some(line) = Answer::read(&mut lines, &digest) {
-                    if answer.send(line).is_err() {
-                        break;
-                    }
+        let (output, wait) = (worker.output, worker.wait);
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output);
+            while let Some(line) = Answer::read(&mut lines, &digest) {
+                if answer.send(line).is_err() {
+                    break;
                 }
-                // Reaps the worker if it ends while we are here.
-                let _ = child.wait();
-            });
-        }
+            }
+            // Reaps the worker if it ends while we are here.
+            wait();
+        });
         Ok(Self { answers })
     }
 

@@ -19,6 +19,8 @@ mod process;
 #[cfg(unix)]
 mod templates;
 mod test;
+#[cfg(target_os = "linux")]
+mod windows;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ usage: cargo xtask <command>
   test [--unit | --e2e]   installs what is missing and runs every check
       --unit              only the tests that need nothing but this repository
       --e2e               only those with a real provider, keychain and browser
+      --windows           only those of the Windows program, run by Wine (Linux, as root)
+  check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
   fuzz [TARGET]           runs the fuzz targets (needs cargo-fuzz and a nightly compiler)
@@ -45,6 +49,8 @@ usage: cargo xtask <command>
 
 environment:
   GATEPASS_DENY=1         installs cargo-deny where it is missing (takes about ten minutes)
+  GATEPASS_LAB=FOLDER     where the tools for other systems are kept between runs
+                          (otherwise gatepass-lab in $XDG_CACHE_HOME or ~/.cache)
 ";
 
 /// What was asked for.
@@ -68,6 +74,8 @@ impl Command {
             ["test"] => Some(Self::Test(test::Selection::All)),
             ["test", "--unit"] => Some(Self::Test(test::Selection::Unit)),
             ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
+            #[cfg(target_os = "linux")]
+            ["test", "--windows"] => Some(Self::Test(test::Selection::Windows)),
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
             #[cfg(unix)]

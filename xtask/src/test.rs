@@ -14,6 +14,9 @@ pub(crate) enum Selection {
     Unit,
     /// The tests with a real provider, keychain and browser.
     EndToEnd,
+    /// The tests of the Windows program.
+    #[cfg(target_os = "linux")]
+    Windows,
 }
 
 /// What cargo's tests said.
@@ -55,6 +58,13 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             failures.push(format!("{what}: {why}"));
         }
     };
+    #[cfg(target_os = "linux")]
+    if selection == Selection::Windows {
+        check("the Windows program", &mut || {
+            crate::windows::test(|line| tally.read(line))
+        });
+        return failures;
+    }
     if selection != Selection::Unit {
         check(
             "what the tests need from this machine",
@@ -78,6 +88,8 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             ]))
         });
         check("licences, banned crates and sources", &mut deny);
+        #[cfg(unix)]
+        check("every system compiles", &mut crate::cross::check);
     }
     let (what, targets): (&str, &[&[&str]]) = match selection {
         Selection::All => ("all tests", &[&["--workspace"]]),
@@ -92,6 +104,8 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
                 &["--package", "gatepass-testkit", "--test", "lab"],
             ],
         ),
+        #[cfg(target_os = "linux")]
+        Selection::Windows => return failures,
     };
     for target in targets {
         let arguments = [&["test", "--no-fail-fast", "--quiet"], *target].concat();

@@ -7,9 +7,32 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
-use super::is_rule;
+use super::{ONLY_IN_POLICY, is_rule};
 use crate::config::document::Problem;
-use crate::config::schema::{Key, Shape};
+use crate::config::schema::{KEYS, Key, Shape};
+
+/// Every name that a policy may have there, for systems that are asked name by name.
+pub(super) fn names() -> Vec<String> {
+    let settings = KEYS.iter().map(|key| key.name);
+    let rules = ONLY_IN_POLICY.iter().map(|(name, _)| *name);
+    settings
+        .chain(rules)
+        .chain(["defaults", "profiles"])
+        .map(camel_case)
+        .collect()
+}
+
+/// `min_validity` becomes `minValidity`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        out.push_str(letters.as_str());
+    }
+    out
+}
 
 /// The text of the policy that these values mean.
 pub(super) fn to_toml(values: &Map<String, Json>) -> Result<String, String> {
@@ -184,7 +207,6 @@ mod tests {
     use super::*;
     use crate::config::policy::Policy;
     use crate::config::profile::ProfileName;
-    use crate::config::schema::KEYS;
     use crate::config::value::Value;
     use serde_json::json;
 
@@ -253,19 +275,7 @@ mod tests {
     #[test]
     fn every_key_has_one_camel_case_name() {
         for key in KEYS {
-            let mut camel = String::new();
-            let mut up = false;
-            for c in key.name.chars() {
-                match c {
-                    '_' => up = true,
-                    c if up => {
-                        camel.push(c.to_ascii_uppercase());
-                        up = false;
-                    }
-                    c => camel.push(c),
-                }
-            }
-            assert_eq!(snake_case(&camel), key.name);
+            assert_eq!(snake_case(&camel_case(key.name)), key.name);
         }
     }
 }

@@ -128,7 +128,9 @@ impl Toolchain {
             .current_dir(root())
             .env("PATH", path.unwrap_or_default())
             .env("CARGO_TARGET_DIR", self.target_dir())
-            // Its folders have other tools' settings in them.
+            // Nobody debugs these builds, and the library is compiled for each target.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // Meant for this machine's own builds.
             .env_remove("RUSTFLAGS");
         if let Some(rustc) = &self.rustc {
             cargo
@@ -168,14 +170,19 @@ fn library_sources(kept: &Path, release: &str) -> Result<PathBuf, String> {
     Ok(sources)
 }
 
-/// Fetches a Debian package by an apt of its own: same mirror as the machine's, own lists, signatures verified.
-fn fetch_package(kept: &Path, package: &str, release: &str) -> Result<PathBuf, String> {
-    let mirror = answer("apt-get", &["indextargets", "--format", "$(REPO_URI)"])
+/// The Debian mirror that this machine's own apt uses.
+pub(crate) fn mirror() -> String {
+    answer("apt-get", &["indextargets", "--format", "$(REPO_URI)"])
         .and_then(|all| {
             let main = |line: &&str| !line.contains("security") && line.contains("debian");
             all.lines().find(main).map(str::to_owned)
         })
-        .unwrap_or_else(|| MIRROR.to_owned());
+        .unwrap_or_else(|| MIRROR.to_owned())
+}
+
+/// Fetches a Debian package by an apt of its own: same mirror as the machine's, own lists, signatures verified.
+fn fetch_package(kept: &Path, package: &str, release: &str) -> Result<PathBuf, String> {
+    let mirror = mirror();
     let place = kept.join("apt");
     let folders = ["state/lists/partial", "cache/archives/partial", "packages"];
     for folder in folders {

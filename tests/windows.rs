@@ -1,0 +1,478 @@
+//! The Windows program, run by Wine: what a person and a host see, with the real Credential Manager, registry and
+//! loopback of Wine, against a real provider. `cargo xtask test --windows` builds the program and runs these.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gatepass_testkit::provider::{Fault, Hook, Provider, Settings, When, client};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const POLICY: &str = r"HKLM\SOFTWARE\Policies\Gatepass";
+
+/// Where the browser that is configured leaves the address.
+const VISITS: &str = r"HKCU\SOFTWARE\GatepassTest";
+
+/// A provider, and the Windows account with nothing of gatepass's in it.
+struct Windows {
+    provider: Provider,
+}
+
+/// How a run ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout has {} bytes; stderr:\n{}",
+            self.stdout.len(),
+            self.stderr
+        );
+        self
+    }
+
+    /// The token on standard output, which has nothing else on it.
+    #[track_caller]
+    fn token(self) -> String {
+        let ended = self.expect(0);
+        let token = ended.stdout.strip_suffix('\n').expect("a line");
+        assert!(!token.is_empty() && !token.contains(char::is_whitespace));
+        token.to_owned()
+    }
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn wine() -> PathBuf {
+    env::var_os("GATEPASS_WINE")
+        .expect("run `cargo xtask test --windows`")
+        .into()
+}
+
+/// The folder of Wine's `C:`.
+fn drive_c() -> PathBuf {
+    wine().with_file_name("windows").join("drive_c")
+}
+
+fn profile_folder() -> PathBuf {
+    drive_c().join("users/root")
+}
+
+fn state_folder() -> PathBuf {
+    profile_folder().join(".gatepass")
+}
+
+/// A Windows program to be run.
+fn program(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(wine());
+    command
+        .arg(name)
+        .args(arguments)
+        .env_remove("CLAUDE_HELPER_CONTEXT")
+        .env_remove("GATEPASS_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn gatepass(arguments: &[&str]) -> Command {
+    program(
+        &env::var("GATEPASS_EXE").expect("run `cargo xtask test --windows`"),
+        arguments,
+    )
+}
+
+fn end(mut child: Child) -> Ended {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < PATIENCE, "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+fn run(mut command: Command) -> Ended {
+    end(command.spawn().unwrap())
+}
+
+fn reg(arguments: &[&str]) -> Ended {
+    run(program("reg", arguments))
+}
+
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Windows {
+    fn new(settings: Settings) -> Self {
+        let windows = Self {
+            provider: Provider::start(Settings {
+                auto_approve: true,
+                ..settings
+            }),
+        };
+        reg(&["delete", POLICY, "/f"]);
+        reg(&["delete", VISITS, "/f"]);
+        windows.configure("");
+        run(gatepass(&["logout"]));
+        let _ = fs::remove_dir_all(state_folder());
+        windows.provider.clear_requests();
+        windows
+    }
+
+    fn config_file() -> PathBuf {
+        profile_folder().join("AppData/Roaming/gatepass/config.toml")
+    }
+
+    /// `reg.exe` takes the address as one argument and leaves it where the test finds it.
+    fn configure(&self, more: &str) {
+        let file = Self::config_file();
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let text = format!(
+            "issuer = \"{}\"\nclient_id = \"gatepass\"\n\
+             browser = ['C:\\windows\\system32\\reg.exe', 'add', '{VISITS}', '/v', 'visit', '/f', '/d']\n{more}",
+            self.provider.issuer()
+        );
+        fs::write(file, text).unwrap();
+    }
+
+    /// Does what the browser would do with the address that gatepass opened.
+    fn visit(&self) -> String {
+        let address = eventually("a browser is opened", || {
+            let answer = reg(&["query", VISITS, "/v", "visit"]);
+            let start = answer.stdout.find("http")?;
+            answer.stdout[start..]
+                .split_whitespace()
+                .next()
+                .map(str::to_owned)
+        });
+        reg(&["delete", VISITS, "/f"]).expect(0);
+        assert!(address.starts_with(&self.provider.issuer()), "{address}");
+        let back = client::get(&address).unwrap();
+        let redirect = back.header("location").expect("a redirect").to_owned();
+        assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
+        client::get(&redirect).unwrap().text()
+    }
+
+    fn signed_in(settings: Settings) -> Self {
+        let windows = Self::new(settings);
+        let login = gatepass(&["login", "--browser"]).spawn().unwrap();
+        windows.visit();
+        end(login).expect(0);
+        windows
+    }
+
+    /// What a host runs.
+    fn host(context: &str) -> Command {
+        let mut command = gatepass(&[]);
+        command.env("CLAUDE_HELPER_CONTEXT", context);
+        command
+    }
+}
+
+fn refreshes(windows: &Windows) -> usize {
+    windows.provider.token_grants("refresh_token")
+}
+
+/// Short-lived enough that each call wants a new one.
+fn short_lived() -> Settings {
+    Settings {
+        access_token_seconds: 20,
+        ..Settings::default()
+    }
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_host_without_a_session_is_told_at_once_and_an_interactive_one_signs_in() {
+    let windows = Windows::new(Settings::default());
+    let silent = run(Windows::host("background")).expect(4);
+    assert_eq!(silent.stdout, "");
+    assert!(
+        silent.stderr.ends_with("try: gatepass login\n"),
+        "{}",
+        silent.stderr
+    );
+    assert!(!silent.stderr.contains("chmod"));
+
+    let interactive = Windows::host("interactive").spawn().unwrap();
+    let page = windows.visit();
+    assert!(page.contains("<html"), "{page}");
+    let token = end(interactive).token();
+    // And from then on without asking anybody.
+    windows.provider.clear_requests();
+    assert_eq!(run(Windows::host("background")).token(), token);
+    assert_eq!(run(gatepass(&["token"])).token(), token);
+    assert!(windows.provider.requests().is_empty());
+    run(gatepass(&["status"])).expect(0);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_device_code_signs_in() {
+    let windows = Windows::new(Settings::default());
+    let login = gatepass(&["login", "--device"]).spawn().unwrap();
+    let code = eventually("a device code waits", || {
+        windows.provider.pending_user_codes().pop()
+    });
+    assert!(windows.provider.confirm_device(&code));
+    let ended = end(login).expect(0);
+    assert!(ended.stderr.contains(&code), "{}", ended.stderr);
+    run(Windows::host("background")).token();
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn several_at_once_cause_one_refresh() {
+    let windows = Windows::signed_in(short_lived());
+    let before = run(Windows::host("background")).token();
+    thread::sleep(Duration::from_secs(4));
+    windows.provider.clear_requests();
+    let calls: Vec<Child> = (0..6)
+        .map(|_| {
+            let mut call = gatepass(&["token", "--force-refresh", "--caller", "script"]);
+            call.spawn().unwrap()
+        })
+        .collect();
+    let tokens: Vec<String> = calls.into_iter().map(|call| end(call).token()).collect();
+    assert!(tokens.iter().all(|token| *token != before), "old token");
+    // Under Wine six starts take seconds: a late one may find that everybody else has finished.
+    assert!(
+        refreshes(&windows) <= 2,
+        "{} refreshes",
+        refreshes(&windows)
+    );
+    assert_eq!(
+        windows.provider.families_revoked(),
+        0,
+        "no refresh token was used twice"
+    );
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_refresh_outlives_the_host_that_kills_its_helper() {
+    let windows = Windows::signed_in(short_lived());
+    thread::sleep(Duration::from_secs(4));
+    windows.provider.clear_requests();
+    windows.provider.script_times(
+        Hook::RefreshGrant,
+        ..1,
+        Fault::Delay(Duration::from_secs(4)),
+    );
+    let mut helper = Windows::host("background").spawn().unwrap();
+    eventually("the refresh is sent", || {
+        (refreshes(&windows) == 1).then_some(())
+    });
+    helper.kill().unwrap();
+    helper.wait().unwrap();
+    // Its pipes close with it, although the worker goes on: a host that waits for their end does not wait for that.
+    thread::sleep(Duration::from_secs(6));
+    run(Windows::host("background")).token();
+    assert_eq!(windows.provider.families_revoked(), 0);
+    run(gatepass(&["status"])).expect(0);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_host_that_waits_for_the_end_of_the_output_does_not_wait_for_the_worker() {
+    let windows = Windows::signed_in(short_lived());
+    thread::sleep(Duration::from_secs(4));
+    windows.provider.script_times(
+        Hook::RefreshGrant,
+        ..1,
+        Fault::Delay(Duration::from_secs(25)),
+    );
+    let started = Instant::now();
+    // Reads to the end of both pipes.
+    let ended: Ended = gatepass(&["token", "--force-refresh", "--timeout", "2"])
+        .output()
+        .unwrap()
+        .into();
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+    ended.expect(6);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_lost_answer_is_not_asked_for_twice() {
+    let windows = Windows::signed_in(short_lived());
+    thread::sleep(Duration::from_secs(4));
+    windows.provider.clear_requests();
+    windows
+        .provider
+        .script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
+    run(gatepass(&["token", "--force-refresh"]));
+    assert_eq!(refreshes(&windows), 1);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_session_larger_than_one_entry_of_the_credential_manager_is_kept() {
+    let windows = Windows::new(Settings {
+        access_token_padding: 4500,
+        refresh_token_padding: 1500,
+        ..Settings::default()
+    });
+    windows.configure("cache = \"none\"\n");
+    let login = gatepass(&["login", "--browser"]).spawn().unwrap();
+    windows.visit();
+    end(login).expect(0);
+    let token = run(Windows::host("background")).token();
+    assert!(token.len() > 4500);
+    let next = run(gatepass(&["token", "--force-refresh"])).token();
+    assert_ne!(next, token);
+    assert_eq!(run(Windows::host("background")).token(), next);
+    run(gatepass(&["logout"])).expect(0);
+    run(Windows::host("background")).expect(4);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn signing_out_revokes_and_forgets() {
+    let windows = Windows::signed_in(Settings::default());
+    let token = run(Windows::host("background")).token();
+    windows.provider.clear_requests();
+    run(gatepass(&["logout"])).expect(0);
+    assert_eq!(windows.provider.count("/revoke"), 1);
+    run(Windows::host("background")).expect(4);
+    run(gatepass(&["status"])).expect(4);
+    assert!(!anywhere(&drive_c().join("users"), token.as_bytes()));
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn no_token_lies_in_the_clear() {
+    let windows = Windows::signed_in(Settings::default());
+    run(Windows::host("background")).token();
+    let sealed = fs::read_dir(state_folder())
+        .unwrap()
+        .flatten()
+        .filter(|file| file.file_name().to_string_lossy().contains("sealed-token"))
+        .count();
+    assert_eq!(sealed, 1, "the cache is the file that Windows encrypts");
+    for secret in windows.provider.issued_secrets() {
+        assert!(
+            !anywhere(&state_folder(), secret.as_bytes())
+                && !anywhere(Windows::config_file().parent().unwrap(), secret.as_bytes())
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn what_the_registry_says_is_law() {
+    let windows = Windows::new(Settings::default());
+    let set = |key: &str, name: &str, kind: &str, value: &str| {
+        reg(&["add", key, "/v", name, "/t", kind, "/d", value, "/f"]).expect(0);
+    };
+    set(POLICY, "clientId", "REG_SZ", "from-policy");
+    set(POLICY, "minValidity", "REG_DWORD", "300");
+    set(POLICY, "notify", "REG_DWORD", "0");
+    set(POLICY, "scopes", "REG_SZ", r#"["openid","offline_access"]"#);
+    set(
+        &format!(r"{POLICY}\Profiles\work"),
+        "audience",
+        "REG_SZ",
+        "work-api",
+    );
+    set(
+        &format!(r"{POLICY}\Defaults"),
+        "loginHint",
+        "REG_SZ",
+        "someone",
+    );
+    let shown = run(gatepass(&["config", "show"])).expect(0).stdout;
+    for expected in ["from-policy", "300", "someone"] {
+        assert!(shown.contains(expected), "{expected} in:\n{shown}");
+    }
+    let work = run(gatepass(&["--profile", "work", "config", "show"]));
+    assert!(
+        work.stdout.contains("work-api") || work.code == Some(3),
+        "{}",
+        work.stderr
+    );
+    // What cannot be understood is not skipped.
+    for (name, kind, value) in [
+        ("mnValidity", "REG_DWORD", "1"),
+        ("minValidity", "REG_SZ", "soon"),
+        ("proxy", "REG_EXPAND_SZ", "%PROXY%"),
+    ] {
+        set(POLICY, name, kind, value);
+        let refused = run(Windows::host("background")).expect(3);
+        assert!(
+            refused.stderr.contains(r"HKLM\SOFTWARE\Policies\Gatepass"),
+            "{}",
+            refused.stderr
+        );
+        reg(&["delete", POLICY, "/v", name, "/f"]).expect(0);
+    }
+    reg(&["delete", POLICY, "/f"]).expect(0);
+    drop(windows);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_taken_port_is_not_shared() {
+    let windows = Windows::new(Settings::default());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    windows.configure(&format!("redirect_ports = [{port}]\n"));
+    let ended = run(gatepass(&["login", "--browser"])).expect(3);
+    assert!(ended.stderr.contains(&port.to_string()), "{}", ended.stderr);
+}
+
+/// Whether a text stands in any file of a folder.
+fn anywhere(folder: &Path, text: &[u8]) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => anywhere(&path, text),
+            Ok(kind) if kind.is_file() => fs::read(&path)
+                .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text)),
+            _ => false,
+        }
+    })
+}
