@@ -302,9 +302,106 @@ fn bad_grants(hook: Hook) -> Vec<Case> {
     ]
 }
 
+/// What is no answer in the terms of HTTP, or none that anybody has to take. None of it says anything about the session.
+fn bad_http(hook: Hook) -> Vec<Case> {
+    let raw = |head: &str, body: &[u8]| {
+        let mut bytes = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
+        bytes.extend(body);
+        Fault::Raw(bytes)
+    };
+    let json = "Content-Type: application/json";
+    let many = format!("200 OK\r\n{json}{}", "\r\nX-A: b".repeat(50_000));
+    let long = format!("200 OK\r\n{json}\r\nX-A: {}", "b".repeat(4 * 1024 * 1024));
+    let compressed = |encoding: &'static str| {
+        Fault::response(move |response| {
+            let headers = std::mem::replace(response, Response::new(200));
+            *response = headers.header("content-encoding", encoding);
+        })
+    };
+    let mut cases = vec![
+        ("gzip that nobody asked for", hook, compressed("gzip"), 6),
+        ("br that nobody asked for", hook, compressed("br"), 6),
+        ("endless body", hook, Fault::Padding(1 << 40), 6),
+        (
+            "less body than promised",
+            hook,
+            raw(
+                &format!("200 OK\r\n{json}\r\nContent-Length: 99999999999"),
+                b"{}",
+            ),
+            6,
+        ),
+        (
+            "two lengths",
+            hook,
+            raw(
+                &format!("200 OK\r\n{json}\r\nContent-Length: 2\r\nContent-Length: 3"),
+                b"{}",
+            ),
+            6,
+        ),
+        (
+            "a broken chunk",
+            hook,
+            raw(
+                &format!("200 OK\r\n{json}\r\nTransfer-Encoding: chunked"),
+                b"ffffffffffffffff1\r\n{}",
+            ),
+            6,
+        ),
+        ("endless headers", hook, raw(&many, b"{}"), 6),
+        ("a header of 4 MB", hook, raw(&long, b"{}"), 6),
+        (
+            "no HTTP",
+            hook,
+            Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
+            6,
+        ),
+        ("no status", hook, Fault::Raw(b"{}".to_vec()), 6),
+        (
+            "continue for ever",
+            hook,
+            Fault::Raw(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000)),
+            6,
+        ),
+        ("204", hook, Fault::status(204), 6),
+        ("205", hook, Fault::status(205), 6),
+        ("304", hook, Fault::status(304), 6),
+        ("200 with nothing", hook, Fault::status(200), 6),
+        (
+            "206",
+            hook,
+            Fault::response(|response| response.status = 206),
+            6,
+        ),
+        (
+            "a byte order mark",
+            hook,
+            Fault::response(|response| {
+                response.body.splice(0..0, *b"\xef\xbb\xbf");
+            }),
+            6,
+        ),
+        (
+            "no type",
+            hook,
+            Fault::response(|response| response.headers.clear()),
+            6,
+        ),
+    ];
+    for status in [301, 302, 303, 307, 308] {
+        let fault = Fault::elsewhere(status, "https://evil.example/");
+        cases.push(("a redirect", hook, fault, 6));
+    }
+    cases
+}
+
 fn bad_sign_ins() -> Vec<Case> {
     use Hook::{CodeGrant, Discovery, Keys, Redirect};
     let mut cases = bad_grants(CodeGrant);
+    for hook in [Discovery, Keys, CodeGrant] {
+        cases.extend(bad_http(hook));
+    }
     let evil = "http://evil.example/token";
     cases.extend([
         (
@@ -484,6 +581,13 @@ fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
 fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
     let mut cases = bad_grants(Hook::RefreshGrant);
     let hook = Hook::RefreshGrant;
+    // What keeps a request from its effect; an answer that is lost after it has rotated the token is another matter.
+    let kept = ["204", "205", "304", "200 with nothing"];
+    cases.extend(
+        bad_http(hook)
+            .into_iter()
+            .filter(|case| kept.contains(&case.0)),
+    );
     cases.push((
         "oidcc-client-test-refresh-token-invalid-sub",
         hook,

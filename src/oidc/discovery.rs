@@ -78,7 +78,7 @@ impl Metadata {
         };
         let mut object = Object::parse(bytes).map_err(|error| match error.is_data() {
             true => wrong("is not a JSON object".to_owned()),
-            false => not_json(settings),
+            false => not_json(&format!("the discovery document of {}", settings.issuer)),
         })?;
         // A member without a value is as good as none.
         object.0.retain(|_, value| !value.is_null() && *value != "");
@@ -349,8 +349,10 @@ fn raw_json(bytes: Vec<u8>) -> Result<Box<RawValue>> {
 }
 
 fn parse_keys(bytes: &[u8]) -> Result<Keys> {
-    let keys = Keys::parse(bytes)
-        .map_err(|_| Failure::untrusted("the provider's key set is malformed"))?;
+    let keys = Keys::parse(bytes).map_err(|error| match error.is_data() {
+        true => Failure::untrusted("the provider's key set is malformed"),
+        false => not_json("the provider's key set"),
+    })?;
     // Known before anybody is sent to sign in: no ID token could be accepted.
     if keys.iter().next().is_none() {
         return Err(Failure::untrusted(
@@ -361,10 +363,10 @@ fn parse_keys(bytes: &[u8]) -> Result<Keys> {
 }
 
 /// Something that calls itself JSON and is none: a broken proxy, an answer cut short.
-fn not_json(settings: &Settings) -> Failure {
+fn not_json(what: &str) -> Failure {
     Failure::new(
         Id::Unavailable,
-        format!("the discovery document of {} is not JSON", settings.issuer),
+        format!("{what} is not JSON"),
         "run it again in a few minutes",
     )
     .from_provider()

@@ -375,7 +375,9 @@ impl Http {
         let status = response.status();
         let not_now = status.is_redirection()
             || status.is_server_error()
-            || status == StatusCode::TOO_MANY_REQUESTS;
+            || status == StatusCode::TOO_MANY_REQUESTS
+            // A part of an answer that nobody asked to be cut.
+            || status == StatusCode::PARTIAL_CONTENT;
         if not_now {
             return Err(HttpError::Status { host, status });
         }

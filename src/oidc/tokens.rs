@@ -121,7 +121,7 @@ pub fn revoke(
         ("token_type_hint", "refresh_token"),
     ];
     let request = client::form_request(url, &form, client.client_id(), settings)?;
-    let response = endpoint(http, client)(request)?;
+    let response = client.send(http, request)?;
     if response.status().is_success() {
         return Ok(true);
     }
@@ -152,7 +152,12 @@ pub(super) fn endpoint<'a>(
     client: &'a Client,
 ) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> + 'a {
     |request| {
+        let host = request.uri().host().unwrap_or_default().to_owned();
         let response = client.send(http, request)?;
+        if response.status().is_success() && response.body().is_empty() {
+            // Nothing is no refusal either: somebody in between has lost the answer.
+            return Err(HttpError::NotJson { host });
+        }
         Ok(if response.status().is_success() {
             response.map(in_standard_form)
         } else {

@@ -17,6 +17,9 @@ use crate::platform::detached::start_detached;
 use crate::session::record::IssuedToken;
 use crate::writer::refresh::Need;
 
+/// Longest wait for the log of a worker that is done.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// What the caller of a worker may be told of the configuration: only where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Configuration<'a> {
@@ -30,6 +33,8 @@ pub struct Configuration<'a> {
 #[derive(Debug)]
 pub struct Worker {
     answers: Receiver<Answer>,
+    /// Ends when the last of its log lines has been passed on.
+    log: Option<Receiver<()>>,
 }
 
 impl Worker {
@@ -62,8 +67,14 @@ impl Worker {
         }
         let worker = start_detached(&arguments, logging::is_on_stderr())
             .map_err(|error| Failure::internal(format!("no worker could be started: {error}")))?;
-        if let Some(log) = worker.log {
-            thread::spawn(move || forward(log));
+        let mut log = None;
+        if let Some(lines) = worker.log {
+            let (end, log_ended) = mpsc::channel();
+            log = Some(log_ended);
+            thread::spawn(move || {
+                forward(lines);
+                drop(end);
+            });
         }
         let (answer, answers) = mpsc::channel();
         let digest = settings.token_digest.clone();
@@ -78,14 +89,20 @@ impl Worker {
             // Reaps the worker if it ends while we are here.
             wait();
         });
-        Ok(Self { answers })
+        Ok(Self { answers, log })
     }
 
     /// Waits for the worker's next word, at most this long. `None` if there was none yet.
     pub fn word(&self, time: Duration) -> Option<Word> {
         match self.answers.recv_timeout(time) {
             Ok(Answer::Begun) => Some(Word::Begun),
-            Ok(Answer::Done(result)) => Some(Word::Done(result)),
+            Ok(Answer::Done(result)) => {
+                // What it said on the way comes before what we say about its end.
+                if let Some(log) = &self.log {
+                    let _ = log.recv_timeout(LAST_WORDS);
+                }
+                Some(Word::Done(result))
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Word::Gone),
         }
