@@ -159,3 +159,27 @@ fn it_says_which_application_asked_and_whether_it_still_waits() {
     );
     scene.background().token();
 }
+
+#[test]
+fn it_says_that_the_sign_in_has_expired() {
+    let scene = scene(Person::without_browser());
+    let note = scene.home.path().join("address");
+    // A tab that nobody looks at.
+    scene.home.config(&format!(
+        "issuer = \"{}\"\nclient_id = \"gatepass\"\nsign_in_timeout = 30\n{PARTIES}\n\
+         browser = [\"/bin/sh\", \"-c\", 'echo \"$1\" > \"$0.new\"; mv \"$0.new\" \"$0\"', \"{}\"]\n",
+        scene.provider.issuer(),
+        note.display()
+    ));
+    let host = scene.gatepass([]).context("interactive").spawn();
+    host.wait().expect(5);
+    let address = std::fs::read_to_string(note).unwrap();
+    let late = Person::with_chromium().who_inspects(&pictures("expired"));
+    let page = late.opens(address.trim());
+    is_for_everybody(&page, &scene, "en");
+    assert!(
+        page.text().contains("This sign-in has expired") && page.text().contains("start again"),
+        "{page:?}"
+    );
+    assert!(scene.keyring.items_snapshot().is_empty());
+}

@@ -218,6 +218,14 @@ impl Running {
         self.desk.visit(address).is_some()
     }
 
+    /// From now on whoever brings the response is told that it is too late.
+    pub fn expire(&self) {
+        self.desk.claimed.store(true, Ordering::SeqCst);
+        if let Ok(mut place) = self.desk.ending.lock() {
+            place.get_or_insert(Ending::Expired);
+        }
+    }
+
     /// Closes the port, after the browser had a moment to fetch the result page.
     pub fn close(mut self) {
         self.end();
@@ -895,6 +903,23 @@ mod tests {
             !running.hand_over(address.as_bytes()),
             "a form has no address"
         );
+    }
+
+    #[test]
+    fn who_comes_too_late_is_told() {
+        let Listener { running, port } = listener(ResponseMode::Query);
+        let host = format!("127.0.0.1:{port}");
+        running.expire();
+        let redirect = get(port, "/callback?code=c&state=s-t-a-t-e", &host);
+        let end = redirect
+            .split("location: ")
+            .nth(1)
+            .and_then(|rest| rest.split("\r\n").next())
+            .unwrap();
+        assert!(get(port, end, &host).contains("This sign-in has expired"));
+        let other = get(port, "/callback?code=c&state=x", &host);
+        assert!(other.starts_with("HTTP/1.1 400"), "{other}");
+        assert!(running.wait(Duration::from_millis(20)).is_none());
     }
 
     #[test]

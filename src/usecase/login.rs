@@ -1,5 +1,6 @@
 //! Signing in, now.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -129,6 +130,7 @@ fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
         person: wanted.person,
         open: &open,
         generation: files.read()?.generation,
+        late: RefCell::default(),
         secret_headers: wanted.secret_headers.clone(),
     };
     let result = sign_in.check_store().and_then(|()| sign_in.run(wanted.way));

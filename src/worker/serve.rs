@@ -1,5 +1,6 @@
 //! What a worker does.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use super::desktop::{self, AtDesktop};
 use crate::caller::{Caller, Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
+use crate::oidc::loopback::Running;
 use crate::platform;
 use crate::platform::surroundings::Surroundings;
 use crate::session::open_sign_in::OpenSignIn;
@@ -27,6 +29,9 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// Time to finish what was begun when the caller's time is over: one request and one write to the keychain.
 const FINISH: Duration = Duration::from_secs(60);
 
+/// How long people who finish an expired sign-in are told so.
+const LATE: Duration = Duration::from_secs(120);
+
 /// Runs a worker to its end.
 pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Result<()> {
     platform::become_session_leader();
@@ -40,7 +45,15 @@ pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Res
                 desktop::tell_the_end(settings, caller.host, failure);
             }
         }
-        Task::SignIn => Answer::Done(sign_in(settings, caller.host)).write(io::stdout()),
+        Task::SignIn => {
+            let mut late = None;
+            let result = sign_in(settings, caller.host, &mut late);
+            Answer::Done(result).write(io::stdout());
+            if let Some(late) = late {
+                std::thread::sleep(LATE);
+                late.close();
+            }
+        }
     }
     Ok(())
 }
@@ -74,8 +87,9 @@ fn refresh(
     result
 }
 
-/// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller.
-fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
+/// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller. `late` is the
+/// redirect of one that has expired.
+fn sign_in(settings: &Settings, host: Host, late: &mut Option<Running>) -> Result<IssuedToken> {
     let files = StateFiles::open(settings)?;
     let Some(open) = OpenSignIn::begin(&files)? else {
         return Err(Failure::new(
@@ -95,11 +109,13 @@ fn sign_in(settings: &Settings, host: Host) -> Result<IssuedToken> {
         person: &AtDesktop { settings, host },
         open: &open,
         generation: files.read()?.generation,
+        late: RefCell::default(),
         secret_headers: BTreeMap::new(),
     };
     let result = sign_in
         .check_store()
         .and_then(|()| sign_in.run(Way::Browser));
+    *late = sign_in.late.take();
     open.end(result.as_ref().err());
     result.map(|signed_in| signed_in.token)
 }

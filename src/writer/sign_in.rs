@@ -1,6 +1,7 @@
 //! Signing in: browser or device code, validation, and only then a new session in place of the old one.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,9 @@ pub struct SignIn<'a> {
     pub open: &'a OpenSignIn,
     /// The session's generation when the sign-in began: a sign-out in between is not undone.
     pub generation: u64,
+    /// The redirect of a sign-in that has expired: a host's worker leaves it open for a while, for people who finish
+    /// too late.
+    pub late: RefCell<Option<Running>>,
     /// The person's secrets for the gateway that were given now; others are taken from the session before.
     pub secret_headers: BTreeMap<String, Secret>,
 }
@@ -299,7 +303,17 @@ impl SignIn<'_> {
             }
         }
         self.open.tab_opened();
-        let arrival = self.wait(&running, &address)?;
+        let arrival = match self.wait(&running, &address) {
+            Ok(arrival) => arrival,
+            Err(failure) => {
+                // A port that was chosen freely is in nobody's way.
+                if self.deadline.passed() && self.settings.redirect.ports == [0] {
+                    running.expire();
+                    self.late.replace(Some(running));
+                }
+                return Err(failure);
+            }
+        };
         // Whoever waits is gone as soon as the token can be had, so this is asked before.
         let awaited = self.is_awaited(files);
         let result = self
