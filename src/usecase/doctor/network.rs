@@ -52,7 +52,16 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         || (host_of(&target), target.port_or_known_default()),
         |proxy| (proxy.host.clone(), Some(proxy.port)),
     );
-    chain.found("dns", resolves(&first_hop.0, first_hop.1.unwrap_or(443)));
+    let resolved = resolves(&first_hop.0, first_hop.1.unwrap_or(443));
+    let is_known = !matches!(resolved, Finding::Failed(_));
+    chain.found("dns", resolved);
+    if !is_known {
+        // One cause is told once.
+        for id in ["tls", "clock", "discovery"] {
+            chain.found(id, Finding::skipped("the name cannot be looked up"));
+        }
+        return None;
+    }
     let sent_at = clock::now();
     let http = match Http::towards(settings, Some(&target), Deadline::after(STEP)) {
         Ok(http) => http,

@@ -54,11 +54,11 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
     let record = match stored {
         Ok(record) => record,
         Err(failure) => {
-            chain.found(
-                "session",
-                Finding::skipped("the keychain did not give it out"),
-            );
-            skip_but_token(chain, settings, cached.as_ref(), &failure.what);
+            log::info!("the session cannot be read: {}", failure.what);
+            for id in ["session", "refresh-token"] {
+                chain.found(id, Finding::skipped("the keychain did not give it out"));
+            }
+            tell_token(chain, settings, cached.as_ref());
             return cached.filter(Reader::is_valid);
         }
     };
@@ -106,16 +106,6 @@ fn skip(chain: &mut Chain<'_>, why: &str) {
     for id in ["refresh-token", "token", "token-lifetime"] {
         chain.found(id, Finding::skipped(why));
     }
-}
-
-fn skip_but_token(
-    chain: &mut Chain<'_>,
-    settings: &Settings,
-    cached: Option<&IssuedToken>,
-    why: &str,
-) {
-    chain.found("refresh-token", Finding::skipped(why));
-    tell_token(chain, settings, cached);
 }
 
 fn tell_token(chain: &mut Chain<'_>, settings: &Settings, token: Option<&IssuedToken>) {
