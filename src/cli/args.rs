@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 use crate::caller::{CallerOption, InteractiveOption};
+use crate::config::preset::Preset;
 use crate::host::Target;
 use crate::output::Shape;
 use crate::worker;
@@ -402,7 +403,9 @@ Example:
   gatepass config init --issuer https://idp.example.com --client-id YOUR-CLIENT \\
       --gateway-url https://gateway.example.com
 
-An existing file is never overwritten.")]
+What is not given is asked for at a terminal. The provider is asked what it
+offers, and what is missing there is said. An existing file is never
+overwritten.")]
     Init(InitArgs),
     /// Print the path of the configuration file
     Path,
@@ -430,11 +433,11 @@ configuration that is there gets a further profile and is not changed.")]
 pub(super) struct InitArgs {
     /// The OpenID provider, as its discovery document names itself
     #[arg(long, value_name = "URL")]
-    pub(super) issuer: String,
+    pub(super) issuer: Option<String>,
 
     /// The client that your organisation registered for gatepass
     #[arg(long, value_name = "ID")]
-    pub(super) client_id: String,
+    pub(super) client_id: Option<String>,
 
     /// The gateway, without /v1
     #[arg(long, value_name = "URL")]
@@ -443,6 +446,20 @@ pub(super) struct InitArgs {
     /// Scopes, separated by spaces
     #[arg(long, value_name = "SCOPES")]
     pub(super) scopes: Option<String>,
+
+    /// Defaults that suit a provider; guessed from the issuer if not given
+    #[arg(long, value_name = "NAME", value_parser = presets())]
+    pub(super) preset: Option<String>,
+
+    /// Do not ask the provider what it offers
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+/// The names of the presets, and `none`.
+fn presets() -> clap::builder::PossibleValuesParser {
+    let names = Preset::all().map(|preset| preset.name);
+    names.chain(["none"]).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]

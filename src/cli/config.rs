@@ -1,16 +1,15 @@
 //! `gatepass config`: write, find, show and check the configuration.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
-use super::args::{Args, ConfigCommand, InitArgs};
+use super::args::{Args, ConfigCommand};
+use super::init;
 use super::run::profile;
 use crate::config::document::{Document, Problem};
 use crate::config::layers::{Layers, Source};
 use crate::config::policy::Policy;
 use crate::config::schema::{KEYS, Key};
 use crate::config::settings::Settings;
-use crate::config::starter::Starter;
 use crate::config::value::Value;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
@@ -20,7 +19,7 @@ use crate::{output, text};
 
 pub(super) fn run(args: &Args, command: &ConfigCommand) -> Result<()> {
     match command {
-        ConfigCommand::Init(init) => self::init(args, init),
+        ConfigCommand::Init(init) => init::run(args, init),
         ConfigCommand::Path => {
             let path = path(args)?;
             output::print(format!("{}\n", path.display()).as_bytes())
@@ -31,72 +30,11 @@ pub(super) fn run(args: &Args, command: &ConfigCommand) -> Result<()> {
     }
 }
 
-fn path(args: &Args) -> Result<std::path::PathBuf> {
+pub(super) fn path(args: &Args) -> Result<std::path::PathBuf> {
     match &args.config {
         Some(path) => Ok(path.clone()),
         None => Ok(paths::config_dir()?.join("config.toml")),
     }
-}
-
-/// Writes a first file. An existing one is never overwritten.
-fn init(args: &Args, init: &InitArgs) -> Result<()> {
-    let path = path(args)?;
-    let shown = path.display();
-    let profile = profile(args)?;
-    let starter = Starter {
-        profile: (!profile.is_default()).then(|| profile.to_string()),
-        issuer: init.issuer.clone(),
-        client_id: init.client_id.clone(),
-        gateway_url: init.gateway_url.clone(),
-        scopes: init
-            .scopes
-            .as_ref()
-            .map(|scopes| scopes.split_whitespace().map(str::to_owned).collect()),
-    };
-    let text = starter.to_toml();
-    // What is written must be what would be accepted.
-    let sources = Sources {
-        policy: Policy::read()?,
-        file: UserFile {
-            path: path.clone(),
-            document: Some(Document::parse(text.as_bytes()).map_err(|problem| {
-                let what = problem
-                    .what
-                    .split_once(": ")
-                    .map_or(problem.what.as_str(), |(_, what)| what);
-                Failure::config(
-                    what,
-                    "gatepass config init --issuer https://… --client-id …",
-                )
-            })?),
-        },
-    };
-    crate::config::load(&sources, &profile)?;
-    let unwritable = |error: std::io::Error| {
-        Failure::config(
-            format!("{shown} cannot be written: {error}"),
-            "make sure that the folder is yours and has room",
-        )
-    };
-    if let Some(folder) = path.parent() {
-        files::PrivateDir::create(folder).map_err(|reason| {
-            Failure::config(
-                format!("the folder of {shown} is not safe to use: {reason}"),
-                "make sure that the folder is yours alone",
-            )
-        })?;
-    }
-    match files::create_new(&path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(unwritable)?,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Failure::config(
-                format!("there is a configuration already: {shown}"),
-                "change that file, or move it away first",
-            ));
-        }
-        Err(error) => return Err(unwritable(error)),
-    }
-    output::print(format!("wrote {shown}\nnext: gatepass login\n").as_bytes())
 }
 
 /// Each effective value with its source, and what the policy does not let the user decide.

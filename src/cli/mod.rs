@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod export;
 mod import;
+mod init;
 mod reference;
 mod run;
 mod status;

@@ -15,7 +15,7 @@ use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Audit, Flow, Kind, Settings};
 use crate::config::value::Value;
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Origin, Result};
 use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
@@ -82,6 +82,18 @@ fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<
 /// Names the profile in the remedy, and whom to ask, where the organisation says so.
 pub(super) fn with_support(settings: &Settings, result: Result<()>) -> Result<()> {
     result.map_err(|mut failure| {
+        // What the provider's own error numbers mean adds words; it decides nothing.
+        let advice = settings
+            .preset
+            .filter(|_| failure.origin == Origin::Provider)
+            .and_then(|preset| preset.advice(&failure.what));
+        if let Some(advice) = advice {
+            failure = Failure::new(
+                failure.id,
+                format!("{} ({})", advice.what, failure.what),
+                advice.remedy,
+            );
+        }
         if !settings.profile.is_default() && failure.remedy.starts_with("gatepass login") {
             let _ = write!(failure.remedy, " --profile {}", settings.profile);
         }

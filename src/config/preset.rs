@@ -129,11 +129,39 @@ impl Preset {
     }
 
     /// What an error of the provider's means, if the preset knows. It adds words; decisions rest on the code.
-    pub fn advice(&self, error: &str, description: &str) -> Option<Advice> {
+    pub fn advice(&self, said: &str) -> Option<Advice> {
         self.knowledge().advice.into_iter().find(|advice| {
-            let code_fits = advice.error.as_ref().is_none_or(|code| code == error);
-            code_fits && description.contains(&advice.within)
+            let code_fits = advice
+                .error
+                .as_ref()
+                .is_none_or(|code| said.contains(code.as_str()));
+            code_fits && said.contains(&advice.within)
         })
+    }
+
+    /// The preset that is most probably meant by an issuer.
+    pub fn guess(issuer: &str) -> Option<Self> {
+        const HOSTS: [(&str, &str); 8] = [
+            ("login.microsoftonline.com", "entra"),
+            (".okta.com", "okta"),
+            (".oktapreview.com", "okta"),
+            (".auth0.com", "auth0"),
+            ("accounts.google.com", "google"),
+            (".pingone.com", "ping"),
+            (".zitadel.cloud", "zitadel"),
+            ("gitlab.com", "gitlab"),
+        ];
+        let host = super::address::host_of(issuer)?;
+        let is_cognito = host.starts_with("cognito-idp.") && host.ends_with(".amazonaws.com");
+        let known = HOSTS
+            .iter()
+            .find(|(end, _)| host == *end || (end.starts_with('.') && host.ends_with(end)));
+        match known {
+            Some((_, name)) => Self::find(name),
+            None if is_cognito => Self::find("cognito"),
+            None if issuer.contains("/realms/") => Self::find("keycloak"),
+            None => None,
+        }
     }
 }
 
@@ -188,8 +216,8 @@ mod tests {
         for preset in Preset::all() {
             for advice in preset.knowledge().advice {
                 let error = advice.error.as_deref().unwrap_or("invalid_grant");
-                let said = format!("x {}: y", advice.within);
-                assert_eq!(preset.advice(error, &said), Some(advice), "{}", preset.name);
+                let said = format!("{error}: x {}: y", advice.within);
+                assert_eq!(preset.advice(&said), Some(advice), "{}", preset.name);
             }
         }
     }
@@ -198,12 +226,24 @@ mod tests {
     fn advice_is_found_by_what_the_provider_says() {
         let entra = Preset::find("entra").unwrap();
         let advice = entra
-            .advice(
-                "access_denied",
-                "AADSTS50105: The signed in user is not assigned",
-            )
+            .advice("access_denied: AADSTS50105: The signed in user is not assigned")
             .unwrap();
         assert!(advice.what.contains("not assigned"), "{}", advice.what);
-        assert_eq!(entra.advice("access_denied", "something else"), None);
+        assert_eq!(entra.advice("access_denied: something else"), None);
+    }
+
+    #[test]
+    fn an_issuer_betrays_its_provider() {
+        let guess = |issuer: &str| Preset::guess(issuer).map(|preset| preset.name);
+        for preset in Preset::all() {
+            let example = preset.about().issuer_example;
+            let by_itself = ["authentik", "authelia", "dex", "auth0"];
+            if !by_itself.contains(&preset.name) {
+                assert_eq!(guess(&example), Some(preset.name), "{example}");
+            }
+        }
+        for other in ["https://idp.example", "https://okta.com.evil.example", "x"] {
+            assert_eq!(guess(other), None, "{other}");
+        }
     }
 }

@@ -2,19 +2,27 @@
 
 use std::fmt::Write;
 
+use super::preset::Preset;
+
 /// What a first file says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Starter {
     /// The profile that the file describes, if it is not `default`.
     pub profile: Option<String>,
+    /// What suits the provider, if it is a known one.
+    pub preset: Option<Preset>,
     /// The issuer.
     pub issuer: String,
     /// The client's id.
     pub client_id: String,
     /// The gateway, if known.
     pub gateway_url: Option<String>,
-    /// Scopes, where they differ from the built-in ones.
+    /// Scopes, where they differ from the usual ones.
     pub scopes: Option<Vec<String>>,
+    /// How people sign in, where the provider offers one way only.
+    pub flow: Option<&'static str>,
+    /// What was found out about the provider, one line each.
+    pub notes: Vec<String>,
 }
 
 impl Starter {
@@ -26,8 +34,19 @@ impl Starter {
             "# gatepass: signs you in at your organisation's OpenID provider and prints a bearer token\n\
              # for its LLM gateway. `gatepass config check` checks this file, `gatepass login` signs in.\n\n",
         );
+        for note in &self.notes {
+            let _ = writeln!(out, "# Note: {}", crate::text::printable(note, 200));
+        }
         if let Some(profile) = &self.profile {
             let _ = writeln!(out, "[profile.{profile}]");
+        }
+        if let Some(preset) = self.preset {
+            let _ = writeln!(
+                out,
+                "# Defaults that suit {}; any key here overrides them.\npreset = {}",
+                preset.about().title,
+                text(preset.name)
+            );
         }
         let _ = writeln!(out, "issuer = {}", text(&self.issuer));
         let _ = writeln!(out, "client_id = {}", text(&self.client_id));
@@ -49,6 +68,13 @@ impl Starter {
             None => out
                 .push_str("# scopes = [\"openid\", \"profile\", \"email\", \"offline_access\"]\n"),
         }
+        out.push_str("\n# How people sign in: \"auto\", \"browser\" or \"device\".\n");
+        match self.flow {
+            Some(flow) => {
+                let _ = writeln!(out, "flow = {}", text(flow));
+            }
+            None => out.push_str("# flow = \"auto\"\n"),
+        }
         out.push_str(
             "\n# Which token the gateway checks: \"access_token\" or \"id_token\".\n\
              # token = \"access_token\"\n\
@@ -63,17 +89,21 @@ impl Starter {
 mod tests {
     use super::Starter;
     use crate::config::document::Document;
+    use crate::config::preset::Preset;
 
     #[test]
     fn the_first_file_is_valid_whatever_it_is_given() {
         let starter = Starter {
-            profile: None,
+            preset: Preset::find("okta"),
             issuer: "https://idp.example/\"quoted".to_owned(),
             client_id: "a'b\\c".to_owned(),
             gateway_url: Some("https://gateway.example".to_owned()),
             scopes: Some(vec!["openid".to_owned(), "x\"y".to_owned()]),
+            flow: Some("browser"),
+            notes: vec!["one\ntwo = 3".to_owned()],
+            ..Starter::default()
         };
         let document = Document::parse(starter.to_toml().as_bytes()).unwrap();
-        assert_eq!(document.top.len(), 4);
+        assert_eq!(document.top.len(), 6);
     }
 }
