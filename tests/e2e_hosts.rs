@@ -1,5 +1,6 @@
-//! A profile that a gateway handed out, taken over with a real keychain: afterwards its secrets are there and
-//! nowhere else, and the hosts get them from gatepass.
+//! The hosts' configurations with a real session and a real keychain. An export knows how long this provider's tokens
+//! live. A profile that a gateway handed out is taken over: afterwards its secrets are in the keychain and nowhere
+//! else, and the hosts get them from gatepass.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +12,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use gatepass_testkit::lab::{Gatepass, Home, Keyring, scan_for_secrets};
+use gatepass_testkit::lab::{Gatepass, Home, Keyring, Person, Scene, Settings, scan_for_secrets};
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 const KEY: &str = "arch_0123456789abcdef0123456789abcdef";
@@ -163,4 +164,39 @@ fn the_entry_that_is_applied_stands_for_its_library() {
     let folder = desk.outside.path().to_str().unwrap().to_owned();
     desk.gatepass(["config", "import", &folder]).run().expect(0);
     assert!(desk.keyring.lookup("default").unwrap().contains(KEY));
+}
+
+#[test]
+fn an_export_follows_the_life_of_the_tokens_that_this_provider_issues() {
+    for (cache, life, ttl) in [("auto", 400, 250), ("none", 3600, 300)] {
+        let settings = Settings {
+            access_token: life,
+            ..Settings::default()
+        };
+        let scene = Scene::with(GATEPASS, &settings, Person::without_browser());
+        let more = format!("gateway_url = \"https://gateway.example\"\ncache = \"{cache}\"");
+        let export = || {
+            let done = scene
+                .gatepass(["export", "claude-desktop", "--format", "json"])
+                .run();
+            let value = done.expect(0).json()["inferenceCredentialHelperTtlSec"].clone();
+            (value, done.stderr.contains("is not known here"))
+        };
+        scene.configure(&more);
+        assert_eq!(export(), (300.into(), true), "nobody is signed in");
+        scene.login();
+        assert_eq!(export(), (ttl.into(), false), "{cache}");
+        let profile = scene.home.path().join("profile.json");
+        fs::write(
+            &profile,
+            r#"{"inferenceProvider":"gateway","inferenceGatewayBaseUrl":"https://g.example",
+                "inferenceCredentialKind":"helper-script","inferenceCredentialHelper":"/bin/sh",
+                "inferenceCredentialHelperTtlSec":3599,"inferenceModels":["haiku"]}"#,
+        )
+        .unwrap();
+        let checked = scene
+            .gatepass(["export", "--check", profile.to_str().unwrap()])
+            .run();
+        checked.expect(if life < 3599 { 3 } else { 0 });
+    }
 }
