@@ -245,7 +245,9 @@ fn refused(error: PollError) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::same_site;
+    use super::{address, same_site};
+    use crate::config::profile::ProfileName;
+    use crate::config::{Sources, load};
 
     #[test]
     fn verification_hosts_are_the_providers_own() {
@@ -267,5 +269,63 @@ mod tests {
         ] {
             assert!(!same_site(host, known), "{host} {known}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_https_on_a_known_host_in_plain_characters() {
+        let judge = |given: &str, more: &str| {
+            let text = format!("issuer = 'https://idp.example'\nclient_id = 'c'\n{more}");
+            let settings = load(&Sources::of_text(&text), &ProfileName::default()).unwrap();
+            address(given, &settings, &["idp.example"]).map_err(|failure| {
+                assert_eq!(failure.id.exit_code(), 8, "{given}");
+                failure.what
+            })
+        };
+        for (given, shown) in [
+            ("https://idp.example/device", "https://idp.example/device"),
+            ("HTTPS://IDP.Example/d", "https://idp.example/d"),
+            (
+                "https://login.idp.example/d?c=A-B",
+                "https://login.idp.example/d?c=A-B",
+            ),
+            ("https://idp.example/a b", "https://idp.example/a%20b"),
+            (
+                "https://idp.example/\u{202e}x",
+                "https://idp.example/%E2%80%AEx",
+            ),
+        ] {
+            assert_eq!(judge(given, "").as_deref(), Ok(shown), "{given}");
+        }
+        for given in [
+            "http://idp.example/device",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "ms-msdt:/id",
+            "--remote-debugging-port=1",
+            "//idp.example/device",
+            "https://evil.example/",
+            "https://idp.example.evil.example/",
+            "https://evil.example/https://idp.example/",
+            "https://evil.example#idp.example",
+            "https://idp.example@evil.example/",
+            "https://user:word@idp.example/",
+            "https://idp.example./device",
+            "https://idp.example/device#x",
+            "https://idp.ex\u{430}mple/device",
+            "https://xn--idp-.example/",
+            "https://[::1]/",
+            "https://2130706433/",
+            "",
+        ] {
+            let refused = judge(given, "").unwrap_err();
+            assert!(refused.is_ascii(), "{given}: {refused}");
+        }
+        // Two letters that look alike are told apart where it counts.
+        let refused = judge("https://idp.ex\u{430}mple/device", "").unwrap_err();
+        assert!(refused.contains("xn--"), "{refused}");
+        let more = "device_hosts = ['microsoft.example']";
+        assert!(judge("https://microsoft.example/devicelogin", more).is_ok());
+        assert!(judge("https://idp.example/device", more).is_err());
+        assert!(judge("https://login.microsoft.example/", more).is_err());
     }
 }
