@@ -8,6 +8,9 @@
     reason = "a failed assumption should stop the test at once"
 )]
 
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use gatepass_testkit::lab::{ClientKey, Gatepass, Guard, Network, Outcome, Person, Scene};
@@ -358,4 +361,87 @@ fn a_slow_way_is_waited_for_as_long_as_the_caller_can() {
     let after = scene.gatepass(["token", "--force-refresh"]).run();
     assert_ne!(after.token(), before);
     assert!(after.elapsed >= Duration::from_secs(3));
+}
+
+#[test]
+fn a_provider_with_ipv6_alone_is_reached() {
+    let front = TcpListener::bind("[::1]:0").unwrap();
+    let port = front.local_addr().unwrap().port();
+    let provider = Provider::start(Settings {
+        base: Some(format!("http://[::1]:{port}")),
+        auto_approve: true,
+        ..Settings::default()
+    });
+    let behind = provider.port();
+    thread::spawn(move || {
+        for client in front.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", behind)) else {
+                return;
+            };
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    let scene = Scene::around(GATEPASS, provider, Person::without_browser());
+    scene.configure("redirect_host = '[::1]'");
+    scene.login();
+    let before = scene.background().token();
+    let after = scene.gatepass(["token", "--force-refresh"]).run().token();
+    assert_ne!(before, after);
+    let opened = scene.provider.requests();
+    let opened = opened
+        .iter()
+        .find(|seen| seen.path == "/authorize")
+        .unwrap();
+    let redirect = opened.parameter("redirect_uri").unwrap();
+    assert!(redirect.starts_with("http://[::1]:"), "{redirect}");
+}
+
+#[test]
+fn a_bare_environment_finds_the_bus_and_the_keychain() {
+    let scene = Scene::around(
+        GATEPASS,
+        Provider::start(Settings {
+            auto_approve: true,
+            ..Settings::default()
+        }),
+        Person::without_browser(),
+    );
+    scene.configure("cache = 'none'");
+    scene.login();
+    // A folder of this name belongs to the session of whoever runs the tests: the run gets its own view of it.
+    let script = format!(
+        "user=/run/user/$(id -u) && mount -t tmpfs none /run/user && mkdir -m 700 $user \
+         && mount --bind '{}' $user && exec env -i HOME=\"$HOME\" PATH=\"$PATH\" '{GATEPASS}' \"$@\"",
+        scene.keyring.runtime_folder().display()
+    );
+    let bare = |arguments: &[&str]| {
+        Gatepass::new("/usr/bin/unshare", &scene.home)
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+            ])
+            .args(arguments.iter().copied())
+            .run()
+    };
+    let token = bare(&["token", "--caller", "codex"]).token();
+    let renewed = bare(&["token", "--caller", "codex", "--force-refresh"]).token();
+    assert_ne!(token, renewed);
+    // Without that folder there is no bus to be found.
+    let lost = Gatepass::new("/usr/bin/unshare", &scene.home);
+    let lost = lost.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    let script = format!("mount -t tmpfs none /run/user && exec '{GATEPASS}' token --caller codex");
+    lost.args([script.as_str()]).run().expect(7);
 }
