@@ -36,8 +36,8 @@ pub fn others_may_replace(_: &Path) -> bool {
 /// Whether the system marked the file as downloaded; the answer is how to take the mark off.
 #[cfg(target_os = "macos")]
 pub fn quarantined(path: &Path) -> Option<String> {
-    let mut value = [0; 512];
-    rustix::fs::getxattr(path, "com.apple.quarantine", &mut value)
+    let mut value = [0_u8; 512];
+    rustix::fs::getxattr(path, "com.apple.quarantine", &mut value[..])
         .is_ok()
         .then(|| format!("xattr -d com.apple.quarantine '{}'", path.display()))
 }
