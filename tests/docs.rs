@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gatepass::config::policy::Policy;
-use gatepass::config::schema::{BuiltIn, KEYS, Key, Shape, Support};
+use gatepass::config::schema::{BuiltIn, KEYS, Key, Shape};
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
@@ -248,16 +248,11 @@ fn table_of_keys() -> String {
     let mut table = String::from("| key | type | default | meaning |\n|---|---|---|---|\n");
     for key in KEYS {
         let row = format!(
-            "| `{}` | {} | {} | {}{} |\n",
+            "| `{}` | {} | {} | {} |\n",
             key.name,
             kind_of(key.shape),
             default_of(key),
             key.about,
-            match key.support {
-                Support::Full => String::new(),
-                Support::Only([]) => " (not yet)".to_owned(),
-                Support::Only(words) => format!(" (only {} now)", coded(words)),
-            }
         );
         table.push_str(&row);
     }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::address;
 use super::profile::ProfileName;
-use super::schema::{KEYS, Key, Shape, Support};
+use super::schema::{KEYS, Key, Shape};
 use super::value::Value;
 use crate::text;
 
@@ -191,9 +191,7 @@ impl<'s> Reader<'s> {
                 .map(|near| format!("did you mean `{near}`?"));
             return self.problem_with(line, format!("unknown key `{name}`"), remedy);
         };
-        match shaped(value.get_ref(), key.shape)
-            .and_then(|value| supported(key, &value).map(|()| value))
-        {
+        match shaped(value.get_ref(), key.shape) {
             Ok(value) => {
                 into.insert(key.name, Placed { value, line });
             }
@@ -338,25 +336,6 @@ fn anything(value: &DeValue<'_>) -> Result<Value, String> {
         DeValue::Array(_) => list(value, anything),
         DeValue::String(text) => Ok(Value::Text(text.clone().into_owned())),
         _ => claim(value),
-    }
-}
-
-/// Refuses what this version would otherwise ignore.
-fn supported(key: &Key, value: &Value) -> Result<(), String> {
-    let Support::Only(words) = key.support else {
-        return Ok(());
-    };
-    match value {
-        Value::Text(word) if words.contains(&word.as_str()) => Ok(()),
-        _ if words.is_empty() => Err(format!(
-            "is not supported by gatepass {}",
-            env!("CARGO_PKG_VERSION")
-        )),
-        Value::Text(word) => Err(format!(
-            "= \"{word}\" is not supported by gatepass {}",
-            env!("CARGO_PKG_VERSION")
-        )),
-        _ => Err("has a value of the wrong kind".to_owned()),
     }
 }
 

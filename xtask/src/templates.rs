@@ -7,7 +7,7 @@ mod manifest;
 
 use std::fs;
 
-use gatepass::config::schema::{BuiltIn, KEYS, Shape, Support};
+use gatepass::config::schema::{BuiltIn, KEYS, Shape};
 
 use crate::process::root;
 
@@ -123,28 +123,26 @@ fn camel(name: &str) -> String {
     out
 }
 
-/// Every key that this version acts on, policy's own keys last.
+/// Every key, policy's own keys last.
 pub(crate) fn settings() -> Vec<Setting> {
-    let everybody = KEYS.iter().filter_map(|key| {
-        let takes = match (key.shape, key.support) {
-            (_, Support::Only([])) => return None,
-            (Shape::Choice(_), Support::Only(words)) => Takes::Word(words),
-            (Shape::Choice(words), _) => Takes::Word(words),
-            (Shape::Url | Shape::Proxy, _) => Takes::Address,
-            (Shape::Seconds(least, most), _) => Takes::Number(least, most),
-            (Shape::Flag, _) => Takes::Flag,
-            (Shape::TextList | Shape::UriList, _) => Takes::Texts,
-            (Shape::PortList, _) => Takes::Ports,
-            (Shape::TextTable | Shape::ClaimTable | Shape::Structure, _) => Takes::Table,
-            (Shape::Text | Shape::Path, _) => Takes::Text,
+    let everybody = KEYS.iter().map(|key| {
+        let takes = match key.shape {
+            Shape::Choice(words) => Takes::Word(words),
+            Shape::Url | Shape::Proxy => Takes::Address,
+            Shape::Seconds(least, most) => Takes::Number(least, most),
+            Shape::Flag => Takes::Flag,
+            Shape::TextList | Shape::UriList => Takes::Texts,
+            Shape::PortList => Takes::Ports,
+            Shape::TextTable | Shape::ClaimTable | Shape::Structure => Takes::Table,
+            Shape::Text | Shape::Path => Takes::Text,
         };
-        Some(Setting {
+        Setting {
             name: key.name,
             takes,
             default: BuiltIn::value(key.built_in).map(|value| value.to_json()),
             about: key.about,
             policy_only: false,
-        })
+        }
     });
     let policy = POLICY_ONLY.iter().map(|(name, takes, about)| Setting {
         name,
