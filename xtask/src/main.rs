@@ -38,7 +38,7 @@ usage: cargo xtask <command>
       --seconds N         each for so long (60)
   check --all-targets     compiles for every system that gatepass is made for
   package                 builds every package into target/packages
-      --only deb,rpm,msi,pkg,tar
+      --only deb,rpm,msi,tar
       --target linux-x86_64,…   of linux, windows, macos and x86_64, aarch64
       --no-build                takes the binaries that are there
   templates               writes policy templates and editors' schemas from the list of keys

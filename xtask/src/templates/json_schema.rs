@@ -21,22 +21,22 @@ pub(super) fn user(settings: &[Setting]) -> String {
     }))
 }
 
-/// The policy file: tables `[locked]` and `[default]`.
+/// The policy file: its own keys, and the tables `[locked]` and `[default]`.
 pub(super) fn policy(settings: &[Setting]) -> String {
     let keys = properties(settings.iter().filter(|setting| !setting.policy_only));
     let own = properties(settings.iter().filter(|setting| setting.policy_only));
-    let table = |own: Option<&Map<String, Value>>| {
-        let mut all = keys.clone();
-        all.extend(own.cloned().unwrap_or_default());
-        all.insert("profile".to_owned(), profiles(&keys));
-        json!({"type": "object", "additionalProperties": false, "properties": all})
-    };
+    let mut table = keys.clone();
+    table.insert("profile".to_owned(), profiles(&keys));
+    let table = json!({"type": "object", "additionalProperties": false, "properties": table});
+    let mut top = own;
+    top.insert("locked".to_owned(), table.clone());
+    top.insert("default".to_owned(), table);
     text(&json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "gatepass: policy.toml",
         "type": "object",
         "additionalProperties": false,
-        "properties": {"locked": table(Some(&own)), "default": table(None)},
+        "properties": top,
     }))
 }
 
