@@ -35,7 +35,8 @@ fn tabs(scene: &Scene<NodeProvider>) -> usize {
 #[test]
 fn a_closed_tab_is_opened_again_after_a_while() {
     let mut scene = with_chromium(Person::with_chromium().who_walks_away());
-    scene.configure("interactive_timeout = 8");
+    // A pushed request is good for one visit, so it would be pushed anew, with the same content.
+    scene.configure("interactive_timeout = 8\npar = \"never\"");
     scene.gatepass([]).context("interactive").run().expect(4);
     let walked = scene
         .person
