@@ -310,30 +310,6 @@ fn a_refresh_outlives_the_host_that_kills_its_helper() {
 
 #[test]
 #[ignore = "needs Wine: cargo xtask test --windows"]
-fn a_host_that_waits_for_the_end_of_the_output_does_not_wait_for_the_worker() {
-    let windows = Windows::signed_in(short_lived());
-    thread::sleep(Duration::from_secs(4));
-    windows.provider.script_times(
-        Hook::RefreshGrant,
-        ..1,
-        Fault::Delay(Duration::from_secs(25)),
-    );
-    let started = Instant::now();
-    // Reads to the end of both pipes.
-    let ended: Ended = gatepass(&["token", "--force-refresh", "--timeout", "2"])
-        .output()
-        .unwrap()
-        .into();
-    assert!(
-        started.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        started.elapsed()
-    );
-    ended.expect(6);
-}
-
-#[test]
-#[ignore = "needs Wine: cargo xtask test --windows"]
 fn a_lost_answer_is_not_asked_for_twice() {
     let windows = Windows::signed_in(short_lived());
     thread::sleep(Duration::from_secs(4));

@@ -96,7 +96,7 @@ mkdir -p '@SYSTEM@@KEPT@' '@KEPT@/windows'
 mount -t proc proc '@SYSTEM@/proc'
 mount --bind '@KEPT@' '@SYSTEM@@KEPT@'
 exec chroot '@SYSTEM@' /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
-    WINEPREFIX='@KEPT@/windows' WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= \
+    XDG_RUNTIME_DIR=/tmp WINEPREFIX='@KEPT@/windows' WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= \
     ${CLAUDE_HELPER_CONTEXT:+CLAUDE_HELPER_CONTEXT="$CLAUDE_HELPER_CONTEXT"} \
     ${GATEPASS_LOG:+GATEPASS_LOG="$GATEPASS_LOG"} \
     /usr/lib/wine/wine64 "$@"
