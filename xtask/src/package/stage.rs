@@ -114,7 +114,7 @@ impl Stage {
         )?;
         let copyright = read(&packaging("linux/copyright"))?;
         write(&self.folder.join("copyright"), copyright)?;
-        for file in ["gatepass.1", "CHANGELOG.md"] {
+        for file in ["gatepass.1", "changelog", "CHANGELOG.md"] {
             compressed(&self.folder.join(file))?;
         }
         Ok(())
