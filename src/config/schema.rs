@@ -152,6 +152,7 @@ pub static KEYS: &[Key] = &[
     key("resource", UriList, Unset, OnToken, "RFC 8707 resource indicators, on every request"),
     key("login_hint", Text, Unset, Elsewhere, "the account that the sign-in page should propose"),
     key("required_claims", ClaimTable, Unset, OnToken, "ID-token claims that must match; otherwise the account is not an allowed one"),
+    key("trusted_audiences", TextList, Unset, OnToken, "further audiences that an ID token may have beside the client"),
     key("authorize_params", TextTable, Unset, OnToken, "extra parameters of the authorization request"),
     key("token_params", TextTable, Unset, OnToken, "extra parameters of token requests"),
     key("flow", Choice(&["auto", "browser", "device"]), Word("auto"), Elsewhere, "how people sign in"),

@@ -206,6 +206,8 @@ pub struct Settings {
     pub login_hint: Option<String>,
     /// ID-token claims that must match.
     pub required_claims: BTreeMap<String, Value>,
+    /// Audiences that an ID token may have beside the client.
+    pub trusted_audiences: Vec<String>,
     /// Extra parameters of the authorization request.
     pub authorize_params: BTreeMap<String, String>,
     /// Extra parameters of token requests.
@@ -350,6 +352,7 @@ impl Settings {
             resource: values.texts("resource"),
             login_hint: values.text("login_hint"),
             required_claims: values.table("required_claims"),
+            trusted_audiences: values.texts("trusted_audiences"),
             authorize_params: values.text_table("authorize_params"),
             token_params: values.text_table("token_params"),
             flow: match values.word("flow").as_str() {

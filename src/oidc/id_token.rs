@@ -260,10 +260,19 @@ fn check_issue(
         _ => return failed("it comes from another issuer (`iss`)"),
     }
     let ours = Value::from(settings.client_id.as_str());
-    // One audience, or a list; a further audience is one that nobody said we may trust.
+    // One audience, or a list; a further audience must be one that the organisation trusts.
+    let is_trusted = |audience: &Value| {
+        *audience == ours
+            || audience.as_str().is_some_and(|name| {
+                settings
+                    .trusted_audiences
+                    .iter()
+                    .any(|trusted| trusted == name)
+            })
+    };
     let for_us = match claims.get("aud") {
         Some(Value::Array(audiences)) => {
-            !audiences.is_empty() && audiences.iter().all(|audience| *audience == ours)
+            audiences.contains(&ours) && audiences.iter().all(is_trusted)
         }
         Some(audience) => *audience == ours,
         None => false,
@@ -520,6 +529,30 @@ mod tests {
     }
 
     /// Tokens and keys made by another program (node), each with the `at_hash` that belongs to its algorithm.
+    #[test]
+    fn further_audiences_are_refused_unless_the_organisation_trusts_them() {
+        let check = |more: &str, audiences: Value| {
+            let Value::Object(claims) = json!({
+                "iss": "https://idp.example", "aud": audiences, "exp": NOW + 60
+            }) else {
+                return false;
+            };
+            check_issue(&claims, &settings(more), NOW).is_ok()
+        };
+        let trusting = "trusted_audiences = ['project']";
+        assert!(check("", json!(["c"])));
+        assert!(!check("", json!(["c", "project"])));
+        assert!(check(trusting, json!(["project", "c"])));
+        for others in [
+            json!(["c", "project", "x"]),
+            json!(["project"]),
+            json!("project"),
+            json!([]),
+        ] {
+            assert!(!check(trusting, others.clone()), "{others}");
+        }
+    }
+
     #[test]
     fn every_asymmetric_algorithm_is_understood() {
         let made: Value = serde_json::from_str(include_str!("testdata/id_tokens.json")).unwrap();
