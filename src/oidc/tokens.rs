@@ -1,7 +1,9 @@
 //! The token endpoint (RFC 6749): redeeming codes and refresh tokens, and what its errors mean.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
+use http::StatusCode;
 use oauth2::basic::BasicErrorResponseType;
 use oauth2::{
     AuthorizationCode, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
@@ -91,8 +93,33 @@ pub fn refresh(
     for (name, value) in extra(settings) {
         request = request.add_extra_param(name, value);
     }
-    let response = request.request(&endpoint(http, client));
-    grant(response.map_err(refusal)?, client, settings)
+    let send = endpoint(http, client);
+    let said_nothing = Cell::new(false);
+    let response = request.request(&|request| {
+        let response = send(request)?;
+        let empty = response.body().is_empty();
+        said_nothing.set(empty && response.status() == StatusCode::BAD_REQUEST);
+        Ok::<_, HttpError>(response)
+    });
+    let refused = |error| refused_refresh(error, said_nothing.get());
+    grant(response.map_err(refused)?, client, settings)
+}
+
+/// Not every provider says `invalid_grant` of a refresh token that is of no use any more: LemonLDAP::NG says
+/// `invalid_request`, Glewlwyd answers 400 and nothing else. Neither gets better by waiting.
+fn refused_refresh(error: TokenError, said_nothing: bool) -> Refusal {
+    match error {
+        RequestTokenError::ServerResponse(response)
+            if response.error().as_ref() == "invalid_request" =>
+        {
+            let description = response.error_description().map(String::as_str);
+            Refusal::GrantOver(said("invalid_request", description))
+        }
+        RequestTokenError::Other(_) if said_nothing => {
+            Refusal::GrantOver("refused without a reason (400)".to_owned())
+        }
+        other => refusal(other),
+    }
 }
 
 /// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.

@@ -5,6 +5,7 @@
 // The address is the last argument, so that gatepass can be told `browser = ["node", "browse.mjs", "--user=alice"]`.
 // Options, each also as an environment variable GATEPASS_LAB_<NAME>:
 //   --user=NAME        what is typed into the sign-in form          (alice)
+//   --password=WORD    and as its password             (not-checked-here)
 //   --code=CODE        what is typed where a device code is asked   (none)
 //   --refuse=STEP      `now`: cancels on the first page; `consent`: signs in, then cancels
 //   --abandon=1        opens the page, does nothing and goes away: a person who closes the tab
@@ -96,7 +97,7 @@ async function fill(page) {
     } else {
       credentials = true;
       const secret = await field.getAttribute('type') === 'password';
-      await field.fill(secret ? 'not-checked-here' : option('user', 'alice'));
+      await field.fill(secret ? option('password', 'not-checked-here') : option('user', 'alice'));
     }
   }
   return credentials;

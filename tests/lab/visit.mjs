@@ -1,7 +1,7 @@
 // The person of browse.mjs without a browser: walks the provider's forms by plain HTTP in a tenth of the time.
 // For tests whose subject lies behind the sign-in.
 //
-//   node visit.mjs [--user=NAME] [--refuse=now] [--code=CODE] [--result=FILE] URL
+//   node visit.mjs [--user=NAME] [--password=WORD] [--refuse=now] [--code=CODE] [--result=FILE] URL
 
 import { renameSync, writeFileSync } from 'node:fs';
 
@@ -55,7 +55,7 @@ function next(html, url) {
     if (!name || type === 'submit') continue;
     if (type === 'hidden') fields.append(name, attribute(tag, 'value') ?? '');
     else if (/code/i.test(name)) fields.append(name, given.code ?? attribute(tag, 'value') ?? '');
-    else if (type === 'password') fields.append(name, 'not-checked-here');
+    else if (type === 'password') fields.append(name, given.password ?? 'not-checked-here');
     else if (['text', 'email'].includes(type)) fields.append(name, given.user ?? 'alice');
   }
   const buttons = [...html.matchAll(/<(?:button|input)\b[^>]*>[^<]*/gi)].map(([tag]) => tag)

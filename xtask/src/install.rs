@@ -28,8 +28,11 @@ const PARTS: [(Part, &str); 13] = [
 /// The oldest Node.js that runs the lab's scripts.
 const OLDEST_NODE: (u32, u32) = (20, 19);
 
-enum Part {
+/// How to see whether something is installed.
+pub(crate) enum Part {
+    /// A program of this name.
     Program(&'static str),
+    /// This file or folder.
     File(&'static str),
 }
 
@@ -44,7 +47,12 @@ impl Part {
 
 /// Installs the Debian packages that are missing.
 pub(crate) fn packages() -> Result<(), String> {
-    let mut missing: Vec<&str> = PARTS
+    missing_of(&PARTS)
+}
+
+/// Installs those of these Debian packages that are missing.
+pub(crate) fn missing_of(parts: &[(Part, &'static str)]) -> Result<(), String> {
+    let mut missing: Vec<&str> = parts
         .iter()
         .filter(|(part, _)| !part.is_there())
         .map(|(_, package)| *package)

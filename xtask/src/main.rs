@@ -13,6 +13,8 @@ mod cross;
 mod demo;
 mod fuzz;
 mod install;
+#[cfg(target_os = "linux")]
+mod interop;
 #[cfg(unix)]
 mod package;
 mod process;
@@ -27,9 +29,11 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--unit | --e2e]   installs what is missing and runs every check
+  test [--unit | --e2e | --interop]
+                          installs what is missing and runs every check
       --unit              only the tests that need nothing but this repository
       --e2e               only those with a real provider, keychain and browser
+      --interop           only those with LiteLLM, Apache, Glewlwyd and LemonLDAP::NG
       --windows           only those of the Windows program, run by Wine (Linux, as root)
   check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
@@ -76,6 +80,8 @@ impl Command {
             ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
             #[cfg(target_os = "linux")]
             ["test", "--windows"] => Some(Self::Test(test::Selection::Windows)),
+            #[cfg(target_os = "linux")]
+            ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
             #[cfg(unix)]

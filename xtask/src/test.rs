@@ -3,6 +3,8 @@
 use std::env;
 
 use crate::install;
+#[cfg(target_os = "linux")]
+use crate::interop;
 use crate::process::{self, answer, cargo, run_watched, step};
 
 /// Which checks.
@@ -17,6 +19,9 @@ pub(crate) enum Selection {
     /// The tests of the Windows program.
     #[cfg(target_os = "linux")]
     Windows,
+    /// The tests with real gateways and further providers, which the others leave out.
+    #[cfg(target_os = "linux")]
+    Interop,
 }
 
 /// What cargo's tests said.
@@ -75,6 +80,11 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             &mut install::node_packages,
         );
     }
+    #[cfg(target_os = "linux")]
+    if selection == Selection::Interop {
+        check("the servers (apt)", &mut interop::servers);
+        check("LiteLLM (pip)", &mut interop::litellm);
+    }
     if selection == Selection::All {
         check("formatting", &mut || {
             process::run(&mut cargo(&["fmt", "--all", "--check"]))
@@ -106,6 +116,11 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         ),
         #[cfg(target_os = "linux")]
         Selection::Windows => return failures,
+        #[cfg(target_os = "linux")]
+        Selection::Interop => (
+            "tests with real gateways and providers",
+            &[&["--test", "interop_*", "--", "--include-ignored"]],
+        ),
     };
     for target in targets {
         let arguments = [&["test", "--no-fail-fast", "--quiet"], *target].concat();

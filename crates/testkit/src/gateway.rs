@@ -47,14 +47,23 @@ impl fmt::Display for Refusal {
 }
 
 /// Verifies tokens of one issuer for one audience.
-struct Verifier {
+pub(crate) struct Verifier {
     issuer: String,
     audience: String,
     jwks: Mutex<Option<Value>>,
 }
 
 impl Verifier {
-    fn verify(&self, token: &str) -> Result<Value, Refusal> {
+    /// Of this issuer, for this audience.
+    pub(crate) fn new(issuer: &str, audience: &str) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+            jwks: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn verify(&self, token: &str) -> Result<Value, Refusal> {
         let jwt = Jwt::decode(token).ok_or(Refusal::Malformed)?;
         self.verify_signature(&jwt)?;
         let claims = jwt.claims;
@@ -134,11 +143,7 @@ impl fmt::Debug for Gateway {
 impl Gateway {
     /// Starts a gateway that accepts this issuer's tokens for this audience, on any free port.
     pub fn start(issuer: &str, audience: &str) -> Self {
-        let verifier = Arc::new(Verifier {
-            issuer: issuer.to_owned(),
-            audience: audience.to_owned(),
-            jwks: Mutex::default(),
-        });
+        let verifier = Arc::new(Verifier::new(issuer, audience));
         let log = Arc::new(Log::default());
         let server = {
             let (verifier, log) = (Arc::clone(&verifier), Arc::clone(&log));
@@ -199,7 +204,7 @@ fn answer(verifier: &Verifier, request: &Request) -> Answer {
 }
 
 /// The token of `Authorization: Bearer`, or of `x-api-key` as Anthropic's clients also send it.
-fn bearer(request: &Request) -> Option<&str> {
+pub(crate) fn bearer(request: &Request) -> Option<&str> {
     match request.header("authorization") {
         Some(header) => {
             let (scheme, token) = header.split_once(' ')?;
@@ -210,7 +215,7 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 /// RFC 6750 section 3: a request without a token learns no error code.
-fn refuse(refusal: Refusal) -> Response {
+pub(crate) fn refuse(refusal: Refusal) -> Response {
     let challenge = match refusal {
         Refusal::Missing => "Bearer realm=\"gatepass demo gateway\"".to_owned(),
         _ => format!("Bearer error=\"invalid_token\", error_description=\"{refusal}\""),
@@ -224,7 +229,7 @@ fn failure(status: u16, kind: &str, message: &str) -> Response {
     Response::json(status, &json!({"type": "error", "error": error}))
 }
 
-fn models() -> Value {
+pub(crate) fn models() -> Value {
     let model = |id: &str, name: &str| {
         json!({
             "type": "model",

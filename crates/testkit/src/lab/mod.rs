@@ -8,15 +8,21 @@
 //! - [`Gatepass`]: one run of the binary under test, in an environment that holds nothing but this;
 //! - [`Network`]: a corporate network with a proxy, and what it does to TLS;
 //! - [`ClientKey`]: keys and certificates;
+//! - [`LiteLlm`], [`Apache`]: gateways that check tokens by themselves;
+//! - [`Glewlwyd`], [`LemonLdap`]: further providers;
 //! - [`Scene`]: all of them together.
 //!
 //! Only Linux has these parts.
 #![cfg(target_os = "linux")]
 
+mod apache;
 mod client_key;
 mod gatepass;
+mod glewlwyd;
 mod home;
 mod keyring;
+mod lemonldap;
+mod litellm;
 mod network;
 mod notifications;
 mod person;
@@ -25,11 +31,16 @@ mod process;
 mod provider;
 mod scan;
 mod scene;
+mod server;
 
+pub use apache::Apache;
 pub use client_key::ClientKey;
 pub use gatepass::{Gatepass, Outcome, Running, Stdout};
+pub use glewlwyd::Glewlwyd;
 pub use home::Home;
 pub use keyring::{Item, Keyring};
+pub use lemonldap::LemonLdap;
+pub use litellm::LiteLlm;
 pub use network::{Guard, Network};
 pub use notifications::{Notification, Notifications};
 pub use person::{Person, Walk};

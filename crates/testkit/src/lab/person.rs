@@ -50,6 +50,12 @@ impl Person {
         Self::new("visit.mjs")
     }
 
+    /// One who signs in at Glewlwyd, whose pages need a browser, without one.
+    #[must_use]
+    pub fn at_glewlwyd() -> Self {
+        Self::new("glewlwyd.mjs")
+    }
+
     fn option(mut self, name: &str, value: &str) -> Self {
         self.options.push(format!("--{name}={value}"));
         self
@@ -59,6 +65,12 @@ impl Person {
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         self.option("user", name)
+    }
+
+    /// What they type where a password is asked for.
+    #[must_use]
+    pub fn with_password(self, password: &str) -> Self {
+        self.option("password", password)
     }
 
     /// They cancel on the first page.

@@ -16,7 +16,7 @@
 mod authorize;
 pub mod client;
 mod clients;
-mod codes;
+pub(crate) mod codes;
 mod device;
 mod discovery;
 mod engine;

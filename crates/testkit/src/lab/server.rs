@@ -1,0 +1,81 @@
+//! Servers that are programs of their own.
+
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::process::{Part, wait_until};
+use crate::provider::client;
+
+/// How long a server may take to come up, on a machine with other things to do.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// A port that was free a moment ago, for a server that has to be told one.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+    listener.local_addr().expect("a bound listener").port()
+}
+
+/// A running server with a folder of its own, in which it finds its files and leaves its log.
+#[derive(Debug)]
+pub(super) struct Server {
+    folder: TempDir,
+    part: Option<Part>,
+}
+
+impl Server {
+    /// A folder for a server. Others may look into it: some servers give up root's powers.
+    pub(super) fn prepare(name: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("gatepass-{name}-"))
+            .tempdir()
+            .expect("a temporary folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("own folder");
+        Self { folder, part: None }
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes one of its files.
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder().join(name), text).expect("own file");
+    }
+
+    /// Everything it has said.
+    pub(super) fn said(&self) -> String {
+        fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+    }
+
+    /// Starts it in its folder, and waits until this address answers.
+    pub(super) fn start(&mut self, command: &Command, address: &str) {
+        let mut logged = Command::new("/bin/sh");
+        logged
+            .args(["-c", "cd \"$0\" && exec \"$@\" > log 2>&1"])
+            .arg(self.folder())
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                logged.env(name, value);
+            }
+        }
+        let part = self.part.insert(Part::start(&logged));
+        let up = wait_until(LIMIT, || {
+            !part.runs() || client::get(address).is_ok_and(|reply| reply.status < 500)
+        });
+        assert!(
+            up && part.runs(),
+            "{:?} does not come up (`cargo xtask test --interop` installs it):\n{}",
+            command.get_program(),
+            self.said()
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! Further real providers, each with habits of its own. `cargo xtask test --interop` installs and runs them.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+use std::time::Duration;
+
+use gatepass_testkit::gateway::Gateway;
+use gatepass_testkit::lab::{AnyProvider, Glewlwyd, LemonLdap, Person, Scene};
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+const SOON: Duration = Duration::from_secs(30);
+const AUDIENCE: &str = "https://gateway.example.test";
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn bob() -> Person {
+    Person::at_glewlwyd().named("bob").with_password("bobpw")
+}
+
+/// Glewlwyd knows one redirect address: gatepass is told its port.
+fn glewlwyd() -> Scene<Glewlwyd> {
+    let port = free_port();
+    let provider = Glewlwyd::start(&format!("http://127.0.0.1:{port}/callback"));
+    let scene = Scene::around(GATEPASS, provider, bob());
+    scene.configure(&format!(
+        "redirect_ports = [{port}]\nscopes = ['openid', 'gateway.invoke']"
+    ));
+    scene
+}
+
+fn refreshed(scene: &Scene<impl AnyProvider>) -> String {
+    scene.gatepass(["token", "--force-refresh"]).run().token()
+}
+
+#[test]
+#[ignore = "needs Glewlwyd: cargo xtask test --interop"]
+fn glewlwyd_signs_in_refreshes_and_signs_out() {
+    let scene = glewlwyd();
+    let walk = scene.login();
+    assert_eq!(walk.error(), None, "{walk:?}");
+    let first = scene.background().token();
+    // Its audience is the list of scopes.
+    let gateway = Gateway::start(&scene.provider.issuer(), "openid gateway.invoke");
+    gateway.verify(&first).unwrap();
+    let mut seen = vec![first];
+    for _ in 0..3 {
+        let next = refreshed(&scene);
+        gateway.verify(&next).unwrap();
+        assert!(!seen.contains(&next));
+        seen.push(next);
+    }
+    scene.gatepass(["status"]).run().expect(0);
+    let out = scene.gatepass(["logout"]).run();
+    out.expect(0);
+    assert_eq!(scene.keyring.lookup("default"), None);
+    scene.background().expect(4);
+}
+
+/// Glewlwyd answers a refresh token's second use with 400 and nothing else, and ends what came of it.
+#[test]
+#[ignore = "needs Glewlwyd: cargo xtask test --interop"]
+fn glewlwyds_empty_refusal_ends_the_session() {
+    let scene = glewlwyd();
+    scene.login();
+    let before = scene.keyring.items_snapshot();
+    let old = scene.keyring.lookup("default").unwrap();
+    refreshed(&scene);
+    // Somebody brings a copy of the keychain back.
+    let attributes = before.values().next().unwrap().attributes.clone();
+    let attributes: Vec<(&str, &str)> = attributes
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    scene.keyring.store(&attributes, &old);
+    let refused = scene.gatepass(["token", "--force-refresh"]).run();
+    refused.expect(4);
+    assert!(refused.stderr.contains("[sign-in-required]"), "{refused:?}");
+    scene.gatepass(["token", "--force-refresh"]).run().expect(4);
+    scene.login();
+    scene.background().token();
+}
+
+/// RFC 8252 lets native programs choose the port; Glewlwyd does not. The person sees its page, and the sign-in ends by itself.
+#[test]
+#[ignore = "needs Glewlwyd: cargo xtask test --interop"]
+fn glewlwyd_refuses_a_free_port() {
+    let scene = glewlwyd();
+    scene.configure("sign_in_timeout = 30\nscopes = ['openid', 'gateway.invoke']");
+    scene.gatepass(["login", "--browser"]).run().expect(5);
+    let walk = scene.person.saw_within(SOON).unwrap();
+    assert_eq!(walk.status(), 403, "{walk:?}");
+    assert_eq!(scene.keyring.lookup("default"), None);
+}
+
+#[test]
+#[ignore = "needs Glewlwyd: cargo xtask test --interop"]
+fn glewlwyd_confirms_a_device_and_is_polled_less_often_when_it_asks_for_it() {
+    let scene = glewlwyd();
+    let mut login = scene.gatepass(["login", "--device"]).spawn();
+    let code = login.wait_for(SOON, |said| {
+        let mut words = said.split_whitespace();
+        words.find(|word| *word == "Enter")?;
+        words
+            .next()
+            .filter(|code| code.contains('-'))
+            .map(str::to_owned)
+    });
+    let address = format!("{}/device?code={code}", scene.provider.issuer());
+    // It told an interval of five seconds, and now wants more: the poll after ten is told to slow down, and the next one
+    // comes after twenty.
+    scene.provider.device_interval(8);
+    std::thread::sleep(Duration::from_secs(12));
+    assert!(login.runs(), "nobody has confirmed");
+    let walk = bob().opens(&address);
+    assert_eq!(walk.error(), None, "{walk:?}");
+    let done = login.wait();
+    done.expect(0);
+    assert!(
+        done.elapsed > Duration::from_secs(18),
+        "{:?}: {}",
+        done.elapsed,
+        scene.provider.said()
+    );
+    scene.background().token();
+    refreshed(&scene);
+}
+
+fn lemonldap(person: Person) -> Scene<LemonLdap> {
+    let port = free_port();
+    let provider = LemonLdap::start(&format!("http://127.0.0.1:{port}/callback"), AUDIENCE);
+    let scene = Scene::around(
+        GATEPASS,
+        provider,
+        person.named("dwho").with_password("dwho"),
+    );
+    // The gateway's name stands in its ID tokens as well.
+    scene.configure(&format!(
+        "redirect_ports = [{port}]\ntrusted_audiences = ['{AUDIENCE}']"
+    ));
+    scene
+}
+
+#[test]
+#[ignore = "needs LemonLDAP::NG: cargo xtask test --interop"]
+fn lemonldap_signs_in_in_chromium_refreshes_without_rotation_and_signs_out() {
+    let scene = lemonldap(Person::with_chromium());
+    let issuer = scene.provider.issuer();
+    assert!(issuer.ends_with('/'));
+    let walk = scene.login();
+    assert_eq!(walk.error(), None, "{walk:?}");
+    let gateway = Gateway::start(&issuer, AUDIENCE);
+    let first = scene.background().token();
+    gateway.verify(&first).unwrap();
+    let mut seen = vec![first];
+    for _ in 0..3 {
+        let next = refreshed(&scene);
+        gateway.verify(&next).unwrap();
+        assert!(!seen.contains(&next));
+        seen.push(next);
+    }
+    let status = scene.gatepass(["status", "--json"]).run();
+    status.expect(0);
+    assert!(status.stdout.contains("dwho"), "{}", status.stdout);
+    // It offers no revocation: that is said, and what is here is removed all the same.
+    let out = scene.gatepass(["logout"]).run();
+    out.expect(0);
+    assert!(
+        format!("{}{}", out.stdout, out.stderr).contains("revo"),
+        "{out:?}"
+    );
+    assert_eq!(scene.keyring.lookup("default"), None);
+    scene.background().expect(4);
+}
+
+/// `LemonLDAP::NG` says `invalid_request` of a refresh token that it does not know.
+#[test]
+#[ignore = "needs LemonLDAP::NG: cargo xtask test --interop"]
+fn lemonldaps_invalid_request_ends_the_session() {
+    let scene = lemonldap(Person::without_browser());
+    scene.login();
+    scene.background().token();
+    scene.provider.end_sessions();
+    let refused = scene.gatepass(["token", "--force-refresh"]).run();
+    refused.expect(4);
+    assert!(
+        refused.stderr.contains("invalid_request"),
+        "{refused:?}\n{}",
+        scene.provider.said()
+    );
+    assert!(refused.stderr.contains("[sign-in-required]"), "{refused:?}");
+    scene.login();
+    scene.background().token();
+}
+
+/// It has no device flow, and gatepass says so.
+#[test]
+#[ignore = "needs LemonLDAP::NG: cargo xtask test --interop"]
+fn lemonldap_offers_no_device_codes() {
+    let scene = lemonldap(Person::without_browser());
+    scene.gatepass(["login", "--device"]).run().expect(3);
+}

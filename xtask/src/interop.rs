@@ -1,0 +1,76 @@
+//! What the lane of real servers needs from the machine. Only what is missing is installed.
+
+use std::fs;
+
+use gatepass_testkit::lab::LiteLlm;
+
+use crate::install::{self, Part};
+use crate::process::{command, run};
+
+/// What to look for, and the Debian package that brings it.
+const PARTS: [(Part, &str); 13] = [
+    (Part::Program("apache2"), "apache2"),
+    (
+        Part::File("/usr/lib/apache2/modules/mod_auth_openidc.so"),
+        "libapache2-mod-auth-openidc",
+    ),
+    (Part::Program("glewlwyd"), "glewlwyd"),
+    (
+        Part::File("/usr/share/lemonldap-ng/portal/htdocs/index.psgi"),
+        "liblemonldap-ng-portal-perl",
+    ),
+    (
+        Part::File("/var/lib/lemonldap-ng/conf/lmConf-1.json"),
+        "lemonldap-ng",
+    ),
+    // LemonLDAP::NG calls the next ones optional and does not start without them.
+    (
+        Part::File("/usr/share/doc/libgd-securityimage-perl"),
+        "libgd-securityimage-perl",
+    ),
+    (
+        Part::File("/usr/share/doc/libimage-magick-perl"),
+        "libimage-magick-perl",
+    ),
+    (
+        Part::File("/usr/share/doc/libstring-random-perl"),
+        "libstring-random-perl",
+    ),
+    (
+        Part::File("/usr/share/doc/libcrypt-openssl-x509-perl"),
+        "libcrypt-openssl-x509-perl",
+    ),
+    (
+        Part::File("/usr/share/doc/libconvert-pem-perl"),
+        "libconvert-pem-perl",
+    ),
+    (
+        Part::File("/usr/share/doc/libconvert-base32-perl"),
+        "libconvert-base32-perl",
+    ),
+    (Part::Program("starman"), "starman"),
+    (Part::File("/usr/share/doc/python3-venv"), "python3-venv"),
+];
+
+/// Installs the servers that Debian has.
+pub(crate) fn servers() -> Result<(), String> {
+    install::missing_of(&PARTS)
+}
+
+/// Installs `LiteLLM` into a Python environment of its own that is kept between runs.
+pub(crate) fn litellm() -> Result<(), String> {
+    let kept = LiteLlm::environment();
+    if kept.join("complete").exists() {
+        println!("it is in {}", kept.display());
+        return Ok(());
+    }
+    let path = kept.display().to_string();
+    run(&mut command("/usr/bin/python3", &["-m", "venv", &path]))?;
+    let wanted = format!("litellm[proxy]=={}", LiteLlm::VERSION);
+    run(&mut command(
+        &format!("{path}/bin/pip"),
+        &["install", "--quiet", "--no-cache-dir", &wanted],
+    ))?;
+    // An installation that was broken off has no such mark.
+    fs::write(kept.join("complete"), &wanted).map_err(|e| format!("{path}: {e}"))
+}
