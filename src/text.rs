@@ -38,6 +38,14 @@ pub fn from_server(text: &str) -> String {
     printable(text, SERVER_TEXT)
 }
 
+/// A server's text without the secret that it was sent: some servers put what they refuse into their errors.
+pub fn without(text: &str, sent: &str) -> String {
+    if sent.is_empty() {
+        return text.to_owned();
+    }
+    text.replace(sent, "…")
+}
+
 /// Neither a control character nor one that changes how its neighbours are drawn (Unicode bidi controls,
 /// zero-width and tag characters, soft hyphen, private use, non-characters).
 fn is_plain(c: char) -> bool {

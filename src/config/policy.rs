@@ -261,9 +261,10 @@ impl Policy {
                     .any(|name| self.locks(name, profile)))
     }
 
-    /// Whether the policy has a locked value for this key.
+    /// Whether the policy locks this key, with a value or by name.
     fn locks(&self, key: &str, profile: &ProfileName) -> bool {
-        self.locked.top.contains_key(key)
+        matches!(&self.locked_keys, LockedKeys::Also(names) if names.contains(key))
+            || self.locked.top.contains_key(key)
             || self
                 .locked
                 .profiles

@@ -78,7 +78,8 @@ pub fn redeem_code(
         request = request.add_extra_param(name, value);
     }
     let response = request.request(&endpoint(http, client));
-    grant(response.map_err(refusal)?, client, settings)
+    let response = response.map_err(|error| refusal(error, code))?;
+    grant(response, client, settings)
 }
 
 /// Redeems a refresh token. Never repeated once bytes were sent: the provider may have rotated it.
@@ -88,8 +89,8 @@ pub fn refresh(
     settings: &Settings,
     refresh_token: &Secret,
 ) -> Result<Grant, Refusal> {
-    let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-    let mut request = client.exchange_refresh_token(&refresh_token);
+    let sent = RefreshToken::new(refresh_token.expose().to_owned());
+    let mut request = client.exchange_refresh_token(&sent);
     for (name, value) in extra(settings) {
         request = request.add_extra_param(name, value);
     }
@@ -101,24 +102,24 @@ pub fn refresh(
         said_nothing.set(empty && response.status() == StatusCode::BAD_REQUEST);
         Ok::<_, HttpError>(response)
     });
-    let refused = |error| refused_refresh(error, said_nothing.get());
+    let refused = |error| refused_refresh(error, said_nothing.get(), refresh_token);
     grant(response.map_err(refused)?, client, settings)
 }
 
 /// Not every provider says `invalid_grant` of a refresh token that is of no use any more: LemonLDAP::NG says
 /// `invalid_request`, Glewlwyd answers 400 and nothing else. Neither gets better by waiting.
-fn refused_refresh(error: TokenError, said_nothing: bool) -> Refusal {
+fn refused_refresh(error: TokenError, said_nothing: bool, sent: &Secret) -> Refusal {
     match error {
         RequestTokenError::ServerResponse(response)
             if response.error().as_ref() == "invalid_request" =>
         {
-            let description = response.error_description().map(String::as_str);
-            Refusal::GrantOver(said("invalid_request", description))
+            let description = without(&response, sent);
+            Refusal::GrantOver(said("invalid_request", description.as_deref()))
         }
         RequestTokenError::Other(_) if said_nothing => {
             Refusal::GrantOver("refused without a reason (400)".to_owned())
         }
-        other => refusal(other),
+        other => refusal(other, sent),
     }
 }
 
@@ -308,11 +309,20 @@ pub fn check_printable(token: &Secret) -> Result<()> {
 
 type TokenError = RequestTokenError<HttpError, StandardErrorResponse<BasicErrorResponseType>>;
 
-fn refusal(error: TokenError) -> Refusal {
+/// What the provider says about its refusal, without what it was sent.
+fn without(
+    response: &StandardErrorResponse<BasicErrorResponseType>,
+    sent: &Secret,
+) -> Option<String> {
+    let said = response.error_description()?;
+    Some(text::without(said, sent.expose()))
+}
+
+fn refusal(error: TokenError, sent: &Secret) -> Refusal {
     match error {
         RequestTokenError::ServerResponse(response) => {
             let code = response.error().as_ref().to_owned();
-            let said = response.error_description().cloned();
+            let said = without(&response, sent);
             by_code(&code, said.as_deref())
         }
         RequestTokenError::Request(error) => Refusal::Failure(error.into()),

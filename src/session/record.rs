@@ -40,6 +40,8 @@ pub struct ProviderToken {
     pub value: Secret,
     /// Its life.
     pub life: Life,
+    /// Digest of the configuration that it was issued under.
+    pub digest: String,
 }
 
 /// Life of a pasted key in the cache, in milliseconds. The key itself has no end; the store is asked again then.
@@ -167,6 +169,9 @@ struct WireProviderToken<'a> {
     value: Cow<'a, str>,
     issued_at_ms: u64,
     expires_at_ms: u64,
+    /// Missing in records of the first versions: what they have is renewed first.
+    #[serde(borrow, default)]
+    digest: Cow<'a, str>,
 }
 
 /// An [`IssuedToken`] as JSON, in the record and in the cache.
@@ -250,6 +255,7 @@ impl Record {
                 value: token.value.expose().into(),
                 issued_at_ms: token.life.issued_at_ms,
                 expires_at_ms: token.life.expires_at_ms,
+                digest: token.digest.as_str().into(),
             }),
             secret_headers: borrowed(&self.secret_headers),
             client_secret: self.client_secret.as_ref().map(|s| s.expose().into()),
@@ -282,6 +288,7 @@ impl Record {
                     issued_at_ms: token.issued_at_ms,
                     expires_at_ms: token.expires_at_ms,
                 },
+                digest: token.digest.into_owned(),
             }),
             secret_headers: owned(wire.secret_headers),
             client_secret: wire.client_secret.map(|secret| Secret::new(&*secret)),

@@ -28,12 +28,19 @@ pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
 const FORGET: Duration = Duration::from_secs(5);
 
 /// Ends a profile's session on this machine, since the organisation has ended it from afar. The provider is not told.
+/// A sign-in that is newer, or still open, stays unless nobody may use gatepass at all.
 pub fn forget(settings: &Settings) -> Result<()> {
     let files = StateFiles::open(settings)?;
-    open_sign_in::ask_to_stop(&files);
+    let is_disabled = settings.disabled.is_some();
+    if is_disabled {
+        open_sign_in::ask_to_stop(&files);
+    }
     let store = store::open(settings, Prompting::Forbidden);
     let budget = Budget::of(Deadline::after(FORGET));
-    Writer::take(settings, &files, &*store, budget)?
-        .forget()
-        .map(drop)
+    let mut writer = Writer::take(settings, &files, &*store, budget)?;
+    if is_disabled {
+        writer.forget().map(drop)
+    } else {
+        writer.forget_recalled().map(drop)
+    }
 }

@@ -76,13 +76,18 @@ impl TokenRequest<'_> {
         if !self.caller.may_prompt || !self.ends_soon(&reader.state) {
             return Ok(token);
         }
+        // This very call may have refreshed, or signed in, since the state was read.
+        let state = reader.files.read()?;
+        if !self.ends_soon(&state) {
+            return Ok(token);
+        }
         let mut need = Need {
             asked_at_ms: clock::now_millis(),
             force: true,
         };
         // Whether a refresh moves the end is known after the first one.
         let slides = |state: &State| state.ends.is_some_and(|ends| ends.slides.is_none());
-        if slides(&reader.state) {
+        if slides(&state) {
             let store = self.store();
             let refreshed = self.join(&*store, need).refresh();
             let state = reader.files.read()?;

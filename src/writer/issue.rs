@@ -41,6 +41,7 @@ impl Times {
 /// One of the provider's tokens with its life, if the grant has it. An ID token only counts if it was validated.
 fn provider_token(
     choice: TokenChoice,
+    settings: &Settings,
     grant: &Grant,
     validated: Option<&Claims>,
     times: Times,
@@ -62,6 +63,7 @@ fn provider_token(
             issued_at_ms: times.asked_at_ms,
             expires_at_ms,
         },
+        digest: settings.token_digest.clone(),
     })
 }
 
@@ -104,9 +106,15 @@ impl Company<'_> {
         grant: &Grant,
         validated: Option<&Claims>,
     ) -> Result<Option<IssuedToken>> {
-        provider_token(self.settings.token, grant, validated, self.times)
-            .map(|token| self.token(token.value, token.life))
-            .transpose()
+        provider_token(
+            self.settings.token,
+            self.settings,
+            grant,
+            validated,
+            self.times,
+        )
+        .map(|token| self.token(token.value, token.life))
+        .transpose()
     }
 
     /// The token to print, from the gateway's own issuer.
@@ -126,11 +134,12 @@ impl Company<'_> {
 /// The provider's token that is exchanged, if the grant has it.
 pub(super) fn token_to_exchange(
     exchange: &Exchange,
+    settings: &Settings,
     grant: &Grant,
     validated: Option<&Claims>,
     times: Times,
 ) -> Option<ProviderToken> {
-    provider_token(exchange.subject(), grant, validated, times)
+    provider_token(exchange.subject(), settings, grant, validated, times)
 }
 
 /// The claims that are worth keeping: what people are shown, what headers are made of and what later tokens are

@@ -185,6 +185,8 @@ impl Writer<'_> {
             "refreshed; a new refresh token came: {}",
             grant.refresh_token.is_some()
         );
+        // The answer is here: whatever fails from now on, it was not lost on the way.
+        self.reader.state.in_flight = None;
         let next = grant.refresh_token.as_ref().unwrap_or(refresh_token);
         let rotated = Record {
             refresh_token: Some(next.clone()),
@@ -263,7 +265,9 @@ impl Writer<'_> {
         }
         if let Some(how) = &self.settings().exchange {
             // No ID token came: the last one is exchanged while it is valid.
-            if let Some(from) = issue::token_to_exchange(how, grant, validated, times) {
+            if let Some(from) =
+                issue::token_to_exchange(how, self.settings(), grant, validated, times)
+            {
                 record.exchanged_from = Some(from);
             }
             // What the provider gave is safe before the next server is asked.
@@ -304,7 +308,12 @@ impl Writer<'_> {
         renewal: &dyn Renewal,
     ) -> Option<Result<IssuedToken>> {
         self.settings().exchange.as_ref()?;
-        let from = record.exchanged_from.as_ref()?;
+        // What was issued under another configuration may be another kind of token, for another audience.
+        let digest = &self.settings().token_digest;
+        let from = record
+            .exchanged_from
+            .as_ref()
+            .filter(|from| from.digest == *digest)?;
         let left = from.life.left(clock::now_millis());
         let can_renew = record.refresh_token.is_some();
         if left < WORTH_EXCHANGING && (can_renew || left == 0) {
@@ -345,7 +354,15 @@ impl Writer<'_> {
         };
         let token = company.of_exchange(exchanged)?;
         record.token = Some(token.clone());
-        self.keep_rotated(&record)?;
+        // Nothing was rotated by this: what the store has is still good if it cannot be written now, and if an
+        // earlier write has failed, this one has made up for it.
+        match self.keep(&record) {
+            Ok(()) => self.note(Session::Stored)?,
+            Err(error) => log::warn!(
+                "the gateway's token could not be stored: {}",
+                Failure::from(error).what
+            ),
+        }
         self.publish(&token);
         Ok(token)
     }

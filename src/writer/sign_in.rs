@@ -174,7 +174,9 @@ impl SignIn<'_> {
 
     /// The person's secrets for the gateway: those given now, else those of the session before.
     fn all_secret_headers(&self, before: Option<&Record>) -> Result<BTreeMap<String, Secret>> {
-        let before = before.filter(|record| record.belongs_to(self.settings));
+        let before = before.filter(|record| {
+            record.belongs_to(self.settings) && !record.is_recalled(self.settings)
+        });
         let given = |name: &String| {
             self.secret_headers
                 .get(name)
@@ -581,7 +583,7 @@ impl SignIn<'_> {
         let Some(how) = &self.settings.exchange else {
             return Ok(None);
         };
-        let from = issue::token_to_exchange(how, grant, claims, times)
+        let from = issue::token_to_exchange(how, self.settings, grant, claims, times)
             .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
         let http = Http::reaching(how.url().as_str(), self.settings, Deadline::after(REDEEM))?
             .connecting_until(Deadline::after(CONNECT));
@@ -719,8 +721,11 @@ impl Writer<'_> {
         key: Option<&Secret>,
         given: BTreeMap<String, Secret>,
     ) -> Result<SignedIn> {
+        // What the organisation has ended from afar does not come back by an empty line.
         let before = self.stored()?;
-        let before = before.as_ref();
+        let before = before
+            .as_ref()
+            .filter(|record| !record.is_recalled(self.settings()));
         let key = key
             .cloned()
             .or_else(|| before?.token.as_ref().map(|token| token.value.clone()))

@@ -79,7 +79,21 @@ impl Writer<'_> {
         })
     }
 
-    /// Ends the session on this machine without a word to the provider: the organisation has ended it from afar.
+    /// The same for a session that is older than the organisation allows. Whoever has signed in since it was read
+    /// keeps what is new; cached tokens of before are of no use already, since their digest has the moment in it.
+    pub fn forget_recalled(&mut self) -> Result<bool> {
+        let settings = self.settings();
+        if !self
+            .stored()?
+            .is_some_and(|record| record.is_recalled(settings))
+        {
+            return Ok(false);
+        }
+        self.reader.cache.clear();
+        self.forget_session()
+    }
+
+    /// Ends the session on this machine without a word to the provider: the organisation switched gatepass off.
     pub fn forget(&mut self) -> Result<bool> {
         self.forget_tokens();
         self.forget_session()

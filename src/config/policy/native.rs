@@ -128,6 +128,8 @@ fn meant(name: &str, value: &Json) -> Json {
     );
     let is_number = matches!(shape, Some(Shape::Seconds(..))) || name == "schema";
     let is_flag = matches!(shape, Some(Shape::Flag));
+    // `disabled` is a flag or a message.
+    let is_number_of_flag = is_flag || name == "disabled";
     let value = match value {
         Json::String(text) if is_list || is_table => {
             serde_json::from_str(text).unwrap_or_else(|_| value.clone())
@@ -141,7 +143,7 @@ fn meant(name: &str, value: &Json) -> Json {
             "false" | "0" => false.into(),
             _ => value.clone(),
         },
-        Json::Number(number) if is_flag => match number.as_u64() {
+        Json::Number(number) if is_number_of_flag => match number.as_u64() {
             Some(0) => false.into(),
             Some(1) => true.into(),
             _ => value.clone(),
