@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Gatepass, Home, Keyring, Person, Scene, scan_for_secrets};
-use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
+use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 use serde_json::json;
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
@@ -247,6 +247,60 @@ fn an_exchanged_token_that_ends_is_exchanged_again_without_a_refresh() {
     scene.background().token();
     assert_eq!(scene.provider.token_grants(EXCHANGE), 2);
     assert_eq!(scene.provider.token_grants("refresh_token"), 0);
+}
+
+#[test]
+fn what_was_issued_under_another_configuration_is_not_exchanged() {
+    let scene = exchanging("");
+    scene.gatepass(["login"]).run().expect(0);
+    scene.configure(&format!(
+        "[exchange]\ntoken_url = '{}'\naudience = 'https://gw.example'\nclient_id = 'exchanger'\nsubject = 'id_token'\n",
+        scene.provider.url("/token")
+    ));
+    scene.background().token();
+    assert_eq!(scene.provider.token_grants("refresh_token"), 1);
+    assert_eq!(scene.provider.token_grants(EXCHANGE), 2);
+}
+
+#[test]
+fn an_error_that_repeats_the_token_shows_none_of_it() {
+    let scene = scene(|_| {});
+    scene.configure("");
+    scene.gatepass(["login"]).run().expect(0);
+    let issued = scene.provider.issued_secrets();
+    let sent: Vec<String> = issued
+        .into_iter()
+        .filter(|secret| scene.provider.refresh_token_lives(secret))
+        .collect();
+    assert_eq!(sent.len(), 1);
+    let said = format!("no such token: {}", sent[0]);
+    scene.provider.script(
+        Hook::RefreshGrant,
+        Fault::reply(Response::oauth_error(400, "invalid_grant", &said)),
+    );
+    let call = scene.gatepass(["token", "--force-refresh"]).run();
+    call.expect(4);
+    assert!(call.stderr.contains("no such token: "), "{}", call.stderr);
+    assert!(!call.stderr.contains(&sent[0]), "{}", call.stderr);
+    assert!(scan_for_secrets(scene.home.path(), &sent).is_empty());
+}
+
+#[test]
+fn whoever_signed_in_a_moment_ago_is_not_asked_again() {
+    let scene = scene(|settings| {
+        settings.session_seconds = Some(4);
+        settings.access_token_seconds = 1;
+    });
+    scene.configure("");
+    scene.gatepass(["login"]).run().expect(0);
+    scene.provider.revoke_all();
+    std::thread::sleep(Duration::from_millis(4200));
+    let before = scene.provider.token_grants("authorization_code");
+    scene.gatepass([]).context("interactive").run().expect(0);
+    assert_eq!(
+        scene.provider.token_grants("authorization_code"),
+        before + 1
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gatepass_testkit::lab::{Gatepass, Home, Outcome, PolicyFolder, Scene};
+use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene};
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
@@ -217,6 +217,23 @@ fn sessions_are_ended_from_afar() {
     assert!(scene.keyring.items_snapshot().is_empty());
     // It does not come back with the policy gone.
     scene.background().expect(4);
+}
+
+#[test]
+fn a_recalled_key_does_not_come_back_by_an_empty_line() {
+    let (home, keyring) = (Home::new(), Keyring::start());
+    home.config("kind = 'key'\n");
+    let login = |input: &str| {
+        Gatepass::new(GATEPASS, &home)
+            .keyring(&keyring)
+            .args(["login"])
+            .input(input)
+    };
+    login("sk-old\n").run().expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let policy = PolicyFolder::new(&format!("session_not_before = '{}'\n", moment(0)));
+    login("\n").policy(&policy).run().expect(4);
+    login("sk-new\n").policy(&policy).run().expect(0);
 }
 
 #[test]

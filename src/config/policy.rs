@@ -391,6 +391,8 @@ mod tests {
             assert!(policy.freezes(key, &a), "{key}");
         }
         assert!(!policy.freezes("browser", &a));
+        let by_name = Policy::parse(b"locked_keys = ['issuer']").unwrap();
+        assert!(by_name.freezes("exchange", &a));
         assert!(policy.check_profile(&a).is_ok());
         assert!(
             policy

@@ -23,7 +23,7 @@ use crate::config::Sources;
 use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::oidc::exchange::Exchanged;
+use crate::oidc::exchange::{End, Exchanged};
 use crate::oidc::id_token::Claims;
 use crate::oidc::tokens::Grant;
 use crate::reader::Reader;
@@ -206,7 +206,10 @@ impl Renewal for World {
     }
 
     fn exchange(&self, _: &Secret) -> Result<Exchanged> {
-        Err(Failure::internal("the model has no gateway"))
+        Ok(Exchanged {
+            token: Secret::new("the-gateways"),
+            end: End::In(Some(3600)),
+        })
     }
 }
 
@@ -487,5 +490,35 @@ fn a_rotated_token_that_cannot_be_stored_is_printed_and_never_sent_again() {
     let later = machine.run(&calm(Step::Call { force: true })).unwrap();
     assert_eq!(later.unwrap_err().id, Id::SignInRequired);
     assert_eq!(machine.world.requests.get(), 1);
+    clock::fake::set(None);
+}
+
+#[test]
+fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
+    let mut machine = Machine::new();
+    let text = "issuer = 'https://model.example'\nclient_id = 'model'\ncache = 'file'\n\
+                [exchange]\ntoken_url = 'https://model.example/exchange'";
+    machine.settings =
+        crate::config::load(&Sources::of_text(text), &ProfileName::default()).unwrap();
+    let event = |step, failing_writes| Event {
+        step,
+        mood: Mood::Rotates,
+        dies_at: None,
+        failing_writes,
+    };
+    machine.run(&event(Step::SignIn, 0)).unwrap().unwrap();
+    let renewed = machine.run(&event(Step::Call { force: true }, 0)).unwrap();
+    assert!(renewed.unwrap().is_some());
+    // What the provider gave is exchanged again, and nothing of it can be stored.
+    machine.run(&event(Step::Sleep(3500), 0));
+    let exchanged = machine.run(&event(Step::Call { force: false }, 9)).unwrap();
+    assert!(exchanged.unwrap().is_some());
+    assert_eq!(machine.world.requests.get(), 1);
+    assert_eq!(machine.files.read().unwrap().session, Session::Stored);
+    // The rotated session cannot be stored at first, and then it can, together with what it was exchanged for.
+    let renewed = machine.run(&event(Step::Call { force: true }, 3)).unwrap();
+    assert!(renewed.unwrap().is_some());
+    assert_eq!(machine.files.read().unwrap().session, Session::Stored);
+    assert!(machine.world.stored_token_is_good());
     clock::fake::set(None);
 }

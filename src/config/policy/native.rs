@@ -258,6 +258,10 @@ mod tests {
         );
         assert!(policy.freezes("browser", &work));
         assert_eq!(policy.disabled.as_deref(), Some("closed"));
+        for (number, disabled) in [(0, None), (1, Some(""))] {
+            let policy = self::policy(json!({"disabled": number})).unwrap();
+            assert_eq!(policy.disabled.as_deref(), disabled);
+        }
     }
 
     #[test]
