@@ -1,7 +1,7 @@
 //! The effective configuration of one profile, typed and checked as a whole.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use super::layers::{Layers, Source};
 use super::preset::Preset;
 use super::profile::ProfileName;
-use super::schema::{Effect, KEYS, Key};
+use super::schema::{Effect, KEYS};
 use super::template;
 use super::value::Value;
 use crate::error::{Failure, Result};
@@ -295,6 +295,7 @@ impl Settings {
         let values = Values {
             layers,
             problems: RefCell::default(),
+            next: Cell::default(),
         };
         let settings = Self::read(&values, profile);
         settings.check(&values);
@@ -731,11 +732,14 @@ impl Settings {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from(DIGITS[usize::from(digit)]));
+        }
+    }
+    out
 }
 
 /// Parameters that gatepass sets itself; configuration must not be able to replace them.
@@ -799,14 +803,43 @@ pub(crate) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), St
     Ok(())
 }
 
+/// Adds a value to a digest, so that no two values add the same bytes.
+fn add(hash: &mut Sha256, value: &Value) {
+    let mut text = |kind: &[u8], text: &str| {
+        hash.update(kind);
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    match value {
+        Value::Text(value) => text(b"s", value),
+        Value::Number(number) => {
+            hash.update(b"n");
+            hash.update(number.to_le_bytes());
+        }
+        Value::Flag(flag) => hash.update(if *flag { b"t" } else { b"f" }),
+        Value::List(items) => {
+            hash.update(b"[");
+            items.iter().for_each(|item| add(hash, item));
+            hash.update(b"]");
+        }
+        Value::Table(table) => {
+            hash.update(b"{");
+            for (name, value) in table {
+                add(hash, &Value::Text(name.clone()));
+                add(hash, value);
+            }
+            hash.update(b"}");
+        }
+    }
+}
+
 fn token_digest(layers: &Layers<'_>) -> String {
     let mut hash = Sha256::new();
     for key in KEYS.iter().filter(|key| key.effect == Effect::OnToken) {
         if let Some((value, _)) = layers.effective(key) {
             hash.update(key.name);
             hash.update(b"=");
-            hash.update(value.to_json().to_string());
-            hash.update(b"\n");
+            add(&mut hash, &value);
         }
     }
     // Sign-out from afar makes every cached token worthless.
@@ -824,11 +857,19 @@ const CORRECT: &str = "correct that value (`gatepass config path` names the file
 struct Values<'l, 'f> {
     layers: &'l Layers<'f>,
     problems: RefCell<Vec<Failure>>,
+    /// Where in the list the next key probably is: they are asked for in its order, more or less.
+    next: Cell<usize>,
 }
 
 impl Values<'_, '_> {
     fn get(&self, name: &str) -> Option<(Cow<'_, Value>, Source)> {
-        Key::find(name).and_then(|key| self.layers.effective(key))
+        let from = self.next.get();
+        let (before, after) = KEYS.split_at_checked(from)?;
+        let mut candidates = after.iter().chain(before);
+        let offset = candidates.position(|key| key.name == name)?;
+        let at = (from + offset) % KEYS.len();
+        self.next.set(at + 1);
+        self.layers.effective(KEYS.get(at)?)
     }
 
     fn value(&self, name: &str) -> Option<Value> {

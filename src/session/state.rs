@@ -217,6 +217,11 @@ impl StateFiles {
         &self.dir
     }
 
+    /// What all of this profile's files are called: see [`Settings::key`].
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Name of one of this profile's files.
     pub fn name(&self, kind: &str) -> String {
         format!("{}.{kind}", self.key)

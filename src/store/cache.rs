@@ -123,7 +123,7 @@ pub struct Cache {
 impl Cache {
     /// The cache that the configuration asks for.
     pub fn open(settings: &Settings, files: &StateFiles) -> Self {
-        let private = private_places(settings, files);
+        let private = private_places(files);
         let file = Place::StateFile(files.dir().clone(), files.name("token"));
         let places = match settings.cache {
             CacheChoice::Auto => private.clone(),
@@ -185,8 +185,8 @@ impl Cache {
 
 /// Places in memory that only this user can read.
 #[cfg(target_os = "linux")]
-fn private_places(settings: &Settings, _: &StateFiles) -> Vec<Place> {
-    let key = settings.key();
+fn private_places(files: &StateFiles) -> Vec<Place> {
+    let key = files.key();
     vec![
         Place::KernelKeyring(format!("gatepass:{key}")),
         Place::RuntimeFile(format!("{key}.token")),
@@ -196,7 +196,7 @@ fn private_places(settings: &Settings, _: &StateFiles) -> Vec<Place> {
 /// A file that Windows encrypts for this user. It lies with the locks and not in AppData, which packaged
 /// applications see elsewhere.
 #[cfg(windows)]
-fn private_places(_: &Settings, files: &StateFiles) -> Vec<Place> {
+fn private_places(files: &StateFiles) -> Vec<Place> {
     vec![Place::ProtectedFile(
         files.dir().clone(),
         files.name("sealed-token"),
@@ -205,6 +205,6 @@ fn private_places(_: &Settings, files: &StateFiles) -> Vec<Place> {
 
 /// On the other systems there is none: the keychain is asked.
 #[cfg(not(any(target_os = "linux", windows)))]
-fn private_places(_: &Settings, _: &StateFiles) -> Vec<Place> {
+fn private_places(_: &StateFiles) -> Vec<Place> {
     Vec::new()
 }
