@@ -80,9 +80,9 @@ fn glewlwyds_empty_refusal_ends_the_session() {
         .collect();
     scene.keyring.store(&attributes, &old);
     let refused = scene.gatepass(["token", "--force-refresh"]).run();
-    refused.expect(4);
-    assert!(refused.stderr.contains("[sign-in-required]"), "{refused:?}");
-    scene.gatepass(["token", "--force-refresh"]).run().expect(4);
+    // An empty answer may come from anything in between: it signs nobody out, and says what helps.
+    refused.expect(6);
+    assert!(refused.stderr.contains("gatepass login"), "{refused:?}");
     scene.login();
     scene.background().token();
 }

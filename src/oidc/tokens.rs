@@ -107,7 +107,8 @@ pub fn refresh(
 }
 
 /// Not every provider says `invalid_grant` of a refresh token that is of no use any more: LemonLDAP::NG says
-/// `invalid_request`, Glewlwyd answers 400 and nothing else. Neither gets better by waiting.
+/// `invalid_request`. Glewlwyd answers 400 and nothing else, which may as well come from something in between: nobody is
+/// signed out for that, but told what helps.
 fn refused_refresh(error: TokenError, said_nothing: bool, sent: &Secret) -> Refusal {
     match error {
         RequestTokenError::ServerResponse(response)
@@ -116,9 +117,14 @@ fn refused_refresh(error: TokenError, said_nothing: bool, sent: &Secret) -> Refu
             let description = without(&response, sent);
             Refusal::GrantOver(said("invalid_request", description.as_deref()))
         }
-        RequestTokenError::Other(_) if said_nothing => {
-            Refusal::GrantOver("refused without a reason (400)".to_owned())
-        }
+        RequestTokenError::Other(_) if said_nothing => Refusal::Failure(
+            Failure::new(
+                Id::Unavailable,
+                "the provider refused the refresh without a reason (400, empty)",
+                "run it again in a few minutes; if it stays so: gatepass login",
+            )
+            .from_provider(),
+        ),
         other => refusal(other, sent),
     }
 }
