@@ -287,11 +287,8 @@ fn an_error_that_repeats_the_token_shows_none_of_it() {
 
 #[test]
 fn whoever_signed_in_a_moment_ago_is_not_asked_again() {
-    let scene = scene(|settings| {
-        settings.session_seconds = Some(4);
-        settings.access_token_seconds = 1;
-    });
-    scene.configure("");
+    let scene = scene(|settings| settings.access_token_seconds = 1);
+    scene.configure("session_lifetime = 4");
     scene.gatepass(["login"]).run().expect(0);
     scene.provider.revoke_all();
     std::thread::sleep(Duration::from_millis(4200));
