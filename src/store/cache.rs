@@ -44,7 +44,7 @@ impl Place {
     fn read(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::KernelKeyring(name) => kernel_keyring::read(name),
+            Self::KernelKeyring(name) => kernel_keyring::read(name).ok().flatten(),
             #[cfg(target_os = "linux")]
             Self::RuntimeFile(name) => {
                 let dir = PrivateDir::open(&runtime_folder()?).ok()??;
@@ -80,7 +80,7 @@ impl Place {
         match self {
             #[cfg(target_os = "linux")]
             Self::KernelKeyring(name) => {
-                kernel_keyring::clear(name);
+                let _ = kernel_keyring::clear(name);
             }
             #[cfg(target_os = "linux")]
             Self::RuntimeFile(name) => {

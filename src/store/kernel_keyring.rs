@@ -1,6 +1,8 @@
 //! The kernel's user keyring (keyrings(7)): in memory, readable by this user alone, entries end by themselves.
 
-use linux_keyutils::{KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission};
+use linux_keyutils::{
+    Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission,
+};
 use zeroize::Zeroizing;
 
 /// The user keyring of this process's user.
@@ -15,13 +17,31 @@ fn keyring() -> Option<KeyRing> {
     Some(user)
 }
 
-pub(super) fn read(name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let key = keyring()?.search(name).ok()?;
-    // Asked with no room, the kernel tells the length; the library's own buffer would be 64 KiB to wipe.
-    let length = key.read(&mut [0_u8; 0]).ok()?;
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    let read = key.read(&mut *bytes).ok()?;
-    (read == length).then_some(bytes)
+/// How often a key is read that somebody replaces at this very moment.
+const LOOKS: u32 = 5;
+
+/// Finds a key; one that has ended is as good as none.
+fn find(keyring: KeyRing, name: &str) -> Result<Option<Key>, KeyError> {
+    match keyring.search(name) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::KeyDoesNotExist | KeyError::KeyExpired | KeyError::KeyRevoked) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn read(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+    let Some(key) = find(keyring().ok_or(KeyError::AccessDenied)?, name)? else {
+        return Ok(None);
+    };
+    for _ in 0..LOOKS {
+        // Asked with no room, the kernel tells the length; the library's own buffer would be 64 KiB to wipe.
+        let length = key.read(&mut [0_u8; 0])?;
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        if key.read(&mut *bytes)? == length {
+            return Ok(Some(bytes));
+        }
+    }
+    Err(KeyError::AccessDenied)
 }
 
 /// Adds or replaces the key; it ends after `lifetime` seconds, if there is such a limit.
@@ -44,16 +64,14 @@ pub(super) fn write(name: &str, bytes: &[u8], lifetime: Option<u64>) -> Result<(
 }
 
 /// Removes the key; says whether there was one.
-pub(super) fn clear(name: &str) -> bool {
-    let Some(keyring) = keyring() else {
-        return false;
-    };
-    let Ok(key) = keyring.search(name) else {
-        return false;
+pub(super) fn clear(name: &str) -> Result<bool, KeyError> {
+    let keyring = keyring().ok_or(KeyError::AccessDenied)?;
+    let Some(key) = find(keyring, name)? else {
+        return Ok(false);
     };
     // Unlinking is allowed to whoever possesses the keyring, also where the key itself was made by somebody
     // who could not set its permissions.
     let _ = key.invalidate();
     let _ = keyring.unlink_key(key);
-    true
+    Ok(true)
 }

@@ -13,20 +13,26 @@ pub struct Keyutils;
 #[cfg(target_os = "linux")]
 impl SecretStore for Keyutils {
     fn read(&self, name: &str, _: Deadline) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        Ok(super::kernel_keyring::read(&entry(name)))
+        super::kernel_keyring::read(&entry(name)).map_err(failed)
     }
 
     fn write(&self, name: &str, secret: &[u8], _: Deadline) -> Result<(), StoreError> {
-        use linux_keyutils::KeyError;
-        super::kernel_keyring::write(&entry(name), secret, None).map_err(|error| match error {
-            KeyError::QuotaExceeded => StoreError::Full,
-            KeyError::AccessDenied | KeyError::PermissionDenied => StoreError::Denied,
-            other => StoreError::Other(format!("kernel keyring: {other}")),
-        })
+        super::kernel_keyring::write(&entry(name), secret, None).map_err(failed)
     }
 
     fn remove(&self, name: &str, _: Deadline) -> Result<bool, StoreError> {
-        Ok(super::kernel_keyring::clear(&entry(name)))
+        super::kernel_keyring::clear(&entry(name)).map_err(failed)
+    }
+}
+
+/// A keyring that cannot be asked is not one without a session.
+#[cfg(target_os = "linux")]
+fn failed(error: linux_keyutils::KeyError) -> StoreError {
+    use linux_keyutils::KeyError;
+    match error {
+        KeyError::QuotaExceeded => StoreError::Full,
+        KeyError::AccessDenied | KeyError::PermissionDenied => StoreError::Denied,
+        other => StoreError::Other(format!("kernel keyring: {other}")),
     }
 }
 
