@@ -12,6 +12,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,25 @@ impl From<Output> for Ended {
     }
 }
 
+/// The first program makes Wine start its own services, which keep that program's standard error for as long as they
+/// live, and would be started again after each pause. So one program, whose streams nobody waits for, is the first,
+/// and lives as long as its standard input: until the tests have ended.
+fn keep_wine_running() {
+    static FIRST: OnceLock<Child> = OnceLock::new();
+    FIRST.get_or_init(|| {
+        let quiet = |arguments: &[&str]| {
+            let mut program = Command::new(wine());
+            program.args(arguments).stdin(Stdio::piped());
+            program.stdout(Stdio::null()).stderr(Stdio::null());
+            program.spawn().unwrap()
+        };
+        let first = quiet(&["cmd", "/c", "set /p wait="]);
+        // By the time that a second one has run, the services run.
+        assert!(quiet(&["cmd", "/c", "exit"]).wait().unwrap().success());
+        first
+    });
+}
+
 fn wine() -> PathBuf {
     env::var_os("GATEPASS_WINE")
         .expect("run `cargo xtask test --windows`")
@@ -91,6 +111,7 @@ fn state_folder() -> PathBuf {
 
 /// A Windows program to be run.
 fn program(name: &str, arguments: &[&str]) -> Command {
+    keep_wine_running();
     let mut command = Command::new(wine());
     command
         .arg(name)
@@ -186,7 +207,13 @@ impl Windows {
         let back = client::get(&address).unwrap();
         let redirect = back.header("location").expect("a redirect").to_owned();
         assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
-        client::get(&redirect).unwrap().text()
+        // The page is at another address than the one with the code.
+        let done = client::get(&redirect).unwrap();
+        let page = done.header("location").expect("another redirect");
+        let here = redirect.find("/callback").expect("the path of a redirect");
+        client::get(&format!("{}{page}", &redirect[..here]))
+            .unwrap()
+            .text()
     }
 
     fn signed_in(settings: Settings) -> Self {
@@ -301,11 +328,58 @@ fn a_refresh_outlives_the_host_that_kills_its_helper() {
     });
     helper.kill().unwrap();
     helper.wait().unwrap();
-    // Its pipes close with it, although the worker goes on: a host that waits for their end does not wait for that.
     thread::sleep(Duration::from_secs(6));
     run(Windows::host("background")).token();
     assert_eq!(windows.provider.families_revoked(), 0);
     run(gatepass(&["status"])).expect(0);
+}
+
+/// Runs a program under a Windows host that reads its pipes to their end: how long it ran, and how much longer the
+/// pipes were open.
+fn under_a_host(program_and_arguments: &[&str]) -> (Duration, Duration) {
+    let host = env::var("GATEPASS_HOST_EXE").expect("run `cargo xtask test --windows`");
+    let mut host = program(&host, program_and_arguments);
+    // Wine hands this one on to every process.
+    host.stderr(Stdio::null());
+    let said = run(host).expect(0).stdout;
+    let numbers: Vec<u64> = said
+        .split_whitespace()
+        .skip(1)
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let [ended, closed] = numbers[..] else {
+        panic!("{said}")
+    };
+    (
+        Duration::from_millis(ended),
+        Duration::from_millis(closed - ended),
+    )
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_host_that_reads_to_the_end_does_not_wait_for_the_worker() {
+    // That this would show: a program that hands its streams on to one that lives for five seconds.
+    let host = env::var("GATEPASS_HOST_EXE").expect("run `cargo xtask test --windows`");
+    let (_, longer) = under_a_host(&[&host, "--hand-on"]);
+    assert!(longer > Duration::from_secs(3), "{longer:?}");
+
+    let windows = Windows::signed_in(short_lived());
+    windows.provider.clear_requests();
+    windows.provider.script_times(
+        Hook::RefreshGrant,
+        ..1,
+        Fault::Delay(Duration::from_secs(12)),
+    );
+    let gatepass = env::var("GATEPASS_EXE").unwrap();
+    // With its log the worker has a pipe to the visible process instead of nothing.
+    for more in [&[][..], &["-v"]] {
+        let call = ["token", "--force-refresh", "--timeout", "2"];
+        let (ran, longer) = under_a_host(&[&[gatepass.as_str()], &call[..], more].concat());
+        assert_eq!(refreshes(&windows), 1, "the refresh is under way");
+        assert!(ran < Duration::from_secs(8), "{ran:?}");
+        assert!(longer < Duration::from_secs(1), "{longer:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::process::{self, answer, command, find, run, run_watched};
 /// The system that the program is built for.
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
+/// The program that stands for a host.
+const HOST: &str = "gatepass-windows-host";
+
 /// The Debian release that the Wine comes from, and the programs that this machine needs for it.
 const RELEASE: &str = "trixie";
 const NEEDED: [(&str, &str); 2] = [
@@ -39,18 +42,17 @@ pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
     let mut cargo = toolchain.cargo("build");
     cargo
         .args(["--locked", "--quiet", "--bins", "--target", TARGET])
+        .args(["--package", "gatepass", "--package", HOST])
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", NEEDED[1].0);
     run(&mut cargo)?;
-    let program = toolchain
-        .target_dir()
-        .join(TARGET)
-        .join("debug/gatepass.exe");
+    let built = toolchain.target_dir().join(TARGET).join("debug");
     let wine = wine(&toolchain::kept()?)?;
     let mut tests = process::cargo(&["test", "--quiet", "--test", "windows", "--"]);
     tests
         .args(["--ignored", "--test-threads=1"])
         .env("GATEPASS_WINE", wine)
-        .env("GATEPASS_EXE", program);
+        .env("GATEPASS_EXE", built.join("gatepass.exe"))
+        .env("GATEPASS_HOST_EXE", built.join(format!("{HOST}.exe")));
     run_watched(&mut tests, line)
 }
 

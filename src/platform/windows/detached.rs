@@ -120,7 +120,8 @@ impl Start<'_> {
                     | extra,
                 ptr::null(),
                 folder.as_ptr(),
-                &startup.StartupInfo,
+                // The whole structure, of which the type names the beginning.
+                ptr::from_ref(&startup).cast(),
                 &mut process,
             )
         };

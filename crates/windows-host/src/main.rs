@@ -1,0 +1,65 @@
+//! A host as Windows knows it: starts a program, reads its standard output and standard error to their end, and
+//! says when the program ended and when its pipes did.
+//!
+//! Under Wine only a Windows program can tell: a pipe that comes from Linux also lies, as descriptor 2, in every
+//! process that Wine starts on the way, whatever Windows' rules of inheritance say.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Starts a process that lives for a while, hands it every handle, and ends: what a helper must not do.
+const HAND_ON: &str = "--hand-on";
+
+/// Lives for a while.
+const STAY: &str = "--stay";
+
+/// That while.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    match arguments.first() {
+        None => Ok(()),
+        Some(word) if word == STAY => {
+            thread::sleep(A_WHILE);
+            Ok(())
+        }
+        Some(word) if word == HAND_ON => {
+            // The standard library hands on whatever may be inherited, and the streams of this process may.
+            let mut stays = Command::new(env::current_exe()?);
+            stays.arg(STAY).stdin(Stdio::null());
+            stays.stdout(Stdio::null()).stderr(Stdio::null());
+            stays.spawn().map(drop)
+        }
+        Some(program) => watch(Command::new(program).args(&arguments[1..])),
+    }
+}
+
+/// Three numbers on standard output: the exit code; milliseconds until the end; milliseconds until the pipes' end.
+fn watch(program: &mut Command) -> io::Result<()> {
+    let started = Instant::now();
+    let mut child = program
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pipes: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|pipe| Box::new(pipe) as _),
+        child.stderr.take().map(|pipe| Box::new(pipe) as _),
+    ];
+    let readers: Vec<_> = pipes
+        .into_iter()
+        .flatten()
+        .map(|mut pipe| thread::spawn(move || io::copy(&mut pipe, &mut io::sink())))
+        .collect();
+    let code = child.wait()?.code().unwrap_or(-1);
+    let ended = started.elapsed().as_millis();
+    for reader in readers {
+        let _ = reader.join();
+    }
+    let closed = started.elapsed().as_millis();
+    writeln!(io::stdout(), "{code} {ended} {closed}")
+}
