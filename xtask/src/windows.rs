@@ -43,6 +43,9 @@ pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
     cargo
         .args(["--locked", "--quiet", "--bins", "--target", TARGET])
         .args(["--package", "gatepass", "--package", HOST])
+        // One compiler for C and for linking: what Zig compiles calls functions that the other does not link.
+        .env("CC_x86_64_pc_windows_gnu", NEEDED[1].0)
+        .env("AR_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-ar")
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", NEEDED[1].0);
     run(&mut cargo)?;
     let built = toolchain.target_dir().join(TARGET).join("debug");
