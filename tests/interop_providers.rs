@@ -66,7 +66,7 @@ fn glewlwyd_signs_in_refreshes_and_signs_out() {
 /// Glewlwyd answers a refresh token's second use with 400 and nothing else, and ends what came of it.
 #[test]
 #[ignore = "needs Glewlwyd: cargo xtask test --interop"]
-fn glewlwyds_empty_refusal_ends_the_session() {
+fn glewlwyds_empty_refusal_says_what_helps() {
     let scene = glewlwyd();
     scene.login();
     let before = scene.keyring.items_snapshot();
