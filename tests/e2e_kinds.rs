@@ -320,3 +320,18 @@ fn sessions_can_be_kept_elsewhere_where_that_is_asked_for() {
         assert!(left.is_empty(), "{store}: {left:?}");
     }
 }
+
+#[test]
+fn another_store_is_asked_anew_and_a_sign_out_leaves_nothing_in_the_one_before() {
+    let scene = scene(|_| {});
+    scene.configure("store = 'file'\n");
+    scene.gatepass(["login", "--browser"]).run().expect(0);
+    scene.configure("store = 'keychain'\ncache = 'none'\n");
+    scene.background().expect(4);
+    scene.configure("store = 'file'\ncache = 'none'\n");
+    scene.background().token();
+    scene.configure("store = 'keychain'\n");
+    scene.gatepass(["logout"]).run().expect(0);
+    let left = scan_for_secrets(scene.home.path(), &scene.provider.issued_secrets());
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -41,6 +41,17 @@ pub enum StoreChoice {
     File,
 }
 
+impl StoreChoice {
+    /// As it is configured.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keychain => "keychain",
+            Self::Keyutils => "keyutils",
+            Self::File => "file",
+        }
+    }
+}
+
 /// Which of the provider's tokens is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenChoice {

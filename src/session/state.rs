@@ -137,6 +137,8 @@ pub struct State {
     pub issuer: String,
     /// The client it belongs to.
     pub client_id: String,
+    /// The store of which `session` speaks.
+    pub store: String,
     /// Grows with each sign-in and sign-out; cached tokens of another generation are not used.
     pub generation: u64,
     /// What is known about the session.
@@ -178,6 +180,7 @@ impl State {
 pub struct StateFiles {
     dir: PrivateDir,
     key: String,
+    store: &'static str,
 }
 
 impl StateFiles {
@@ -188,6 +191,7 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: settings.key(),
+            store: settings.store.name(),
         })
     }
 
@@ -198,6 +202,7 @@ impl StateFiles {
         Ok(dir.map(|dir| Self {
             dir,
             key: settings.key(),
+            store: settings.store.name(),
         }))
     }
 
@@ -209,6 +214,7 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: key.to_owned(),
+            store: "keychain",
         })
     }
 
@@ -229,7 +235,12 @@ impl StateFiles {
 
     /// Reads the state. A damaged or newer file counts as one that knows nothing; an unsafe one is an error.
     pub fn read(&self) -> Result<State> {
-        read(&self.dir, &self.name("state"))
+        let mut state = read(&self.dir, &self.name("state"))?;
+        // What is known of another store says nothing about this one.
+        if !state.store.is_empty() && state.store != self.store {
+            state.session = Session::Unknown;
+        }
+        Ok(state)
     }
 
     /// Replaces the state in one step. Only the holder of the lock may call this.
@@ -239,6 +250,7 @@ impl StateFiles {
             profile: settings.profile.to_string(),
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
+            store: settings.store.name().to_owned(),
             ..state.clone()
         };
         let bytes = serde_json::to_vec(&state).unwrap_or_default();

@@ -107,6 +107,17 @@ pub fn open(settings: &Settings, prompting: Prompting) -> Box<dyn SecretStore> {
     }
 }
 
+/// Removes what an earlier configuration has kept in the places that answer at once. (The keychain is asked only where
+/// it is configured: it may not be there, or wait for a person.)
+pub fn clear_others(settings: &Settings, name: &str, deadline: Deadline) {
+    if settings.store != StoreChoice::File {
+        let _ = file::FileStore.remove(name, deadline);
+    }
+    if settings.store != StoreChoice::Keyutils && cfg!(target_os = "linux") {
+        let _ = keyutils::Keyutils.remove(name, deadline);
+    }
+}
+
 /// The store's name, for people.
 pub fn describe(choice: StoreChoice) -> &'static str {
     match choice {

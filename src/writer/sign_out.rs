@@ -11,6 +11,7 @@ use crate::oidc::http::Http;
 use crate::oidc::tokens;
 use crate::session::record::Record;
 use crate::session::state::Session;
+use crate::store;
 
 /// Longest time that the provider gets.
 const REVOCATION: Duration = Duration::from_secs(10);
@@ -112,6 +113,7 @@ impl Writer<'_> {
     /// Removes the session from the store; says whether there was one.
     fn forget_session(&mut self) -> Result<bool> {
         let forgotten = self.store.remove(self.entry(), self.budget.finish_by)?;
+        store::clear_others(self.settings(), self.entry(), self.budget.finish_by);
         let files = &self.reader.files;
         let _ = files.dir().remove(&files.name("provider"));
         self.reader.state.warnings.clear();
