@@ -335,3 +335,16 @@ fn another_store_is_asked_anew_and_a_sign_out_leaves_nothing_in_the_one_before()
     let left = scan_for_secrets(scene.home.path(), &scene.provider.issued_secrets());
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn who_is_allowed_is_looked_at_again_where_a_refresh_brings_no_id_token() {
+    let scene = scene(|settings| settings.id_token_on_refresh = false);
+    scene.configure("[required_claims]\nemail_domain = ['example.test']\n");
+    scene.gatepass(["login"]).run().expect(0);
+    scene.gatepass(["token", "--force-refresh"]).run().token();
+    scene.configure("[required_claims]\nemail_domain = ['elsewhere.test']\n");
+    let refused = scene.background();
+    refused.expect(5);
+    assert_eq!(refused.stdout, "");
+    scene.background().expect(4);
+}

@@ -153,10 +153,22 @@ pub(super) fn kept_claims(claims: &Claims, settings: &Settings) -> Map<String, J
                 .values()
                 .any(|value| template::claims(value).any(|claim| claim == name))
     };
+    // A refresh may bring no ID token, and who is allowed is looked at again all the same.
+    let required = |name: &str| {
+        settings
+            .required_claims
+            .keys()
+            .any(|key| match key.as_str() {
+                "email_domain" => name == "email_verified",
+                key => key == name,
+            })
+    };
     claims
         .0
         .iter()
-        .filter(|(name, value)| needed(name) && (value.is_string() || value.is_number()))
+        .filter(|(name, value)| {
+            required(name) || (needed(name) && (value.is_string() || value.is_number()))
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -165,9 +177,11 @@ pub(super) fn kept_claims(claims: &Claims, settings: &Settings) -> Map<String, J
 pub(super) fn check_account(claims: &Claims, settings: &Settings) -> Result<()> {
     for (name, allowed) in &settings.required_claims {
         let given = match name.as_str() {
+            // An address that the provider itself does not vouch for names no domain.
             "email_domain" => claims
                 .0
                 .get("email")
+                .filter(|_| claims.0.get("email_verified") != Some(&Json::Bool(false)))
                 .and_then(Json::as_str)
                 .and_then(|email| email.rsplit_once('@'))
                 .map(|(_, domain)| Json::from(domain.to_ascii_lowercase())),
@@ -225,6 +239,43 @@ fn headers(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_mail_domain_counts_only_where_the_provider_vouches_for_the_address() {
+        let text = "issuer = 'https://idp.example'\nclient_id = 'c'\n[required_claims]\nemail_domain = 'example.com'";
+        let settings = crate::config::load(
+            &crate::config::Sources::of_text(text),
+            &crate::config::profile::ProfileName::default(),
+        )
+        .unwrap();
+        for (claims, allowed) in [
+            (json!({"email": "a@Example.com"}), true),
+            (
+                json!({"email": "a@example.com", "email_verified": true}),
+                true,
+            ),
+            (
+                json!({"email": "a@example.com", "email_verified": false}),
+                false,
+            ),
+            (json!({"email": "a@example.com.evil.test"}), false),
+            (json!({"email": "example.com"}), false),
+            (json!({}), false),
+        ] {
+            let Json::Object(claims) = claims else {
+                unreachable!()
+            };
+            let claims = Claims(claims);
+            assert_eq!(
+                check_account(&claims, &settings).is_ok(),
+                allowed,
+                "{claims:?}"
+            );
+            // What was kept says the same later.
+            let kept = Claims(kept_claims(&claims, &settings));
+            assert_eq!(check_account(&kept, &settings).is_ok(), allowed, "{kept:?}");
+        }
+    }
 
     #[test]
     fn claims_fit_values_lists_and_the_mail_domain() {

@@ -149,7 +149,8 @@ impl Writer<'_> {
                 Err(self.end("the provider's token endpoint has changed since the sign-in")?)
             }
             // The caller's time may be over; what the provider has decided is noted all the same.
-            Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by).ok().flatten() {
+            // A store that cannot be read now may hold somebody else's newer session: nothing is ended then.
+            Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by)? {
                 // Somebody with another lock (another home folder) was faster: theirs is the session now.
                 Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
                     now.token_for(self.settings()).filter(Reader::is_valid).ok_or_else(|| {

@@ -163,6 +163,8 @@ impl AtProvider<'_> {
             .as_ref()
             .filter(|_| self.settings.kind == Kind::Oidc)
         else {
+            // The organisation may have narrowed down who is allowed since the sign-in.
+            issue::check_account(&Claims(record.claims.clone()), self.settings)?;
             return Ok(None);
         };
         let occasion = Occasion::Refresh {
