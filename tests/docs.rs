@@ -400,3 +400,16 @@ fn gatepass(home: &Path) -> Command {
     command.env_clear().env("HOME", home).current_dir(home);
     command
 }
+
+#[test]
+fn the_changelog_knows_the_version() {
+    let changelog =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/CHANGELOG.md")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let (_, after) = changelog.split_once("\n## ").unwrap();
+    let (heading, rest) = after.split_once('\n').unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    let is_named = heading.starts_with(version)
+        || (heading == "Unreleased" && section.contains(&format!("This will be {version}")));
+    assert!(is_named, "{heading}");
+}
