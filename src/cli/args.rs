@@ -58,6 +58,16 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
+impl Args {
+    /// The user's configuration file: the one that was named, else the one in the usual place.
+    pub(super) fn config_path(&self) -> crate::error::Result<PathBuf> {
+        match &self.config {
+            Some(path) => Ok(path.clone()),
+            None => Ok(crate::platform::paths::config_dir()?.join("config.toml")),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Print a token; the same as no command at all

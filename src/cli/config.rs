@@ -14,26 +14,19 @@ use crate::config::value::Value;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
 use crate::platform::files::{self, Access};
-use crate::platform::{paths, policy};
+use crate::platform::policy;
 use crate::{output, text};
 
 pub(super) fn run(args: &Args, command: &ConfigCommand) -> Result<()> {
     match command {
         ConfigCommand::Init(init) => init::run(args, init),
         ConfigCommand::Path => {
-            let path = path(args)?;
+            let path = args.config_path()?;
             output::print(format!("{}\n", path.display()).as_bytes())
         }
         ConfigCommand::Show => show(args),
         ConfigCommand::Check => check(args),
-        ConfigCommand::Import { file } => super::import::run(args, &path(args)?, file),
-    }
-}
-
-pub(super) fn path(args: &Args) -> Result<std::path::PathBuf> {
-    match &args.config {
-        Some(path) => Ok(path.clone()),
-        None => Ok(paths::config_dir()?.join("config.toml")),
+        ConfigCommand::Import { file } => super::import::run(args, &args.config_path()?, file),
     }
 }
 
@@ -134,7 +127,7 @@ fn missing_files(settings: &Settings) -> impl Iterator<Item = String> {
 
 /// Every problem at once: of the policy, of the file, of every profile.
 fn check(args: &Args) -> Result<()> {
-    let path = path(args)?;
+    let path = args.config_path()?;
     let shown = path.display();
     let mut report = Report::default();
     let policy = Policy::read().unwrap_or_else(|failure| {

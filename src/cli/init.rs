@@ -4,7 +4,6 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use super::args::{Args, InitArgs};
-use super::config;
 use super::run::profile;
 use crate::caller::Deadline;
 use crate::config::document::Document;
@@ -26,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(8);
 
 /// Writes a first file. An existing one is never overwritten.
 pub(super) fn run(args: &Args, init: &InitArgs) -> Result<()> {
-    let path = config::path(args)?;
+    let path = args.config_path()?;
     let shown = path.display();
     if path.exists() {
         return Err(there_already(&shown));

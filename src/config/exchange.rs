@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::address::{check_resource, check_url};
-use super::settings::{TokenChoice, check_headers};
+use super::choice::TokenChoice;
+use super::header_names::check_headers;
 use super::value::Value;
 use crate::secret::Secret;
 use crate::text;

@@ -2,11 +2,15 @@
 //!
 //! [`schema`] is the one list of keys; [`document`] reads a file against it and [`policy`] what an administrator
 //! has decided; [`preset`] has what suits a provider; [`layers`] decides which source wins; [`settings`] is the
-//! typed result that the rest of gatepass sees; [`starter`] writes a first file.
+//! typed result that the rest of gatepass sees, made of the words in [`choice`] and read by `values`; `digest` says what
+//! cached tokens depend on; [`starter`] writes a first file.
 
 pub mod address;
+pub mod choice;
+mod digest;
 pub mod document;
 pub mod exchange;
+pub mod header_names;
 pub mod layers;
 pub mod policy;
 pub mod preset;
@@ -16,6 +20,7 @@ pub mod settings;
 pub mod starter;
 pub mod template;
 pub mod value;
+mod values;
 
 use std::path::{Path, PathBuf};
 

@@ -15,10 +15,10 @@ use toml::de::{DeTable, DeValue};
 use super::document::{Document, Problem, Reader, Table, number, text_value};
 use super::profile::ProfileName;
 use super::schema::Key;
-use super::settings::hex;
 use crate::error::{Failure, Result};
 use crate::platform::policy::{self as place, Found};
 use crate::text;
+use crate::text::hex;
 
 /// Version of the policy schema that this binary knows. A policy with a higher `schema` may have keys that are
 /// left out here.

@@ -125,7 +125,7 @@ impl Import<'_> {
         let mut plain = Object::default();
         let mut secret = Vec::new();
         for (name, value) in self.given_headers() {
-            let reserved = crate::config::settings::check_headers(
+            let reserved = crate::config::header_names::check_headers(
                 &[(name.clone(), String::new())].into_iter().collect(),
             );
             if reserved.is_err() {

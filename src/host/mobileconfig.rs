@@ -35,7 +35,7 @@ pub fn uuid(name: &str) -> String {
     let mut bytes = Sha256::digest(format!("gatepass {name}"));
     bytes[6] = bytes[6] & 0x0F | 0x80;
     bytes[8] = bytes[8] & 0x3F | 0x80;
-    let hex = crate::config::settings::hex(&bytes[..16]);
+    let hex = crate::text::hex(&bytes[..16]);
     format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],

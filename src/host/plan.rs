@@ -169,7 +169,7 @@ impl Plan<'_> {
     /// Headers from `--header`, checked: a host's configuration is no place for secrets.
     pub fn checked_headers(&self) -> Result<&[(String, String)]> {
         let map = self.headers.iter().cloned().collect();
-        crate::config::settings::check_headers(&map).map_err(|reason| {
+        crate::config::header_names::check_headers(&map).map_err(|reason| {
             Failure::new(
                 Id::Usage,
                 reason.replace('%', "--header"),

@@ -7,7 +7,6 @@ use super::renewal::{NotRenewed, Renewal, Renewed};
 use super::{Writer, sign_in_required, without_session};
 use crate::audit;
 use crate::clock;
-use crate::config::settings::hex;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::Grant;
@@ -15,6 +14,7 @@ use crate::reader::Reader;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Ended, Ends, InFlight, Session};
+use crate::text::hex;
 
 /// Least life, in seconds, of a provider's token that is worth exchanging again.
 const WORTH_EXCHANGING: u64 = 30;
