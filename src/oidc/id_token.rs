@@ -553,6 +553,68 @@ mod tests {
         }
     }
 
+    /// What the usual library says of a token, with the same keys at the same time.
+    fn second_opinion(token: &str, jwk: &Value, algorithm: &str) -> Option<bool> {
+        use openidconnect::core::{
+            CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm,
+        };
+        use openidconnect::{ClientId, IssuerUrl, Nonce};
+        let set: CoreJsonWebKeySet = serde_json::from_value(json!({"keys": [jwk]})).unwrap();
+        let algorithm: CoreJwsSigningAlgorithm = serde_json::from_value(json!(algorithm)).ok()?;
+        let issuer = IssuerUrl::new("https://idp.example".to_owned()).unwrap();
+        let now = || chrono::DateTime::from_timestamp(NOW.cast_signed(), 0).unwrap();
+        let verifier =
+            CoreIdTokenVerifier::new_public_client(ClientId::new("c".to_owned()), issuer, set)
+                .set_allowed_algs([algorithm])
+                .set_time_fn(now);
+        let token: CoreIdToken = token.parse().ok()?;
+        Some(token.claims(&verifier, |_: Option<&Nonce>| Ok(())).is_ok())
+    }
+
+    #[test]
+    fn what_the_usual_library_refuses_is_refused_here_too() {
+        let made: Value = serde_json::from_str(include_str!("testdata/id_tokens.json")).unwrap();
+        let mut agreed = 0;
+        for one in made["tokens"].as_array().unwrap() {
+            let (name, token) = (one["alg"].as_str().unwrap(), one["token"].as_str().unwrap());
+            let (signed, signature) = token.rsplit_once('.').unwrap();
+            let (header, claims) = signed.split_once('.').unwrap();
+            let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+            let mut flipped = bytes(signature);
+            flipped[3] ^= 0x5A;
+            let mut other = bytes(claims);
+            let at = other.windows(4).position(|four| four == b"\"s1\"").unwrap();
+            other[at + 2] = b'2';
+            let variants = [
+                token.to_owned(),
+                format!("{signed}.{}", URL_SAFE_NO_PAD.encode(flipped)),
+                format!("{signed}."),
+                format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(other)),
+            ];
+            for variant in variants {
+                let ours = outcome(check(
+                    &variant,
+                    ACCESS_TOKEN,
+                    &Occasion::DeviceSignIn,
+                    &keys(std::slice::from_ref(&one["jwk"])),
+                    &[name.to_owned()],
+                    &settings(""),
+                    NOW,
+                ));
+                match second_opinion(&variant, &one["jwk"], name) {
+                    // It knows neither ES512 nor the new name of EdDSA.
+                    None => {}
+                    Some(false) if ["ES512", "Ed25519"].contains(&name) => {}
+                    Some(false) => assert_eq!(ours, "refused", "{name} {variant}"),
+                    Some(true) if ours == "accepted" => agreed += 1,
+                    // Keys that are too short are no key here.
+                    Some(true) => assert_eq!(one["jwk"]["kid"], "k-weak", "{name}"),
+                }
+            }
+        }
+        assert!(agreed >= 8, "{agreed}");
+    }
+
     #[test]
     fn every_asymmetric_algorithm_is_understood() {
         let made: Value = serde_json::from_str(include_str!("testdata/id_tokens.json")).unwrap();
