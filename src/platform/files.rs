@@ -56,7 +56,7 @@ pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
     let mut options = OpenOptions::new();
     options.read(true);
     unix_only::no_follow(&mut options, access);
-    match options.open(path) {
+    match patiently(|| options.open(path)) {
         Ok(file) => {
             unix_only::check_file(&file, access)?;
             Ok(Some(file))
@@ -64,6 +64,25 @@ pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) if unix_only::is_link(&error) => Err(Unsafe::Kind),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Tries again for a while on Windows, where a file that somebody reads cannot be replaced at that moment, nor one be
+/// opened that is being replaced. Elsewhere neither happens.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match attempt() {
+            Err(error)
+                if cfg!(windows)
+                    && error.kind() == io::ErrorKind::PermissionDenied
+                    && pause < Duration::from_secs(1) =>
+            {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -148,8 +167,17 @@ impl PrivateDir {
         if !cfg!(test) {
             file.as_file().sync_data()?;
         }
-        file.persist(self.0.join(name)).map_err(|e| e.error)?;
-        Ok(())
+        let target = self.0.join(name);
+        let mut file = Some(file);
+        patiently(|| {
+            let Some(unnamed) = file.take() else {
+                return Ok(());
+            };
+            unnamed.persist(&target).map(drop).map_err(|refused| {
+                file = Some(refused.file);
+                refused.error
+            })
+        })
     }
 
     /// Writes over a small file of fixed length in place. Readers may see a mixture.
