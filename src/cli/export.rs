@@ -41,10 +41,12 @@ fn check(args: &Args, path: &Path) -> Result<()> {
             "give --check the file that the host reads",
         )
     };
-    let length = std::fs::metadata(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if length > LIMIT {
+    let about = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    // A pipe or a device has no end.
+    if !about.is_file() {
+        return Err(unreadable("it is not a plain file".to_owned()));
+    }
+    if about.len() > LIMIT {
         return Err(unreadable("it is too large".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;

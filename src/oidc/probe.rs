@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -76,7 +76,17 @@ fn tunnel(route: &Route, url: &Url) -> io::Result<ProxyAnswer> {
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD && stream.read(&mut byte)? == 1 {
+    // The whole answer gets one step's time, however slowly it comes.
+    let ends = Instant::now() + STEP;
+    while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
+        let left = ends
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+            .ok_or(io::ErrorKind::TimedOut)?;
+        stream.set_read_timeout(Some(left))?;
+        if stream.read(&mut byte)? == 0 {
+            break;
+        }
         head.push(byte[0]);
     }
     Ok(parse_answer(&String::from_utf8_lossy(&head)))
