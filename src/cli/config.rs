@@ -13,6 +13,7 @@ use crate::config::settings::Settings;
 use crate::config::value::Value;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
+use crate::host::looks_secret;
 use crate::platform::files::{self, Access};
 use crate::platform::policy;
 use crate::{output, text};
@@ -103,6 +104,19 @@ fn shown(key: &Key, value: &Value) -> String {
                         value.to_json()
                     },
                 )
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        ("headers" | "token_params" | "authorize_params", Value::Table(table)) => table
+            .iter()
+            .map(|(name, value)| {
+                let secret = matches!(value, Value::Text(text) if looks_secret(name, text));
+                let value = if secret {
+                    MASKED.into()
+                } else {
+                    value.to_json()
+                };
+                (name.clone(), value)
             })
             .collect::<serde_json::Map<_, _>>()
             .into(),

@@ -168,6 +168,13 @@ fn left_out(key: &Key, value: &Json) -> Option<&'static str> {
         ("exchange", Json::Object(inner)) if inner.get("client_secret").is_some() => {
             Some("it holds a client secret")
         }
+        ("headers" | "token_params" | "authorize_params", Json::Object(inner))
+            if inner.iter().any(|(name, value)| {
+                super::looks_secret(name, value.as_text().unwrap_or_default())
+            }) =>
+        {
+            Some("it holds what looks like a secret, which every user of the machine could read")
+        }
         _ => None,
     }
 }
