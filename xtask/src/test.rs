@@ -110,7 +110,7 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         Selection::EndToEnd => (
             "end-to-end tests",
             &[
-                &["--test", "e2e_*"],
+                &["--test", "e2e"],
                 &["--package", "gatepass-testkit", "--test", "lab"],
             ],
         ),
@@ -119,7 +119,7 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         #[cfg(target_os = "linux")]
         Selection::Interop => (
             "tests with real gateways and providers",
-            &[&["--test", "interop_*", "--", "--include-ignored"]],
+            &[&["--test", "interop", "--", "--include-ignored"]],
         ),
     };
     for target in targets {

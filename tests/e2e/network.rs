@@ -1,12 +1,5 @@
 //! Corporate networks: proxies that are named here and there, that ask who comes, that look into TLS; portals and
 //! broken ways. With a real proxy through which the provider's name is reached.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +9,8 @@ use std::time::Duration;
 use gatepass_testkit::lab::{ClientKey, Gatepass, Guard, Network, Outcome, Person, Scene};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const HOST: &str = "idp.corp.example";
 
 /// A provider of another machine's name, reached through the network's proxy alone.

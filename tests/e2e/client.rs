@@ -1,12 +1,5 @@
 //! What providers ask of clients: signed assertions, certificates, pushed requests, proof of possession. With a
 //! certified provider wherever it has the feature, and a scripted one for what it never does.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +9,7 @@ use gatepass_testkit::lab::{ClientKey, Person, Scene, Settings};
 use gatepass_testkit::provider::{self, Fault, Hook, Provider, Response};
 use serde_json::json;
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn with_client(settings: &Settings) -> Scene {
     Scene::with(GATEPASS, settings, Person::without_browser())

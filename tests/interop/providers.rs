@@ -1,17 +1,12 @@
 //! Further real providers, each with habits of its own. `cargo xtask test --interop` installs and runs them.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
 use gatepass_testkit::gateway::Gateway;
 use gatepass_testkit::lab::{AnyProvider, Glewlwyd, LemonLdap, Person, Scene};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(30);
 const AUDIENCE: &str = "https://gateway.example.test";
 

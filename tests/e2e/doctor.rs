@@ -1,11 +1,4 @@
 //! `gatepass doctor`: each link broken in turn, with real parts, and what is said about it.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +11,8 @@ use gatepass_testkit::gateway::Gateway;
 use gatepass_testkit::lab::{Outcome, Person, Scene, Settings, wait_until};
 use serde_json::Value;
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const AUDIENCE: &str = "https://gateway.example.test/";
 const ANYTHING: [&str; 0] = [];
 

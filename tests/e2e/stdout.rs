@@ -1,15 +1,8 @@
 //! A standard output that takes nothing: the token was not delivered, and the session is none the worse for it.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use gatepass_testkit::lab::{Scene, Stdout};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 #[test]
 fn closed_or_full_is_exit_1_and_the_session_stays() {

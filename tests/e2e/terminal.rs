@@ -1,11 +1,4 @@
 //! Signing in at a terminal: the way that suits the session, the reason for it, and a terminal that stays in order.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +7,8 @@ use std::time::Duration;
 use gatepass_testkit::lab::{Gatepass, Keyring, Person, Running, Scene};
 use gatepass_testkit::provider::{Provider, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(20);
 const SSH: (&str, &str) = ("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22");
 

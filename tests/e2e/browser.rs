@@ -1,19 +1,13 @@
 //! Signing in through a browser, and what a host gets afterwards: with a certified provider, a real keychain and, where
 //! the page matters, a real Chromium.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Leak, Person, Scene, Settings, scan_for_secrets};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const QUICK: Duration = Duration::from_secs(1);
 
 fn with_chromium(person: Person) -> Scene {

@@ -1,10 +1,4 @@
 //! An administrator's policy: what it locks, what it proposes, what it ends, and that it is never skipped.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 /// A run in a home with this configuration, on a machine with this policy.
 fn run(config: &str, policy: &PolicyFolder, arguments: &[&str]) -> Outcome {

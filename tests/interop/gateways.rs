@@ -1,10 +1,4 @@
 //! Real gateways that check tokens by themselves. `cargo xtask test --interop` installs and runs them.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use gatepass_testkit::gateway::Gateway;
 use gatepass_testkit::lab::{Apache, LiteLlm, Person, Scene};
@@ -12,7 +6,8 @@ use gatepass_testkit::provider::client::{Reply, get_with, post_json};
 use gatepass_testkit::provider::{self, Provider};
 use serde_json::{Value, json};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const AUDIENCE: &str = "https://gateway.example.test";
 
 fn scene() -> Scene<Provider> {

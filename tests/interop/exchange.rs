@@ -1,11 +1,5 @@
 //! Gateways that take no token of the provider's: it is exchanged by the standard (RFC 8693), or for a key at an endpoint of
 //! the gateway's own.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
@@ -15,7 +9,8 @@ use gatepass_testkit::lab::{Person, Scene};
 use gatepass_testkit::provider::client::get_with;
 use gatepass_testkit::provider::{self, Fault, Hook, Provider};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const PROVIDERS: &str = "https://idp.example.test/api";
 const GATEWAYS: &str = "https://gateway.example.test";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";

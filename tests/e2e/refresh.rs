@@ -1,18 +1,12 @@
 //! Refreshing: as few requests as possible, no refresh token used twice, and what happens while the provider is away.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::thread;
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Outcome, Person, Scene, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const ONE_REFRESH: [&str; 1] = ["POST /token 200"];
 const NOTHING: [&str; 0] = [];
 

@@ -1,10 +1,4 @@
 //! What other programs and users of this machine can see of a run, and what its environment can make it do.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +10,8 @@ use std::time::Duration;
 use gatepass_testkit::lab::{Gatepass, Person, Scene, wait_until};
 use gatepass_testkit::provider::{self, Fault, Hook, Provider};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(20);
 
 fn scene() -> Scene<Provider> {

@@ -1,20 +1,14 @@
 //! The hosts' configurations with a real session and a real keychain. An export knows how long this provider's tokens
 //! live. A profile that a gateway handed out is taken over: afterwards its secrets are in the keychain and nowhere
 //! else, and the hosts get them from gatepass.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use gatepass_testkit::lab::{Gatepass, Home, Keyring, Person, Scene, Settings, scan_for_secrets};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const KEY: &str = "arch_0123456789abcdef0123456789abcdef";
 const HEADER: &str = "arch_fedcba9876543210fedcba9876543210";
 

@@ -1,17 +1,10 @@
 //! Signing out: at the provider if it can be told, on this machine in any case.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Leak, Person, Scene, Settings, scan_for_secrets};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn nothing_is_left(scene: &Scene) {
     assert!(

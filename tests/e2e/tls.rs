@@ -1,10 +1,4 @@
 //! Real TLS servers with certificates that nobody should trust, and one with a certificate that `ca_file` vouches for.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,8 +7,6 @@ use std::process::{Child, Command, Stdio};
 
 use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, node};
 use tempfile::TempDir;
-
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
 
 /// Answers every request with the same JSON, which is no discovery document of ours: whoever gets so far trusts it.
 const SERVER: &str = r"
@@ -63,6 +55,8 @@ const GOOD: Leaf = Leaf {
     signed_by: Signer::Authority,
     protocol: "",
 };
+
+use crate::GATEPASS;
 
 fn openssl(folder: &Path, arguments: &[&str]) {
     let output = Command::new("openssl")

@@ -1,17 +1,11 @@
 //! Signing in with a device code.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Person, Running, Scene, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// Where the person is sent and what they are to type there, as it stands on the screen.

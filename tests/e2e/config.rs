@@ -1,10 +1,4 @@
 //! `gatepass config init` asks the provider what it offers.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use gatepass_testkit::lab::{Gatepass, Home, Outcome};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn init(home: &Home, issuer: &str, more: &[&str]) -> Outcome {
     Gatepass::new(GATEPASS, home)

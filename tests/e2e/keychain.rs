@@ -1,17 +1,11 @@
 //! A keychain that is locked, missing, silent or empty.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Gatepass, Keyring, Scene};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const NOTHING: [&str; 0] = [];
 
 /// A signed-in person whose tokens lie in the keychain only, so that every call needs it.

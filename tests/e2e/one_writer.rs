@@ -1,11 +1,4 @@
 //! One writer: callers at once, callers that are killed, workers that are killed.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "helpers of tests, not product code"
-)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +8,7 @@ use std::time::{Duration, Instant};
 use gatepass_testkit::lab::{NodeProvider, Outcome, Person, Scene, Settings, wait_until};
 use gatepass_testkit::provider::{self, Fault, Hook, Provider, When};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 /// Rounds and repetitions: what the name says in a long run, fewer in everybody's.
 fn times(short: usize, long: usize) -> usize {
@@ -28,7 +21,7 @@ fn times(short: usize, long: usize) -> usize {
 
 fn scripted(settings: provider::Settings) -> Scene<Provider> {
     Scene::around(
-        PROGRAM,
+        GATEPASS,
         Provider::start(settings),
         Person::without_browser(),
     )
@@ -81,7 +74,7 @@ fn kill(id: u32) {
 #[test]
 fn fifty_callers_cause_one_refresh() {
     let scene = Scene::<NodeProvider>::with(
-        PROGRAM,
+        GATEPASS,
         &Settings {
             access_token: 3600,
             ..Settings::default()

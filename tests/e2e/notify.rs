@@ -1,11 +1,4 @@
 //! Notifications: a word when a session has ended unseen, and when a tab opens that nobody asked for.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +6,8 @@ use std::time::Duration;
 use gatepass_testkit::lab::{Notifications, Person, Scene};
 use gatepass_testkit::provider::{Provider, Settings};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(10);
 /// In which nothing happens that should not.
 const WHILE: Duration = Duration::from_millis(1500);

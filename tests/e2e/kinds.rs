@@ -1,11 +1,5 @@
 //! Behind the gateway: pasted keys, plain OAuth servers, exchanged tokens, secrets of the person's own; and the places
 //! where a session can be kept.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::time::Duration;
 
@@ -13,7 +7,7 @@ use gatepass_testkit::lab::{Gatepass, Home, Keyring, Person, Scene, scan_for_sec
 use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 use serde_json::json;
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn scene(change: impl FnOnce(&mut Settings)) -> Scene<Provider> {
     let mut settings = Settings {

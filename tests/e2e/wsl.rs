@@ -1,18 +1,12 @@
 //! Linux inside Windows: the Windows binary answers. A mount namespace of its own gives the test a kernel that says it
 //! is WSL's and a drive C:. (Needs root, to mount.)
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::process::Command;
 
 use gatepass_testkit::lab::{Gatepass, Home, Outcome};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const WSL: &str = "6.6.87.2-microsoft-standard-WSL2";
 const CONFIG: &str = "issuer = \"https://idp.example.test\"\nclient_id = \"x\"\n";
 

@@ -1,12 +1,5 @@
 //! The result page in a real Chromium: what it says, in which language, and whether everybody can read it. Pictures
 //! of all pages lie in the build folder's `tmp/result-page`.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +7,8 @@ use std::time::Duration;
 
 use gatepass_testkit::lab::{Person, Scene, Settings, Walk};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
+
 const SOON: Duration = Duration::from_secs(40);
 const PARTIES: &str =
     "display_name = \"Beispiel & Söhne شركة\"\ngateway_url = \"https://gateway.example.test\"";

@@ -1,11 +1,4 @@
 //! Tabs, terminals and people who take their time: no storm and no dead end.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "helpers of tests, not product code"
-)]
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -15,10 +8,10 @@ use std::time::{Duration, Instant};
 use gatepass_testkit::lab::{NodeProvider, Person, Scene, Settings, wait_until};
 use gatepass_testkit::provider::{self, Provider};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn with_chromium(person: Person) -> Scene<NodeProvider> {
-    Scene::with(PROGRAM, &Settings::default(), person)
+    Scene::with(GATEPASS, &Settings::default(), person)
 }
 
 /// Tabs that reached the provider.
@@ -92,7 +85,7 @@ fn a_person_who_takes_their_time_is_signed_in_all_the_same() {
 /// A scene in which the tab that is opened leads nowhere, so that the test answers itself or nobody does.
 fn with_a_browser_that_does_nothing() -> Scene<Provider> {
     let provider = Provider::start(provider::Settings::default());
-    let scene = Scene::around(PROGRAM, provider, Person::without_browser());
+    let scene = Scene::around(GATEPASS, provider, Person::without_browser());
     scene.home.config(&format!(
         "issuer = \"{}\"\nclient_id = \"gatepass\"\nbrowser = [\"true\"]\n",
         scene.provider.issuer()
@@ -194,7 +187,7 @@ fn a_network_that_comes_back_is_waited_for() {
 #[test]
 fn a_session_is_never_taken_to_another_issuer() {
     let old = Provider::start(provider::Settings::default());
-    let scene = Scene::around(PROGRAM, old, Person::without_browser()).signed_in();
+    let scene = Scene::around(GATEPASS, old, Person::without_browser()).signed_in();
     let new = Provider::start(provider::Settings::default());
     let person = scene.person.config();
     scene.home.config(&format!(
@@ -214,7 +207,7 @@ fn a_session_is_never_taken_to_another_issuer() {
 #[test]
 fn death_between_any_two_system_calls_loses_no_session() {
     let provider = Provider::start(provider::Settings::default());
-    let scene = Scene::around(PROGRAM, provider, Person::without_browser()).signed_in();
+    let scene = Scene::around(GATEPASS, provider, Person::without_browser()).signed_in();
     let long = std::env::var_os("GATEPASS_LONG_TESTS").is_some();
     let (last, step) = if long { (160, 1) } else { (150, 10) };
     let mut lost = 0;
@@ -235,7 +228,7 @@ fn death_between_any_two_system_calls_loses_no_session() {
             ])
             .arg("-e")
             .arg(format!("inject={calls}:signal=KILL:when={n}"))
-            .args([PROGRAM, "token", "--force-refresh"])
+            .args([GATEPASS, "token", "--force-refresh"])
             .env_clear()
             .envs(environment)
             .env("PATH", "/usr/bin:/bin")

@@ -1,11 +1,4 @@
 //! What is put on record: the log in the state folder, lines in the system's log, and what `status` tells.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption should stop the test at once"
-)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +8,7 @@ use std::time::Duration;
 
 use gatepass_testkit::lab::{Gatepass, Outcome, Person, Scene};
 
-const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 fn log_of(scene: &Scene) -> PathBuf {
     scene.home.path().join(".local/state/gatepass/gatepass.log")

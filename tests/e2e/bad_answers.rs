@@ -1,18 +1,11 @@
 //! A provider that lies, fails or talks nonsense, and one that behaves in unusual ways: the documented exit code,
 //! nothing on standard output, nothing stored, no secret in the most talkative log.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "helpers of tests, not product code"
-)]
 
 use gatepass_testkit::lab::{Outcome, Person, Scene};
 use gatepass_testkit::provider::{self, Fault, Forgery, Hook, Provider, Response, When};
 use serde_json::{Value, json};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gatepass");
+use crate::GATEPASS;
 
 type Case = (&'static str, Hook, Fault, i32);
 
@@ -22,7 +15,7 @@ fn scene() -> Scene<Provider> {
         ..provider::Settings::default()
     };
     Scene::around(
-        PROGRAM,
+        GATEPASS,
         Provider::start(settings),
         Person::without_browser(),
     )

@@ -1,0 +1,36 @@
+//! The whole program from outside: hosts, people at terminals and in browsers, with a real provider, keychain and browser.
+//!
+//! One program of tests, since each would be linked with all of gatepass; one module per idea.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption should stop the test at once"
+)]
+
+mod bad_answers;
+mod browser;
+mod client;
+mod config;
+mod device;
+mod doctor;
+mod host;
+mod hosts;
+mod keychain;
+mod kinds;
+mod logout;
+mod network;
+mod notify;
+mod one_writer;
+mod page;
+mod policy;
+mod record;
+mod refresh;
+mod stdout;
+mod tabs;
+mod terminal;
+mod tls;
+mod wsl;
+
+const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");
