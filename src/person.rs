@@ -19,47 +19,19 @@ pub struct Visit<'a> {
     pub since: Option<&'static str>,
 }
 
-/// Somebody (or nobody) who is told what happens during a sign-in.
+/// Somebody who is told what happens during a sign-in. What an implementation leaves out is as if nobody were there.
 pub trait Person {
     /// A sign-in begins; `why` it is needed, if the person did not ask for it by name.
-    fn begins(&self, why: Option<&str>);
+    fn begins(&self, _why: Option<&str>) {}
 
     /// The browser was opened.
-    fn browser_opened(&self, visit: Visit<'_>);
+    fn browser_opened(&self, _visit: Visit<'_>) {}
 
     /// No browser could be opened; the address must be opened by hand.
     ///
     /// # Errors
     /// Where nobody would see the address, the sign-in must not go on.
-    fn browser_missing(&self, visit: Visit<'_>, why: &str) -> Result<()>;
-
-    /// A code must be typed at an address; `since` says why it is a code, if nobody asked for one.
-    fn invited(&self, invitation: &Invitation, since: Option<&'static str>);
-
-    /// Nothing has happened for this long; called several times a second.
-    fn waiting(&self, so_far: Duration, at_most: Duration);
-
-    /// What the person has handed over in the browser's place since the last question.
-    fn handed_over(&self) -> Option<Zeroizing<Vec<u8>>>;
-
-    /// What was handed over is not the address that belongs to this sign-in.
-    fn not_the_address(&self);
-
-    /// Whether the person has stopped the sign-in.
-    fn has_stopped(&self) -> bool;
-
-    /// The waiting is over.
-    fn done(&self);
-}
-
-/// Nobody sees what we write: the caller is a program.
-#[derive(Clone, Copy, Debug)]
-pub struct Nobody;
-
-impl Person for Nobody {
-    fn begins(&self, _: Option<&str>) {}
-    fn browser_opened(&self, _: Visit<'_>) {}
-    fn browser_missing(&self, _: Visit<'_>, why: &str) -> Result<()> {
+    fn browser_missing(&self, _visit: Visit<'_>, why: &str) -> Result<()> {
         Err(Failure::new(
             Id::SignInRequired,
             format!("a sign-in is needed, and {why}"),
@@ -67,16 +39,31 @@ impl Person for Nobody {
         ))
     }
 
-    fn invited(&self, _: &Invitation, _: Option<&'static str>) {}
-    fn waiting(&self, _: Duration, _: Duration) {}
+    /// A code must be typed at an address; `since` says why it is a code, if nobody asked for one.
+    fn invited(&self, _invitation: &Invitation, _since: Option<&'static str>) {}
+
+    /// Nothing has happened for this long; called several times a second.
+    fn waiting(&self, _so_far: Duration, _at_most: Duration) {}
+
+    /// What the person has handed over in the browser's place since the last question.
     fn handed_over(&self) -> Option<Zeroizing<Vec<u8>>> {
         None
     }
 
+    /// What was handed over is not the address that belongs to this sign-in.
     fn not_the_address(&self) {}
+
+    /// Whether the person has stopped the sign-in.
     fn has_stopped(&self) -> bool {
         false
     }
 
+    /// The waiting is over.
     fn done(&self) {}
 }
+
+/// Nobody sees what we write: the caller is a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Person for Nobody {}

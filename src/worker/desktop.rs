@@ -1,15 +1,11 @@
 //! What a worker tells a person whose application has no place for it: by desktop notifications.
 
 use std::thread;
-use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use crate::caller::Host;
 use crate::config::settings::Settings;
-use crate::error::{Failure, Result};
-use crate::oidc::device::Invitation;
-use crate::person::{Nobody, Person, Visit};
+use crate::error::Failure;
+use crate::person::{Person, Visit};
 use crate::platform::notify;
 
 /// Somebody at a desktop, for whom a tab opens that they did not ask for.
@@ -19,8 +15,6 @@ pub(super) struct AtDesktop<'a> {
 }
 
 impl Person for AtDesktop<'_> {
-    fn begins(&self, _: Option<&str>) {}
-
     fn browser_opened(&self, _: Visit<'_>) {
         if !self.settings.notify {
             return;
@@ -41,23 +35,6 @@ impl Person for AtDesktop<'_> {
             log::info!("no notification was shown: {error}");
         }
     }
-
-    fn browser_missing(&self, visit: Visit<'_>, why: &str) -> Result<()> {
-        Nobody.browser_missing(visit, why)
-    }
-
-    fn invited(&self, _: &Invitation, _: Option<&'static str>) {}
-    fn waiting(&self, _: Duration, _: Duration) {}
-    fn handed_over(&self) -> Option<Zeroizing<Vec<u8>>> {
-        None
-    }
-
-    fn not_the_address(&self) {}
-    fn has_stopped(&self) -> bool {
-        false
-    }
-
-    fn done(&self) {}
 }
 
 /// Tells that a session has ended in a call that nobody saw, and how to sign in again.

@@ -1,7 +1,7 @@
 //! A provider that lies, fails or talks nonsense, and one that behaves in unusual ways: the documented exit code,
 //! nothing on standard output, nothing stored, no secret in the most talkative log.
 
-use gatepass_testkit::lab::{Outcome, Person, Scene};
+use gatepass_testkit::lab::{Outcome, Scene};
 use gatepass_testkit::provider::{self, Fault, Forgery, Hook, Provider, Response, When};
 use serde_json::{Value, json};
 
@@ -10,15 +10,7 @@ use crate::GATEPASS;
 type Case = (&'static str, Hook, Fault, i32);
 
 fn scene() -> Scene<Provider> {
-    let settings = provider::Settings {
-        auto_approve: true,
-        ..provider::Settings::default()
-    };
-    Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    )
+    Scene::scripted(GATEPASS, provider::Settings::default())
 }
 
 fn set(name: &'static str, value: Value) -> impl Fn(&mut Value) + Send + Sync + 'static {

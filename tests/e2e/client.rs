@@ -164,15 +164,10 @@ fn a_key_that_does_not_fit_is_told_before_anything_is_sent() {
 fn an_assertion_is_short_lived_unique_and_for_the_issuer_alone() {
     let key = ClientKey::new("RSA", &[]);
     let settings = provider::Settings {
-        auto_approve: true,
         issuer_path: "/tenant/".to_owned(),
         ..provider::Settings::default()
     };
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, settings);
     scene.configure(&format!(
         "client_auth = 'private_key_jwt'\n{}\nclient_cert_file = '{}'",
         key_lines(&key),
@@ -267,15 +262,13 @@ fn the_browser_carries_a_reference_where_the_provider_takes_pushed_requests() {
         (true, "par = 'always'", true),
         (false, "par = 'never'", false),
     ] {
-        let scene = Scene::around(
+        let scene = Scene::scripted(
             GATEPASS,
-            Provider::start(provider::Settings {
-                auto_approve: true,
+            provider::Settings {
                 par: true,
                 par_required,
                 ..provider::Settings::default()
-            }),
-            Person::without_browser(),
+            },
         );
         scene.configure(&format!(
             "{line}\nresource = ['https://gateway.example.test/']\nlogin_hint = 'ann@example.test'"
@@ -376,15 +369,13 @@ fn a_pushed_request_that_fails_is_not_replaced_by_a_plain_one_that_nobody_wants(
         ("missing, unasked", || Fault::status(404), false, "", 0),
     ];
     for (name, fault, par_required, line, code) in faults {
-        let scene = Scene::around(
+        let scene = Scene::scripted(
             GATEPASS,
-            Provider::start(provider::Settings {
-                auto_approve: true,
+            provider::Settings {
                 par: true,
                 par_required,
                 ..provider::Settings::default()
-            }),
-            Person::without_browser(),
+            },
         );
         scene.configure(line);
         scene.provider.script(Hook::Par, fault());
@@ -402,15 +393,13 @@ fn pushed_requests_are_refused_where_configuration_and_provider_contradict_each_
         (false, false, "par = 'always'"),
         (true, true, "par = 'never'"),
     ] {
-        let scene = Scene::around(
+        let scene = Scene::scripted(
             GATEPASS,
-            Provider::start(provider::Settings {
-                auto_approve: true,
+            provider::Settings {
                 par,
                 par_required,
                 ..provider::Settings::default()
-            }),
-            Person::without_browser(),
+            },
         );
         scene.configure(line);
         let login = scene.gatepass(["login", "--browser"]).run();
@@ -510,14 +499,7 @@ fn a_bound_access_token_is_no_bearer_token_and_is_not_printed() {
 
 #[test]
 fn a_provider_that_binds_refresh_tokens_alone_gets_a_proof_with_each_token_request() {
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(provider::Settings {
-            auto_approve: true,
-            ..provider::Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, provider::Settings::default());
     scene.configure("dpop = 'always'");
     let unoffered = scene.gatepass(["login", "--browser"]).run();
     unoffered.expect(3);
@@ -576,14 +558,7 @@ fn a_provider_that_binds_refresh_tokens_alone_gets_a_proof_with_each_token_reque
 
 #[test]
 fn resource_and_audience_go_with_every_request() {
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(provider::Settings {
-            auto_approve: true,
-            ..provider::Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, provider::Settings::default());
     scene.configure(
         "resource = ['https://a.example/', 'urn:b']\naudience = 'gateway'\n[token_params]\ncustom = 'x'",
     );

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Gatepass, Person, Scene, wait_until};
+use gatepass_testkit::lab::{Gatepass, Scene, wait_until};
 use gatepass_testkit::provider::{self, Fault, Hook, Provider};
 
 use crate::GATEPASS;
@@ -15,15 +15,7 @@ use crate::GATEPASS;
 const SOON: Duration = Duration::from_secs(20);
 
 fn scene() -> Scene<Provider> {
-    let settings = provider::Settings {
-        auto_approve: true,
-        ..provider::Settings::default()
-    };
-    Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    )
+    Scene::scripted(GATEPASS, provider::Settings::default())
 }
 
 /// gatepass, started by a shell that does something first.

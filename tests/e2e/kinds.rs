@@ -3,23 +3,16 @@
 
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Gatepass, Home, Keyring, Person, Scene, scan_for_secrets};
+use gatepass_testkit::lab::{Gatepass, Home, Keyring, Scene, scan_for_secrets};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 use serde_json::json;
 
 use crate::GATEPASS;
 
 fn scene(change: impl FnOnce(&mut Settings)) -> Scene<Provider> {
-    let mut settings = Settings {
-        auto_approve: true,
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
     change(&mut settings);
-    Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    )
+    Scene::scripted(GATEPASS, settings)
 }
 
 #[test]

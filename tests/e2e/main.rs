@@ -6,7 +6,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed assumption should stop the test at once"
+    clippy::print_stdout,
+    reason = "a failed assumption should stop the test at once, and long tests say what they did"
 )]
 
 mod bad_answers;

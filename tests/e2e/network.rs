@@ -162,14 +162,7 @@ fn exceptions_are_reached_without_the_proxy() {
 #[test]
 fn a_provider_on_this_machine_is_never_asked_for_through_a_proxy() {
     let network = Network::start(1, &ClientKey::new("P-256", &[]), Guard::default());
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(Settings {
-            auto_approve: true,
-            ..Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, Settings::default());
     scene.configure(&format!("proxy = '{}'", network.proxy("")));
     let proxy = network.proxy("");
     let login = scene.gatepass(["login", "--browser"]);
@@ -298,14 +291,7 @@ fn a_certificate_that_is_not_trusted_is_told_by_its_issuer() {
 
 #[test]
 fn a_portal_in_the_way_is_recognised_and_the_session_stays() {
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(Settings {
-            auto_approve: true,
-            ..Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, Settings::default());
     scene.login();
     let token = scene.background().token();
     let faults: [fn() -> Fault; 5] = [
@@ -339,14 +325,7 @@ fn a_portal_in_the_way_is_recognised_and_the_session_stays() {
 
 #[test]
 fn a_slow_way_is_waited_for_as_long_as_the_caller_can() {
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(Settings {
-            auto_approve: true,
-            ..Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, Settings::default());
     scene
         .provider
         .script(Hook::Token, Fault::Delay(Duration::from_secs(3)));
@@ -400,14 +379,7 @@ fn a_provider_with_ipv6_alone_is_reached() {
 
 #[test]
 fn a_bare_environment_finds_the_bus_and_the_keychain() {
-    let scene = Scene::around(
-        GATEPASS,
-        Provider::start(Settings {
-            auto_approve: true,
-            ..Settings::default()
-        }),
-        Person::without_browser(),
-    );
+    let scene = Scene::scripted(GATEPASS, Settings::default());
     scene.configure("cache = 'none'");
     scene.login();
     // A folder of this name belongs to the session of whoever runs the tests: the run gets its own view of it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gatepass_testkit::gateway::{Gateway, Refusal};
 use gatepass_testkit::key_desk::KeyDesk;
-use gatepass_testkit::lab::{Person, Scene};
+use gatepass_testkit::lab::Scene;
 use gatepass_testkit::provider::client::get_with;
 use gatepass_testkit::provider::{self, Fault, Hook, Provider};
 
@@ -17,15 +17,10 @@ const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 fn scene() -> Scene<Provider> {
     let settings = provider::Settings {
-        auto_approve: true,
         audience: PROVIDERS.to_owned(),
         ..provider::Settings::default()
     };
-    Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    )
+    Scene::scripted(GATEPASS, settings)
 }
 
 fn models(url: &str, token: &str) -> u16 {

@@ -1,7 +1,7 @@
 //! Real gateways that check tokens by themselves. `cargo xtask test --interop` installs and runs them.
 
 use gatepass_testkit::gateway::Gateway;
-use gatepass_testkit::lab::{Apache, LiteLlm, Person, Scene};
+use gatepass_testkit::lab::{Apache, LiteLlm, Scene};
 use gatepass_testkit::provider::client::{Reply, get_with, post_json};
 use gatepass_testkit::provider::{self, Provider};
 use serde_json::{Value, json};
@@ -12,16 +12,10 @@ const AUDIENCE: &str = "https://gateway.example.test";
 
 fn scene() -> Scene<Provider> {
     let settings = provider::Settings {
-        auto_approve: true,
         audience: AUDIENCE.to_owned(),
         ..provider::Settings::default()
     };
-    Scene::around(
-        GATEPASS,
-        Provider::start(settings),
-        Person::without_browser(),
-    )
-    .signed_in()
+    Scene::scripted(GATEPASS, settings).signed_in()
 }
 
 /// A token as the provider makes them, with one claim changed.

@@ -34,13 +34,20 @@ pub(crate) enum Part {
     Program(&'static str),
     /// This file or folder.
     File(&'static str),
+    /// The package's own folder of documents, for what brings no program.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "the lane of real servers is Linux's")
+    )]
+    Library,
 }
 
 impl Part {
-    fn is_there(&self) -> bool {
+    fn is_there(&self, package: &str) -> bool {
         match self {
             Self::Program(name) => find(name).is_some(),
             Self::File(path) => Path::new(path).exists(),
+            Self::Library => Path::new("/usr/share/doc").join(package).exists(),
         }
     }
 }
@@ -54,7 +61,7 @@ pub(crate) fn packages() -> Result<(), String> {
 pub(crate) fn missing_of(parts: &[(Part, &'static str)]) -> Result<(), String> {
     let mut missing: Vec<&str> = parts
         .iter()
-        .filter(|(part, _)| !part.is_there())
+        .filter(|(part, package)| !part.is_there(package))
         .map(|(_, package)| *package)
         .collect();
     missing.dedup();

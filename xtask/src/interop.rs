@@ -24,32 +24,14 @@ const PARTS: [(Part, &str); 13] = [
         "lemonldap-ng",
     ),
     // LemonLDAP::NG calls the next ones optional and does not start without them.
-    (
-        Part::File("/usr/share/doc/libgd-securityimage-perl"),
-        "libgd-securityimage-perl",
-    ),
-    (
-        Part::File("/usr/share/doc/libimage-magick-perl"),
-        "libimage-magick-perl",
-    ),
-    (
-        Part::File("/usr/share/doc/libstring-random-perl"),
-        "libstring-random-perl",
-    ),
-    (
-        Part::File("/usr/share/doc/libcrypt-openssl-x509-perl"),
-        "libcrypt-openssl-x509-perl",
-    ),
-    (
-        Part::File("/usr/share/doc/libconvert-pem-perl"),
-        "libconvert-pem-perl",
-    ),
-    (
-        Part::File("/usr/share/doc/libconvert-base32-perl"),
-        "libconvert-base32-perl",
-    ),
+    (Part::Library, "libgd-securityimage-perl"),
+    (Part::Library, "libimage-magick-perl"),
+    (Part::Library, "libstring-random-perl"),
+    (Part::Library, "libcrypt-openssl-x509-perl"),
+    (Part::Library, "libconvert-pem-perl"),
+    (Part::Library, "libconvert-base32-perl"),
     (Part::Program("starman"), "starman"),
-    (Part::File("/usr/share/doc/python3-venv"), "python3-venv"),
+    (Part::Library, "python3-venv"),
 ];
 
 /// Installs the servers that Debian has.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Gatepass, Home, Keyring, NodeProvider, Outcome, Person, Settings, Walk};
+use crate::provider::{self, Provider};
 
 /// A provider that a scene can have.
 pub trait AnyProvider {
@@ -24,7 +25,7 @@ impl AnyProvider for NodeProvider {
     }
 }
 
-impl AnyProvider for crate::provider::Provider {
+impl AnyProvider for Provider {
     fn issuer(&self) -> String {
         self.issuer()
     }
@@ -59,6 +60,18 @@ impl Scene {
     #[must_use]
     pub fn with(program: &str, settings: &Settings, person: Person) -> Self {
         Self::around(program, NodeProvider::start(settings), person)
+    }
+}
+
+impl Scene<Provider> {
+    /// A scene with a scripted provider that agrees to every sign-in by itself, and a person without a real browser.
+    #[must_use]
+    pub fn scripted(program: &str, settings: provider::Settings) -> Self {
+        let provider = Provider::start(provider::Settings {
+            auto_approve: true,
+            ..settings
+        });
+        Self::around(program, provider, Person::without_browser())
     }
 }
 
