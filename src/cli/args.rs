@@ -220,15 +220,6 @@ impl ExportHost {
             Self::Codex => &[Toml],
         }
     }
-
-    /// As it is written on the command line.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::ClaudeDesktop => "claude-desktop",
-            Self::ClaudeCode => "claude-code",
-            Self::Codex => "codex",
-        }
-    }
 }
 
 impl ExportFormat {
@@ -241,21 +232,13 @@ impl ExportFormat {
             _ => None,
         }
     }
+}
 
-    /// As it is written on the command line.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Mobileconfig => "mobileconfig",
-            Self::Reg => "reg",
-            Self::Json => "json",
-            Self::ConfigLibrary => "config-library",
-            Self::Linux => "linux",
-            Self::EnterpriseConfig => "enterprise-config",
-            Self::Settings => "settings",
-            Self::Managed => "managed",
-            Self::Toml => "toml",
-        }
-    }
+/// A value as it is written on the command line.
+pub(super) fn word<V: ValueEnum>(value: V) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// `NAME=VALUE`.

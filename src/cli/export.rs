@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::args::{Args, ExportArgs, ExportFormat, ExportHost};
+use super::args::{self, Args, ExportArgs, ExportFormat, ExportHost};
 use super::run::profile;
 use crate::config::Sources;
 use crate::config::layers::Layers;
@@ -183,10 +183,14 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
         .unwrap_or_else(|| usual(export.system.unwrap_or(Target::here())));
     let of_host = host.formats();
     if !of_host.contains(&format) {
-        let words: Vec<&str> = of_host.iter().map(|format| format.word()).collect();
+        let words: Vec<String> = of_host.iter().map(|format| args::word(*format)).collect();
         return Err(Failure::new(
             Id::Usage,
-            format!("there is no format {} of {}", format.word(), host.word()),
+            format!(
+                "there is no format {} of {}",
+                args::word(format),
+                args::word(host)
+            ),
             format!("--format {}", words.join(", ")),
         ));
     }
@@ -196,7 +200,7 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
                 Id::Usage,
                 format!(
                     "--format {} is for {}, and --for says {}",
-                    format.word(),
+                    args::word(format),
                     fixed.name(),
                     asked.name()
                 ),
@@ -216,8 +220,8 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
             Id::Usage,
             format!(
                 "--with-policy does not go with {} --format {}",
-                host.word(),
-                format.word()
+                args::word(host),
+                args::word(format)
             ),
             "gatepass export claude-desktop --with-policy --format mobileconfig, reg or linux",
         ));
