@@ -254,6 +254,16 @@ fn a_certificate_shows_the_client_at_the_aliases_and_nowhere_else() {
     }
 }
 
+/// A provider that takes pushed requests, or takes nothing else.
+fn with_pushed_requests(par_required: bool) -> Scene<Provider> {
+    let settings = provider::Settings {
+        par: true,
+        par_required,
+        ..provider::Settings::default()
+    };
+    Scene::scripted(GATEPASS, settings)
+}
+
 #[test]
 fn the_browser_carries_a_reference_where_the_provider_takes_pushed_requests() {
     for (par_required, line, carries_reference) in [
@@ -262,14 +272,7 @@ fn the_browser_carries_a_reference_where_the_provider_takes_pushed_requests() {
         (true, "par = 'always'", true),
         (false, "par = 'never'", false),
     ] {
-        let scene = Scene::scripted(
-            GATEPASS,
-            provider::Settings {
-                par: true,
-                par_required,
-                ..provider::Settings::default()
-            },
-        );
+        let scene = with_pushed_requests(par_required);
         scene.configure(&format!(
             "{line}\nresource = ['https://gateway.example.test/']\nlogin_hint = 'ann@example.test'"
         ));
@@ -369,14 +372,7 @@ fn a_pushed_request_that_fails_is_not_replaced_by_a_plain_one_that_nobody_wants(
         ("missing, unasked", || Fault::status(404), false, "", 0),
     ];
     for (name, fault, par_required, line, code) in faults {
-        let scene = Scene::scripted(
-            GATEPASS,
-            provider::Settings {
-                par: true,
-                par_required,
-                ..provider::Settings::default()
-            },
-        );
+        let scene = with_pushed_requests(par_required);
         scene.configure(line);
         scene.provider.script(Hook::Par, fault());
         let login = scene.gatepass(["login", "--browser"]).run();
