@@ -265,6 +265,7 @@ fn kind_of(shape: Shape) -> String {
         Shape::Url | Shape::Proxy => "URL".to_owned(),
         Shape::Path => "path".to_owned(),
         Shape::Seconds(least, most) => format!("seconds, {least} to {most}"),
+        Shape::Number(least, most) => format!("number, {least} to {most}"),
         Shape::Flag => coded(&["true", "false"]),
         Shape::Choice(words) => coded(words),
         Shape::TextList => "list of strings".to_owned(),

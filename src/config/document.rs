@@ -223,6 +223,10 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
                 "is a whole number of seconds from {least} to {most}"
             )),
         },
+        Shape::Number(least, most) => match number(value) {
+            Some(number) if (least..=most).contains(&number) => Ok(Value::Number(number)),
+            _ => Err(format!("is a whole number from {least} to {most}")),
+        },
         Shape::Flag => value
             .as_bool()
             .map(Value::Flag)

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Problem, Reader, Table, number, text_value};
 use super::profile::ProfileName;
-use super::schema::Key;
+use super::schema::{Key, Shape};
 use crate::error::{Failure, Result};
 use crate::platform::policy::{self as place, Found};
 use crate::text;
@@ -24,27 +24,32 @@ use crate::text::hex;
 /// left out here.
 pub const SCHEMA: u64 = 1;
 
-/// Keys that only a policy has, and what they do.
-pub const ONLY_IN_POLICY: &[(&str, &str)] = &[
-    (
-        "locked_keys",
-        "keys that stay at their policy, preset or built-in value; [\"*\"] for all",
-    ),
-    ("allowed_profiles", "the only profiles that may be used"),
-    ("allowed_stores", "the only stores that may be used"),
-    ("min_version", "oldest version of gatepass that may run"),
-    (
-        "schema",
-        "version of the schema that this policy was written for",
-    ),
-    (
-        "session_not_before",
-        "sessions from before this moment (RFC 3339) are dropped",
-    ),
-    (
-        "disabled",
-        "why gatepass must not be used at present, shown to people",
-    ),
+/// A key that only a policy has.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name on Linux.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// One sentence for people.
+    pub about: &'static str,
+}
+
+/// A row of the table below.
+const fn rule(name: &'static str, shape: Shape, about: &'static str) -> Rule {
+    Rule { name, shape, about }
+}
+
+/// Keys that only a policy has. The templates for administrators come from here as well.
+#[rustfmt::skip]
+pub static ONLY_IN_POLICY: &[Rule] = &[
+    rule("locked_keys", Shape::TextList, "keys that stay at their policy, preset or built-in value; * for all"),
+    rule("allowed_profiles", Shape::TextList, "the only profiles that may be used"),
+    rule("allowed_stores", Shape::TextList, "the only places where a session may be kept"),
+    rule("min_version", Shape::Text, "the oldest version of gatepass that may run"),
+    rule("schema", Shape::Number(1, 1_000_000), "the version of the list of keys that this policy was written for"),
+    rule("session_not_before", Shape::Text, "sessions from before this moment (RFC 3339) are dropped: sign-out from afar"),
+    rule("disabled", Shape::Text, "gatepass stops with this message: sign-out from afar"),
 ];
 
 /// Keys that are frozen together with a locked `issuer` or `gateway_url`: each could send a token elsewhere or make
@@ -322,8 +327,13 @@ impl LockedKeys {
     }
 }
 
+/// The key of this name that only a policy has.
+fn find_rule(name: &str) -> Option<&'static Rule> {
+    ONLY_IN_POLICY.iter().find(|rule| rule.name == name)
+}
+
 fn is_rule(name: &str) -> bool {
-    ONLY_IN_POLICY.iter().any(|(rule, _)| *rule == name)
+    find_rule(name).is_some()
 }
 
 fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {

@@ -14,6 +14,8 @@ pub enum Shape {
     Path,
     /// A whole number of seconds within the bounds, both included.
     Seconds(u64, u64),
+    /// A whole number within the bounds, both included.
+    Number(u64, u64),
     /// `true` or `false`.
     Flag,
     /// One of these words.

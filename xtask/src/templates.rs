@@ -7,6 +7,7 @@ mod manifest;
 
 use std::fs;
 
+use gatepass::config::policy::ONLY_IN_POLICY;
 use gatepass::config::schema::{BuiltIn, KEYS, Shape};
 
 use crate::process::root;
@@ -46,45 +47,6 @@ pub(crate) enum Takes {
     Table,
 }
 
-/// Keys that only a policy may set.
-const POLICY_ONLY: [(&str, Takes, &str); 7] = [
-    (
-        "locked_keys",
-        Takes::Texts,
-        "keys that stay at their policy, preset or built-in value; * for all",
-    ),
-    (
-        "allowed_profiles",
-        Takes::Texts,
-        "the only profiles that may be used",
-    ),
-    (
-        "allowed_stores",
-        Takes::Texts,
-        "the only places where a session may be kept",
-    ),
-    (
-        "min_version",
-        Takes::Text,
-        "the oldest version of gatepass that may run",
-    ),
-    (
-        "schema",
-        Takes::Number(1, 1_000_000),
-        "the version of the list of keys that this policy was written for",
-    ),
-    (
-        "session_not_before",
-        Takes::Text,
-        "sessions from before this moment (RFC 3339) are dropped: sign-out from afar",
-    ),
-    (
-        "disabled",
-        Takes::Text,
-        "gatepass stops with this message: sign-out from afar",
-    ),
-];
-
 impl Setting {
     /// Its name on Windows and macOS.
     pub(crate) fn camel(&self) -> String {
@@ -123,32 +85,36 @@ fn camel(name: &str) -> String {
     out
 }
 
+impl Takes {
+    /// As templates tell it.
+    fn of(shape: Shape) -> Self {
+        match shape {
+            Shape::Choice(words) => Self::Word(words),
+            Shape::Url | Shape::Proxy => Self::Address,
+            Shape::Seconds(least, most) | Shape::Number(least, most) => Self::Number(least, most),
+            Shape::Flag => Self::Flag,
+            Shape::TextList | Shape::UriList => Self::Texts,
+            Shape::PortList => Self::Ports,
+            Shape::TextTable | Shape::ClaimTable | Shape::Structure => Self::Table,
+            Shape::Text | Shape::Path => Self::Text,
+        }
+    }
+}
+
 /// Every key, policy's own keys last.
 pub(crate) fn settings() -> Vec<Setting> {
-    let everybody = KEYS.iter().map(|key| {
-        let takes = match key.shape {
-            Shape::Choice(words) => Takes::Word(words),
-            Shape::Url | Shape::Proxy => Takes::Address,
-            Shape::Seconds(least, most) => Takes::Number(least, most),
-            Shape::Flag => Takes::Flag,
-            Shape::TextList | Shape::UriList => Takes::Texts,
-            Shape::PortList => Takes::Ports,
-            Shape::TextTable | Shape::ClaimTable | Shape::Structure => Takes::Table,
-            Shape::Text | Shape::Path => Takes::Text,
-        };
-        Setting {
-            name: key.name,
-            takes,
-            default: BuiltIn::value(key.built_in).map(|value| value.to_json()),
-            about: key.about,
-            policy_only: false,
-        }
+    let everybody = KEYS.iter().map(|key| Setting {
+        name: key.name,
+        takes: Takes::of(key.shape),
+        default: BuiltIn::value(key.built_in).map(|value| value.to_json()),
+        about: key.about,
+        policy_only: false,
     });
-    let policy = POLICY_ONLY.iter().map(|(name, takes, about)| Setting {
-        name,
-        takes: *takes,
+    let policy = ONLY_IN_POLICY.iter().map(|rule| Setting {
+        name: rule.name,
+        takes: Takes::of(rule.shape),
         default: None,
-        about,
+        about: rule.about,
         policy_only: true,
     });
     everybody.chain(policy).collect()

@@ -7,14 +7,14 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
-use super::{ONLY_IN_POLICY, is_rule};
+use super::{ONLY_IN_POLICY, find_rule, is_rule};
 use crate::config::document::Problem;
 use crate::config::schema::{KEYS, Key, Shape};
 
 /// Every name that a policy may have there, for systems that are asked name by name.
 pub(super) fn names() -> Vec<String> {
     let settings = KEYS.iter().map(|key| key.name);
-    let rules = ONLY_IN_POLICY.iter().map(|(name, _)| *name);
+    let rules = ONLY_IN_POLICY.iter().map(|rule| rule.name);
     settings
         .chain(rules)
         .chain(["defaults", "profiles"])
@@ -117,16 +117,18 @@ fn entry(name: &str, value: &Json, out: &mut String) -> Result<(), String> {
 
 /// What a value of a poorer type system means for this key.
 fn meant(name: &str, value: &Json) -> Json {
-    let shape = Key::find(name).map(|key| key.shape);
+    let shape = Key::find(name)
+        .map(|key| key.shape)
+        .or_else(|| find_rule(name).map(|rule| rule.shape));
     let is_list = matches!(
         shape,
         Some(Shape::TextList | Shape::UriList | Shape::PortList)
-    ) || matches!(name, "locked_keys" | "allowed_profiles" | "allowed_stores");
+    );
     let is_table = matches!(
         shape,
         Some(Shape::TextTable | Shape::ClaimTable | Shape::Structure)
     );
-    let is_number = matches!(shape, Some(Shape::Seconds(..))) || name == "schema";
+    let is_number = matches!(shape, Some(Shape::Seconds(..) | Shape::Number(..)));
     let is_flag = matches!(shape, Some(Shape::Flag));
     // `disabled` is a flag or a message.
     let is_number_of_flag = is_flag || name == "disabled";
