@@ -8,7 +8,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -265,6 +266,162 @@ fn the_policy_of_an_export_is_a_policy() {
 }
 
 #[test]
+fn no_secret_goes_into_a_policy_and_what_is_left_runs() {
+    let place = Place::new();
+    let config = place.path("secret.toml");
+    fs::write(
+        &config,
+        r#"
+issuer = "https://idp.example"
+client_id = "desktop"
+gateway_url = "https://gateway.example"
+proxy = "http://ann:hush@proxy.example:8080"
+no_proxy = ["corp.example"]
+client_auth = "client_secret_basic"
+client_secret = "hush"
+token_params = { tenant = "a", api_key = "hush" }
+authorize_params = { partner_secret = "hush" }
+
+[headers]
+X-Route = "research"
+X-Team = "sk-hush"
+
+[exchange]
+kind = "http"
+url = "https://gateway.example/keys"
+headers = { Authorization = "Bearer {token}", X-Org-Secret = "hush" }
+token_pointer = "/key"
+lifetime = 600
+
+[profile.open]
+proxy = "http://proxy.example:8080"
+token_params = { tenant = "a" }
+authorize_params = {}
+headers = { X-Route = "research", X-User = "{email}" }
+
+[profile.open.exchange]
+kind = "http"
+url = "https://gateway.example/keys"
+headers = { Authorization = "Bearer {token}" }
+token_pointer = "/key"
+lifetime = 600
+"#,
+    )
+    .unwrap();
+    private(&config);
+    let plain = |bytes: &[u8]| text(bytes).replace('\0', "");
+    for format in ["mobileconfig", "reg", "linux"] {
+        let args = [
+            "export",
+            "claude-desktop",
+            "--with-policy",
+            "--format",
+            format,
+        ];
+        let output = place.run(&config, &args);
+        let made = plain(&ok(&output)) + &text(&output.stderr);
+        assert!(!made.contains("hush"), "{format}: {made}");
+        for key in [
+            "proxy",
+            "no_proxy",
+            "client_secret",
+            "token_params",
+            "authorize_params",
+            "headers",
+            "exchange",
+        ] {
+            let told = format!("the policy does not hold `{key}`");
+            assert!(made.contains(&told), "{format}, {key}: {made}");
+        }
+        // A client that must show a secret cannot work without one.
+        let told = "with this policy alone gatepass would not run: policy (locked): `client_auth`";
+        assert!(made.contains(told), "{format}: {made}");
+        assert!(!made.contains("corp.example"), "{format}: {made}");
+
+        let with_profile = [&args[..], &["--profile", "open", "--use-args"]].concat();
+        let output = place.run(&config, &with_profile);
+        let made = plain(&ok(&output)) + &text(&output.stderr);
+        assert!(!made.contains("hush"), "{format}: {made}");
+        for kept in [
+            "proxy.example",
+            "corp.example",
+            "Bearer {token}",
+            "{email}",
+            "tenant",
+        ] {
+            assert!(made.contains(kept), "{format}, {kept}: {made}");
+        }
+    }
+}
+
+#[test]
+fn no_secret_goes_into_a_further_key() {
+    let place = Place::new();
+    for (host, set) in [
+        (
+            "claude-desktop",
+            r#"otlpHeaders={"Authorization":"Bearer hush"}"#,
+        ),
+        (
+            "claude-desktop",
+            r#"managedMcpServers=[{"name":"a","transport":"http","url":"https://a.example","headers":{"X-Api-Key":"hush"}}]"#,
+        ),
+        (
+            "claude-code",
+            "env.ANTHROPIC_CUSTOM_HEADERS=X-A: b\nX-Api-Key: hush",
+        ),
+        ("codex", r#"http_headers={"X-Team":"sk-hush"}"#),
+    ] {
+        let output = place.gatepass(&["export", host, "--set", set]);
+        refused(&output, 2, "looks like a credential");
+        assert!(!text(&output.stderr).contains("hush"), "{set}");
+    }
+}
+
+/// Whatever has no end would hold the check for ever.
+#[cfg(unix)]
+#[test]
+fn only_plain_files_are_checked() {
+    let place = Place::new();
+    let pipe = place.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let large = place.path("large.json");
+    fs::File::create(&large).unwrap().set_len(5 << 20).unwrap();
+    for (path, why) in [
+        (pipe.as_path(), "not a plain file"),
+        (Path::new("/dev/zero"), "not a plain file"),
+        (place.0.path(), "not a plain file"),
+        (&large, "too large"),
+        (Path::new("/nowhere/at/all"), "cannot be read"),
+    ] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_gatepass"))
+            .args(["export", "--check"])
+            .arg(path)
+            .env_clear()
+            .env("HOME", place.0.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while check.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(20) {
+                check.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        refused(&check.wait_with_output().unwrap(), 3, why);
+    }
+}
+
+#[test]
 fn a_settings_file_is_merged_and_keeps_what_is_the_persons() {
     let place = Place::new();
     let path = place.path("settings.json");
@@ -272,8 +429,10 @@ fn a_settings_file_is_merged_and_keeps_what_is_the_persons() {
   "zeta": 1,
   "env": {
     "MINE": "x",
-    "ANTHROPIC_BASE_URL": "https://old.example"
+    "ANTHROPIC_BASE_URL": "https://old.example",
+    "ANTHROPIC_CUSTOM_HEADERS": "X-Mine: stays\nx-team: of-old"
   },
+  "apiKeyHelper": "echo of-old",
   "permissions": {"allow": ["a"]}
 }"#;
     fs::write(&path, before).unwrap();
@@ -283,18 +442,36 @@ fn a_settings_file_is_merged_and_keeps_what_is_the_persons() {
         "claude-code",
         "--for",
         "linux",
+        "--header",
+        "X-Team=research",
         "--output",
         path.to_str().unwrap(),
     ];
     let output = place.gatepass(&args);
     ok(&output);
-    assert!(text(&output.stderr).contains("https://old.example"));
+    // What changed is named; what was there may have been a secret.
+    let told = text(&output.stderr);
+    for name in [
+        "env.ANTHROPIC_BASE_URL had another value and is \"https://gateway.example\" now",
+        "env.ANTHROPIC_CUSTOM_HEADERS, X-Team, had another value",
+        "apiKeyHelper had another value",
+    ] {
+        assert!(told.contains(name), "{name}: {told}");
+    }
+    assert!(
+        !told.contains("old.example") && !told.contains("of-old"),
+        "{told}"
+    );
     let after = fs::read_to_string(&path).unwrap();
     let value: Value = serde_json::from_str(&after).unwrap();
     assert_eq!(value["env"]["MINE"], "x");
     assert_eq!(
         value["env"]["ANTHROPIC_BASE_URL"],
         "https://gateway.example"
+    );
+    assert_eq!(
+        value["env"]["ANTHROPIC_CUSTOM_HEADERS"],
+        "X-Mine: stays\nx-team: research\nX-Route: research"
     );
     assert_eq!(value["permissions"], json!({"allow": ["a"]}));
     assert_eq!(
@@ -303,7 +480,7 @@ fn a_settings_file_is_merged_and_keeps_what_is_the_persons() {
     );
     assert!(
         after.find("zeta") < after.find("env")
-            && after.find("permissions") < after.find("apiKeyHelper")
+            && after.find("apiKeyHelper") < after.find("permissions")
     );
     #[cfg(unix)]
     {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::args::{self, Args, ExportArgs, ExportFormat, ExportHost};
 use super::run::profile;
-use crate::config::Sources;
 use crate::config::layers::Layers;
+use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
+use crate::config::{self, Sources, UserFile};
 use crate::error::{Failure, Id, Result};
 use crate::host::file::{self, Readers};
 use crate::host::json::{Json, Object};
@@ -86,7 +87,7 @@ fn context(args: &Args) -> Context {
         return context;
     };
     context.profiles = sources.profiles().iter().map(ToString::to_string).collect();
-    let settings = profile(args).and_then(|profile| crate::config::load(&sources, &profile));
+    let settings = profile(args).and_then(|profile| config::load(&sources, &profile));
     if let Ok(settings) = settings {
         context.token_lifetime = usecase::lifetime::of_tokens(&settings);
         context.min_validity = Some(settings.min_validity);
@@ -117,7 +118,9 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
     let mut notes = Notes::default();
     let policy = plan.with_policy.then(|| {
         let ttl = crate::host::time_to_live(plan.token_lifetime);
-        Policy::new(&layers, &profile, ttl, target, &mut notes)
+        let policy = Policy::new(&layers, &profile, ttl, target, &mut notes);
+        try_out(&policy, &profile, &mut notes);
+        policy
     });
     let product = match host {
         ExportHost::ClaudeDesktop => desktop(&plan, format, policy.as_ref(), &mut notes)?,
@@ -167,6 +170,32 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
     }
     tell(&notes);
     Ok(())
+}
+
+/// What a machine would say that has this policy and nothing else.
+fn try_out(policy: &Policy, profile: &ProfileName, notes: &mut Notes) {
+    let alone = config::policy::Policy::parse(policy.to_toml().as_bytes()).map(|policy| Sources {
+        policy: Some(policy),
+        file: UserFile {
+            path: PathBuf::new(),
+            document: None,
+        },
+    });
+    let problems: Vec<String> = match alone {
+        Err(problems) => problems.into_iter().map(|problem| problem.what).collect(),
+        Ok(sources) => match Layers::new(&sources, profile)
+            .map_err(|failure| vec![failure])
+            .and_then(|layers| Settings::resolve_all(&layers, profile))
+        {
+            Ok(_) => Vec::new(),
+            Err(failures) => failures.into_iter().map(|failure| failure.what).collect(),
+        },
+    };
+    for problem in problems {
+        notes.warn(format!(
+            "with this policy alone gatepass would not run: {problem}"
+        ));
+    }
 }
 
 /// The form and the system it is for.
@@ -252,7 +281,7 @@ fn plan<'s>(export: &ExportArgs, settings: &'s Settings, target: Target) -> Resu
         ));
     }
     for (name, url) in &export.mcp {
-        crate::config::address::check_url(url).map_err(|reason| {
+        config::address::check_url(url).map_err(|reason| {
             Failure::new(
                 Id::Usage,
                 format!("--mcp {name}: the address {reason}"),

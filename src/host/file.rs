@@ -128,34 +128,87 @@ fn new_permissions(_: Readers) -> Option<std::fs::Permissions> {
     None
 }
 
-/// Merges what the export sets into what is there: tables by their members, servers by their names, everything
-/// else by replacing. Says what it changed.
+/// Merges what the export sets into what is there: tables by their members, headers and servers by their names,
+/// everything else by replacing. Says what it changed, without what was there: that may have been a secret.
 pub fn merge(present: &mut Object, ours: &Object, place: &str, notes: &mut Notes) {
     for (name, value) in ours.iter() {
         let shown = format!("{place}{name}");
-        match (present.get(name).cloned(), value) {
-            (Some(Json::Object(mut inner)), Json::Object(value)) => {
-                merge(&mut inner, value, &format!("{shown}."), notes);
-                present.set(name, inner.into());
-            }
-            (Some(Json::List(known)), Json::List(value)) if name == "managedMcpServers" => {
-                present.set(name, Json::List(by_name(&known, value)));
-            }
-            (Some(before), value) => {
-                if before != *value {
-                    notes.say(format!(
-                        "{shown} was {} and is {} now",
-                        crate::text::printable(&before.compact(), 80),
-                        crate::text::printable(&value.compact(), 80)
-                    ));
-                    present.set(name, value.clone());
+        let before = present.get(name).cloned();
+        let merged = match (name, before, value) {
+            ("inferenceCustomHeaders", Some(before), Json::Object(ours)) => {
+                // The app reads JSON text as well.
+                match before.as_text().map_or(Ok(before.clone()), Json::parse) {
+                    Ok(Json::Object(before)) => headers(&before, ours, &shown, notes).into(),
+                    _ => replaced(&before, value, &shown, notes),
                 }
             }
-            (None, value) => {
-                present.set(name, value.clone());
+            ("ANTHROPIC_CUSTOM_HEADERS", Some(Json::Text(before)), Json::Text(ours)) => {
+                of_lines(&headers(&in_lines(&before), &in_lines(ours), &shown, notes)).into()
             }
+            ("managedMcpServers", Some(Json::List(before)), Json::List(ours)) => {
+                Json::List(by_name(&before, ours))
+            }
+            (_, Some(Json::Object(mut before)), Json::Object(ours)) => {
+                merge(&mut before, ours, &format!("{shown}."), notes);
+                before.into()
+            }
+            (_, Some(before), value) => replaced(&before, value, &shown, notes),
+            (_, None, value) => value.clone(),
+        };
+        present.set(name, merged);
+    }
+}
+
+/// The new value in place of the present one.
+fn replaced(before: &Json, value: &Json, shown: &str, notes: &mut Notes) -> Json {
+    if before != value {
+        notes.say(format!(
+            "{shown} had another value and is {} now",
+            crate::text::printable(&value.compact(), 80)
+        ));
+    }
+    value.clone()
+}
+
+/// Headers that are there with ours among them: names are the same whatever their capitals.
+fn headers(present: &Object, ours: &Object, shown: &str, notes: &mut Notes) -> Object {
+    let mut merged = present.clone();
+    for (name, value) in ours.iter() {
+        let known = |(known, _): &&mut (String, Json)| known.eq_ignore_ascii_case(name);
+        match merged.0.iter_mut().find(known) {
+            Some((_, before)) => {
+                *before = replaced(before, value, &format!("{shown}, {name},"), notes);
+            }
+            None => merged.0.push((name.to_owned(), value.clone())),
         }
     }
+    merged
+}
+
+/// The headers of a text that has one on each line.
+fn in_lines(text: &str) -> Object {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    Object(
+        lines
+            .map(|line| match line.split_once(':') {
+                Some((name, value)) => (name.trim().to_owned(), value.trim().into()),
+                // No header: it stays what it is, and is found when the result is judged.
+                None => (line.to_owned(), Json::Null),
+            })
+            .collect(),
+    )
+}
+
+/// A text with one header on each line.
+fn of_lines(headers: &Object) -> String {
+    let lines: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| match value.as_text() {
+            Some(value) => format!("{name}: {value}"),
+            None => name.to_owned(),
+        })
+        .collect();
+    lines.join("\n")
 }
 
 /// Entries with the same name are replaced, the others stay.
@@ -171,4 +224,65 @@ fn by_name(present: &[Json], ours: &[Json]) -> Vec<Json> {
         .collect();
     merged.extend(ours.iter().cloned());
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merge;
+    use crate::host::json::{Json, Object};
+    use crate::host::plan::Notes;
+
+    fn object(text: &str) -> Object {
+        match Json::parse(text).unwrap() {
+            Json::Object(object) => object,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_there_stays_or_is_named_and_never_shown() {
+        let cases = [
+            (
+                r#"{"apiKeyHelper":"echo sk-old-secret","a":{"b":1}}"#,
+                r#"{"apiKeyHelper":"gatepass","a":{"c":2}}"#,
+                r#"{"apiKeyHelper":"gatepass","a":{"b":1,"c":2}}"#,
+                vec!["note: apiKeyHelper had another value and is \"gatepass\" now"],
+            ),
+            (
+                r#"{"env":{"ANTHROPIC_CUSTOM_HEADERS":"x-team: sk-old-secret\nX-Mine: kept: so"}}"#,
+                r#"{"env":{"ANTHROPIC_CUSTOM_HEADERS":"X-Team: a\nX-New: b"}}"#,
+                r#"{"env":{"ANTHROPIC_CUSTOM_HEADERS":"x-team: a\nX-Mine: kept: so\nX-New: b"}}"#,
+                vec![
+                    "note: env.ANTHROPIC_CUSTOM_HEADERS, X-Team, had another value and is \"a\" now",
+                ],
+            ),
+            (
+                r#"{"inferenceCustomHeaders":"{\"X-Mine\":\"1\",\"x-team\":\"old-secret\"}"}"#,
+                r#"{"inferenceCustomHeaders":{"X-Team":"a"}}"#,
+                r#"{"inferenceCustomHeaders":{"X-Mine":"1","x-team":"a"}}"#,
+                vec!["note: inferenceCustomHeaders, X-Team, had another value and is \"a\" now"],
+            ),
+            (
+                r#"{"inferenceCustomHeaders":["X-A: old-secret"]}"#,
+                r#"{"inferenceCustomHeaders":{"X-Team":"a"}}"#,
+                r#"{"inferenceCustomHeaders":{"X-Team":"a"}}"#,
+                vec![
+                    "note: inferenceCustomHeaders had another value and is {\"X-Team\":\"a\"} now",
+                ],
+            ),
+            (
+                r#"{"managedMcpServers":[{"name":"a","url":"1"},{"name":"b"}]}"#,
+                r#"{"managedMcpServers":[{"name":"a","url":"2"}]}"#,
+                r#"{"managedMcpServers":[{"name":"b"},{"name":"a","url":"2"}]}"#,
+                vec![],
+            ),
+        ];
+        for (before, ours, after, said) in cases {
+            let mut present = object(before);
+            let mut notes = Notes::default();
+            merge(&mut present, &object(ours), "", &mut notes);
+            assert_eq!(Json::from(present).compact(), after);
+            assert_eq!(notes.0, said, "{before}");
+        }
+    }
 }

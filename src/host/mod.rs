@@ -3,7 +3,7 @@
 //! [`plan`] is what is to be written; [`claude_desktop`], [`claude_code`] and [`codex`] say what each host must be
 //! told; [`mobileconfig`], [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's
 //! own part of it; [`file`] puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with
-//! one; [`import`] takes one over.
+//! one, [`secrets`] what must not lie in it; [`import`] takes one over.
 
 pub mod claude_code;
 pub mod claude_desktop;
@@ -17,6 +17,9 @@ pub mod mobileconfig;
 pub mod plan;
 pub mod policy;
 pub mod registry;
+pub mod secrets;
+
+pub use secrets::looks_secret;
 
 /// The system on which a host configuration is used, which need not be this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -88,33 +91,9 @@ pub fn time_to_live(token_lifetime: Option<u64>) -> u64 {
     longest.clamp(LOOK_AHEAD + 1, 300)
 }
 
-/// Whether a header or setting holds a credential, by its name or by how its value looks. Host configuration is
-/// distributed in the clear.
-pub fn looks_secret(name: &str, value: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "authorization",
-        "api-key",
-        "apikey",
-        "virtual-key",
-        "access-key",
-        "secret",
-        "password",
-        "cookie",
-        "auth-token",
-    ];
-    const BEGINNINGS: [&str; 9] = [
-        "sk-", "sk_", "arch_", "eyJ", "ghp_", "xoxb-", "Bearer ", "bearer ", "Basic ",
-    ];
-    let name = name.to_ascii_lowercase();
-    let long_token = name.ends_with("token") && value.len() >= 20 && !value.contains(' ');
-    NAMES.iter().any(|part| name.contains(part))
-        || BEGINNINGS.iter().any(|start| value.starts_with(start))
-        || long_token
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Target, looks_secret, time_to_live};
+    use super::{Target, time_to_live};
 
     #[test]
     fn hosts_keep_tokens_shorter_than_they_live() {
@@ -143,20 +122,6 @@ mod tests {
             (Target::Windows, "C:gatepass.exe", false),
         ] {
             assert_eq!(target.is_absolute(path), absolute, "{path}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_told_by_name_or_by_look() {
-        for (name, value, secret) in [
-            ("X-Archestra-Virtual-Key", "anything", true),
-            ("X-Team", "sk-12345", true),
-            ("X-Session-Token", "0123456789abcdef0123", true),
-            ("X-Token-Budget", "500", false),
-            ("X-Archestra-Agent-Id", "claude-desktop", false),
-            ("X-TFY-METADATA", "{\"team\":\"a\"}", false),
-        ] {
-            assert_eq!(looks_secret(name, value), secret, "{name}");
         }
     }
 }

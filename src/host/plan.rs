@@ -1,7 +1,8 @@
 //! What is to be written for a host, whichever it is.
 
 use super::json::{Json, Object};
-use super::{Target, looks_secret, time_to_live};
+use super::secrets::{holds_secret, looks_secret};
+use super::{Target, time_to_live};
 use crate::config::settings::{AuthScheme, Settings};
 use crate::error::{Failure, Id, Result};
 
@@ -202,11 +203,7 @@ impl Plan<'_> {
                     "gatepass export --help names the option for it",
                 ));
             }
-            let named = name.rsplit('.').next().unwrap_or(name);
-            let secret_name = ["ApiKey", "API_KEY", "AUTH_TOKEN", "Secret", "BearerToken"]
-                .iter()
-                .any(|part| named.contains(part));
-            if secret_name || looks_secret("", value.as_text().unwrap_or_default()) {
+            if is_credential(name, value) {
                 return Err(Failure::new(
                     Id::Usage,
                     format!(
@@ -270,6 +267,17 @@ impl Plan<'_> {
     }
 }
 
+/// Whether a key from `--set` is a credential, or has one in it.
+fn is_credential(name: &str, value: &Json) -> bool {
+    const KEYS: [&str; 5] = ["ApiKey", "API_KEY", "AUTH_TOKEN", "Secret", "BearerToken"];
+    let named = name.rsplit('.').next().unwrap_or(name);
+    match named {
+        // Codex is told the names of variables there, not their values.
+        "env_key" | "env_http_headers" => false,
+        _ => KEYS.iter().any(|part| named.contains(part)) || holds_secret(named, value),
+    }
+}
+
 /// Whether a header's template takes something from claims.
 pub(super) fn has_placeholder(template: &str) -> bool {
     template.split('{').skip(1).any(|rest| {
@@ -284,7 +292,8 @@ pub(super) fn has_placeholder(template: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_placeholder;
+    use super::{has_placeholder, is_credential};
+    use crate::host::json::Json;
 
     #[test]
     fn json_values_are_not_taken_for_claims() {
@@ -297,6 +306,38 @@ mod tests {
             ("{open", false),
         ] {
             assert_eq!(has_placeholder(template), has, "{template}");
+        }
+    }
+
+    #[test]
+    fn no_further_key_is_a_credential() {
+        for (name, value, credential) in [
+            ("inferenceGatewayApiKey", "\"x\"", true),
+            ("env.ANTHROPIC_AUTH_TOKEN", "\"x\"", true),
+            ("env.MY_PASSWORD", "12345", true),
+            (
+                "managedMcpServers",
+                r#"[{"name":"a","headers":{"X-Api-Key":"x"}}]"#,
+                true,
+            ),
+            ("http_headers", r#"{"Authorization":"Bearer x"}"#, true),
+            ("egressProxyUrl", "\"http://a:b@proxy.example\"", true),
+            (
+                "env.ANTHROPIC_CUSTOM_HEADERS",
+                "\"X-A: b\\nCookie: c\"",
+                true,
+            ),
+            ("env_http_headers", r#"{"X-Api-Key":"KEY_OF_MINE"}"#, false),
+            (
+                "managedMcpServers",
+                r#"[{"name":"a","headers":{"X-Team":"x"}}]"#,
+                false,
+            ),
+            ("coworkEgressAllowedHosts", r#"["*"]"#, false),
+            ("disableAutoUpdates", "true", false),
+        ] {
+            let value = Json::parse(value).unwrap();
+            assert_eq!(is_credential(name, &value), credential, "{name} {value:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::json::{Json, Object};
 use super::mobileconfig::Payload;
 use super::plan::{Notes, POLICY_WAIT};
 use super::registry::{Section, Value};
+use super::secrets::holds_secret;
 use super::{LOOK_AHEAD, Target};
 use crate::config::layers::{Layers, Source};
 use crate::config::profile::ProfileName;
@@ -45,7 +46,7 @@ impl Policy {
                 continue;
             }
             let value = Json::from(&value.to_json());
-            if let Some(why) = left_out(key, &value) {
+            if let Some(why) = left_out(key, &value, &keys) {
                 notes.warn(format!("the policy does not hold `{}`: {why}", key.name));
                 continue;
             }
@@ -154,8 +155,8 @@ impl Policy {
     }
 }
 
-/// Why a key stays out of a policy that every user of a machine can read, if it does.
-fn left_out(key: &Key, value: &Json) -> Option<&'static str> {
+/// Why a key stays out of a policy that every user of a machine can read, if it does; after the keys that are in it.
+fn left_out(key: &Key, value: &Json, keys: &Object) -> Option<&'static str> {
     if key.is_secret() {
         return Some(
             "every user of the machine could read it; use client_secret_file, or a client without a secret",
@@ -165,13 +166,15 @@ fn left_out(key: &Key, value: &Json) -> Option<&'static str> {
         ("login_hint", _) => Some("it is one person's"),
         ("browser", _) => Some("it is one person's choice"),
         ("proxy", Json::Text(proxy)) if proxy.contains('@') => Some("it holds a password"),
+        // One without the other is refused.
+        ("no_proxy", _) if keys.get("proxy").is_none() => {
+            Some("it belongs to `proxy`, which the policy does not hold")
+        }
         ("exchange", Json::Object(inner)) if inner.get("client_secret").is_some() => {
             Some("it holds a client secret")
         }
-        ("headers" | "token_params" | "authorize_params", Json::Object(inner))
-            if inner.iter().any(|(name, value)| {
-                super::looks_secret(name, value.as_text().unwrap_or_default())
-            }) =>
+        ("exchange" | "headers" | "token_params" | "authorize_params", value)
+            if holds_secret(key.name, value) =>
         {
             Some("it holds what looks like a secret, which every user of the machine could read")
         }

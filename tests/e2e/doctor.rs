@@ -256,8 +256,11 @@ fn a_machine_is_looked_at_without_a_session() {
 
 #[test]
 fn a_bundle_holds_no_secret_and_no_name_and_replaces_nothing() {
-    let (scene, _gateway) =
-        with_gateway("log_level = \"debug\"\nlogin_hint = \"ann@corp.example\"\n");
+    let (scene, _gateway) = with_gateway(
+        "log_level = \"debug\"\nlogin_hint = \"ann@corp.example\"\n\
+         headers = { X-Team = \"sk-hush-1\", X-Route = \"research\" }\n\
+         token_params = { api_key = \"hush-2\" }\nauthorize_params = { partner-secret = \"hush-3\" }\n",
+    );
     scene.gatepass(["token", "--force-refresh"]).run().token();
     let path = scene.home.path().join("bundle.json");
     let name = path.to_str().unwrap();
@@ -273,6 +276,8 @@ fn a_bundle_holds_no_secret_and_no_name_and_replaces_nothing() {
     assert!(!bundle["log"].as_array().unwrap().is_empty(), "{text}");
     assert!(bundle["state"]["session"]["generation"].is_number());
     assert!(text.contains("client_id = "), "the configuration");
+    assert!(text.contains("X-Team") && text.contains("research"));
+    assert!(!text.contains("hush"), "what looks like a secret: {text}");
     for kind in ["refresh_token", "access_token", "id_token"] {
         for secret in scene.provider.secrets_of(kind) {
             assert!(!text.contains(&secret), "a {kind}");

@@ -1,0 +1,136 @@
+//! What looks like a credential. A host's configuration and a policy are distributed in the clear.
+
+use super::json::Json;
+
+/// Whether a header or setting holds a credential, by its name or by how its value looks.
+pub fn looks_secret(name: &str, value: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "authorization",
+        "api-key",
+        "apikey",
+        "virtual-key",
+        "access-key",
+        "secret",
+        "password",
+        "cookie",
+        "auth-token",
+    ];
+    const BEGINNINGS: [&str; 9] = [
+        "sk-", "sk_", "arch_", "eyJ", "ghp_", "xoxb-", "Bearer ", "bearer ", "Basic ",
+    ];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let long_token = name.ends_with("token") && value.len() >= 20 && !value.contains(' ');
+    NAMES.iter().any(|part| name.contains(part))
+        || BEGINNINGS.iter().any(|start| value.starts_with(start))
+        || long_token
+        || has_password(value)
+}
+
+/// An address with name and password in it.
+fn has_password(address: &str) -> bool {
+    address.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority
+            .rsplit_once('@')
+            .is_some_and(|(who, _)| who.contains(':'))
+    })
+}
+
+/// The same for any value, however deep the credential lies in it.
+pub fn holds_secret(name: &str, value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Flag(_) => false,
+        Json::Number(number) => looks_secret(name, &number.to_string()),
+        // What is filled in later is none yet: `Bearer {token}`.
+        Json::Text(text) if is_to_be_filled(text) => false,
+        Json::Text(text) => {
+            looks_secret(name, text)
+                || within(text).is_some_and(|inner| holds_secret(name, &inner))
+                || (name.to_ascii_lowercase().ends_with("headers") && lines_hold_secret(text))
+        }
+        Json::List(items) => items.iter().any(|item| holds_secret(name, item)),
+        Json::Object(object) => object.iter().any(|(name, value)| holds_secret(name, value)),
+    }
+}
+
+/// Lists and objects travel as JSON text as well.
+fn within(text: &str) -> Option<Json> {
+    text.trim_start()
+        .starts_with(['{', '['])
+        .then(|| Json::parse(text).ok())
+        .flatten()
+}
+
+/// Headers in one string: `Name: value` on lines, or `name=value` between commas.
+fn lines_hold_secret(text: &str) -> bool {
+    text.split(['\n', ',']).any(|line| {
+        line.split_once([':', '='])
+            .is_some_and(|(name, value)| looks_secret(name.trim(), value.trim()))
+    })
+}
+
+/// Whether nothing but placeholders is there, maybe after the name of a scheme.
+fn is_to_be_filled(text: &str) -> bool {
+    let value = text.strip_prefix("Bearer ").unwrap_or(text);
+    let name = value
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{holds_secret, looks_secret};
+    use crate::host::json::Json;
+
+    #[test]
+    fn credentials_are_told_by_name_or_by_look() {
+        for (name, value, secret) in [
+            ("X-Archestra-Virtual-Key", "anything", true),
+            ("X-Team", "sk-12345", true),
+            ("X-Session-Token", "0123456789abcdef0123", true),
+            ("api_key", "x", true),
+            ("url", "https://ann:pw@proxy.example/x", true),
+            ("url", "https://proxy.example/a:b@c", false),
+            ("url", "https://ann@proxy.example", false),
+            ("X-Token-Budget", "500", false),
+            ("X-Archestra-Agent-Id", "claude-desktop", false),
+            ("X-TFY-METADATA", "{\"team\":\"a\"}", false),
+        ] {
+            assert_eq!(looks_secret(name, value), secret, "{name}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_found_however_deep_they_lie() {
+        for (name, value, secret) in [
+            (
+                "servers",
+                r#"[{"name":"a","headers":{"Authorization":"x"}}]"#,
+                true,
+            ),
+            ("servers", r#"[{"env":{"A":"sk-12345"}}]"#, true),
+            ("deep", r#"{"a":[{"b":{"password":12345}}]}"#, true),
+            ("text", r#""{\"X-Api-Key\":\"x\"}""#, true),
+            ("otlpHeaders", r#""a=b,authorization=x""#, true),
+            ("CUSTOM_HEADERS", r#""X-A: b\nX-Team: Bearer x""#, true),
+            ("headers", r#"{"Authorization":"Bearer {token}"}"#, false),
+            ("body", r#"{"api_key":"{token}"}"#, false),
+            ("headers", r#"{"X-Api-Key":"a{token}"}"#, true),
+            ("hosts", r#"["a.example","*"]"#, false),
+            ("secretScanning", "true", false),
+            ("note", r#""a=b, authorization=x""#, false),
+        ] {
+            assert_eq!(
+                holds_secret(name, &Json::parse(value).unwrap()),
+                secret,
+                "{name} {value}"
+            );
+        }
+    }
+}
