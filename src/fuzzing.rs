@@ -133,7 +133,7 @@ pub fn redirect_request(bytes: &[u8]) {
         return;
     };
     for mode in [ResponseMode::Query, ResponseMode::FormPost] {
-        let Some(answer) = loopback::judge(mode, expected(), &request) else {
+        let Some(answer) = loopback::judge(mode, &expected(), &request) else {
             continue;
         };
         let hosts: Vec<_> = request.headers().get_all("host").iter().collect();

@@ -1,0 +1,242 @@
+//! Answering requests to the redirect: the first right response is handed on, everybody is shown a page.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use tokio::sync::{Notify, oneshot};
+
+use super::request::{ARRIVAL, HEAD, Kind, Place};
+use super::response::{Answer, Expected, read_parameters};
+use crate::oidc::page::{self, Ending, Language};
+use crate::platform;
+
+/// Longest body of a form post, in bytes.
+pub(super) const FORM: usize = 64 * 1024;
+
+/// An answer, and the browser that waits to be told how it ended.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What came.
+    pub answer: Answer,
+    reply: oneshot::Sender<()>,
+    ending: Arc<Mutex<Option<Ending>>>,
+}
+
+impl Arrival {
+    /// Tells the person at the browser how the sign-in ended.
+    pub fn tell(self, ending: Ending) {
+        // Noted here and not by the connection: a person who reloads must find the end, too.
+        if let Ok(mut place) = self.ending.lock() {
+            *place = Some(ending);
+        }
+        // A browser that has gone away needs no page.
+        let _ = self.reply.send(());
+    }
+}
+
+/// Who sends a request.
+pub(super) struct Caller {
+    /// Our end of the connection and theirs.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(super) has_claimed: Arc<AtomicBool>,
+}
+
+impl Caller {
+    /// Whether it is another user's program. `state` stands in the browser's command line, which other users can
+    /// read; without this they could finish the sign-in with an account of their own.
+    fn is_a_stranger(&self) -> bool {
+        self.ends
+            .and_then(|(ours, theirs)| platform::connected_user(ours, theirs))
+            .is_some_and(|user| !user.is_some_and(platform::is_us))
+    }
+}
+
+/// What all connections share.
+pub(super) struct Desk {
+    pub(super) place: Place,
+    pub(super) expected: Expected,
+    /// Set by the first right response; there is no second one.
+    pub(super) claimed: AtomicBool,
+    /// Set once the sign-in has ended.
+    pub(super) ending: Arc<Mutex<Option<Ending>>>,
+    pub(super) page_fetched: Notify,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+impl Desk {
+    pub(super) fn new(place: Place, expected: Expected, arrivals: mpsc::Sender<Arrival>) -> Self {
+        Self {
+            place,
+            expected,
+            claimed: AtomicBool::new(false),
+            ending: Arc::default(),
+            page_fetched: Notify::new(),
+            arrivals,
+        }
+    }
+
+    /// From now on whoever brings the response is told that it is too late.
+    pub(super) fn expire(&self) {
+        self.claimed.store(true, Ordering::SeqCst);
+        if let Ok(mut place) = self.ending.lock() {
+            place.get_or_insert(Ending::Expired);
+        }
+    }
+
+    /// An address as a request: the part before the path is its `Host`, as browsers send it.
+    pub(super) fn visit(&self, address: &[u8]) -> Option<()> {
+        if address.len() > HEAD.0 {
+            return None;
+        }
+        let address = std::str::from_utf8(address).ok()?.trim();
+        // Some browsers leave the scheme out of what is copied; what follows `#` they never send.
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        let address = address.split('#').next()?;
+        let (host, target) = address.split_at(address.find('/')?);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().ok()?);
+        let Kind::Query(query) = self
+            .place
+            .kind(&Method::GET, &target.parse().ok()?, &headers)
+        else {
+            return None;
+        };
+        let answer = read_parameters(query.as_bytes(), &self.expected)?;
+        if self.claimed.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let arrival = Arrival {
+            answer,
+            // The other browser waits for no page of ours.
+            reply: oneshot::channel().0,
+            ending: Arc::clone(&self.ending),
+        };
+        self.page_fetched.notify_one();
+        self.arrivals.send(arrival).ok()
+    }
+
+    async fn respond(&self, parameters: &[u8], language: Language, caller: &Caller) -> Reply {
+        let Some(answer) = read_parameters(parameters, &self.expected) else {
+            log::info!("a request to the redirect that is not the expected response was refused");
+            return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected, language);
+        };
+        if self.claimed.swap(true, Ordering::SeqCst) {
+            return match self.ended() {
+                Some(_) => self.to_the_end(),
+                None => self.page(StatusCode::GONE, &Ending::AlreadyUsed, language),
+            };
+        }
+        caller.has_claimed.store(true, Ordering::SeqCst);
+        let (reply, ended) = oneshot::channel();
+        let arrival = Arrival {
+            answer,
+            reply,
+            ending: Arc::clone(&self.ending),
+        };
+        if self.arrivals.send(arrival).is_ok() {
+            let _ = ended.await;
+        }
+        if let Ok(mut place) = self.ending.lock() {
+            // Whoever should have told the end has gone without a word.
+            place.get_or_insert(Ending::Failed);
+        }
+        self.to_the_end()
+    }
+
+    fn ended(&self) -> Option<Ending> {
+        self.ending.lock().ok().and_then(|ending| ending.clone())
+    }
+
+    fn to_the_end(&self) -> Reply {
+        // Away from the address with the code in it, so that it stays out of the browser's history.
+        let mut response = page_headers(Response::new(Full::default()));
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        if let Ok(location) = self.place.done_path.parse() {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    fn page(&self, status: StatusCode, ending: &Ending, language: Language) -> Reply {
+        let html = page::html(ending, &self.expected.parties, language);
+        let mut response = page_headers(Response::new(Full::from(html)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            header::CONTENT_LANGUAGE,
+            header::HeaderValue::from_static(language.code()),
+        );
+        response
+    }
+}
+
+type Reply = Response<Full<Bytes>>;
+
+/// Answers one request.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    desk: Arc<Desk>,
+    caller: Arc<Caller>,
+) -> Result<Reply, Infallible> {
+    let (parts, body) = request.into_parts();
+    let language = parts.headers.get(header::ACCEPT_LANGUAGE);
+    let language = Language::wanted(language.map(header::HeaderValue::as_bytes));
+    let mut kind = desk.place.kind(&parts.method, &parts.uri, &parts.headers);
+    if matches!(kind, Kind::Query(_) | Kind::Form) && caller.is_a_stranger() {
+        log::warn!("another user of this machine tried to answer the sign-in");
+        kind = Kind::Refused(StatusCode::FORBIDDEN);
+    }
+    Ok(match kind {
+        Kind::Query(query) => desk.respond(query.as_bytes(), language, &caller).await,
+        Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
+        {
+            Ok(Ok(form)) => desk.respond(&form.to_bytes(), language, &caller).await,
+            _ => refusal(StatusCode::BAD_REQUEST),
+        },
+        Kind::Done => match desk.ended() {
+            Some(ending) => {
+                desk.page_fetched.notify_one();
+                desk.page(StatusCode::OK, &ending, language)
+            }
+            None => refusal(StatusCode::NOT_FOUND),
+        },
+        Kind::Refused(status) => refusal(status),
+    })
+}
+
+fn refusal(status: StatusCode) -> Reply {
+    let text = status.canonical_reason().unwrap_or("Refused");
+    let mut response = page_headers(Response::new(Full::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn page_headers(mut response: Reply) -> Reply {
+    let fixed = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("connection", "close"),
+    ];
+    for (name, value) in fixed {
+        response
+            .headers_mut()
+            .insert(name, header::HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = page::content_security_policy().parse() {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
