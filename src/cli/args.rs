@@ -184,6 +184,8 @@ pub(super) enum ExportFormat {
     Mobileconfig,
     /// Registration file for Windows
     Reg,
+    /// Custom profile for Windows in Intune (Microsoft Graph's JSON)
+    Intune,
     /// What Claude Desktop's own window imports
     Json,
     /// Entry of Claude Desktop's local library
@@ -204,13 +206,14 @@ impl ExportHost {
     /// The forms that the host reads.
     pub(super) fn formats(self) -> &'static [ExportFormat] {
         use ExportFormat::{
-            ConfigLibrary, EnterpriseConfig, Json, Linux, Managed, Mobileconfig, Reg, Settings,
-            Toml,
+            ConfigLibrary, EnterpriseConfig, Intune, Json, Linux, Managed, Mobileconfig, Reg,
+            Settings, Toml,
         };
         match self {
             Self::ClaudeDesktop => &[
                 Mobileconfig,
                 Reg,
+                Intune,
                 Json,
                 ConfigLibrary,
                 Linux,
@@ -227,7 +230,7 @@ impl ExportFormat {
     pub(super) fn system(self) -> Option<Target> {
         match self {
             Self::Mobileconfig => Some(Target::Macos),
-            Self::Reg => Some(Target::Windows),
+            Self::Reg | Self::Intune => Some(Target::Windows),
             Self::Linux => Some(Target::Linux),
             _ => None,
         }

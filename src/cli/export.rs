@@ -15,7 +15,7 @@ use crate::host::json::{Json, Object};
 use crate::host::lint::{self, Context, Severity};
 use crate::host::plan::{Notes, Plan};
 use crate::host::policy::Policy;
-use crate::host::{Target, claude_code, claude_desktop, codex, mobileconfig};
+use crate::host::{Target, claude_code, claude_desktop, codex, intune, mobileconfig, registry};
 use crate::{output, usecase};
 
 pub(super) fn run(args: &Args, export: &ExportArgs) -> Result<()> {
@@ -100,6 +100,8 @@ fn context(args: &Args) -> Context {
 enum Product {
     /// A document of its own, which never replaces a file.
     Whole(Vec<u8>, Readers),
+    /// The same, judged already in another form.
+    Judged(Vec<u8>, Readers),
     /// JSON that a present file is merged with.
     Json(Object, Readers),
     /// An entry of a configuration library: its id, its name and its content.
@@ -242,7 +244,10 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
     let carries_policy = host == ExportHost::ClaudeDesktop
         && matches!(
             format,
-            ExportFormat::Mobileconfig | ExportFormat::Reg | ExportFormat::Linux
+            ExportFormat::Mobileconfig
+                | ExportFormat::Reg
+                | ExportFormat::Intune
+                | ExportFormat::Linux
         );
     if export.with_policy && !carries_policy {
         return Err(Failure::new(
@@ -252,7 +257,7 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
                 args::word(host),
                 args::word(format)
             ),
-            "gatepass export claude-desktop --with-policy --format mobileconfig, reg or linux",
+            "gatepass export claude-desktop --with-policy --format mobileconfig, reg, intune or linux",
         ));
     }
     Ok((format, target))
@@ -326,8 +331,21 @@ fn desktop(
             claude_desktop::mobileconfig(plan, &settings, policy).into_bytes(),
             Readers::Everybody,
         ),
-        ExportFormat::Reg => {
-            Product::Whole(claude_desktop::reg(&settings, policy), Readers::Everybody)
+        ExportFormat::Reg => Product::Whole(
+            registry::write(&claude_desktop::sections(&settings, policy)),
+            Readers::Everybody,
+        ),
+        ExportFormat::Intune => {
+            let sections = claude_desktop::sections(&settings, policy);
+            judge_bytes(&registry::write(&sections), plan, notes)?;
+            let profile = &plan.settings.profile;
+            let name = if profile.is_default() {
+                ""
+            } else {
+                profile.as_str()
+            };
+            let made = intune::write(name, &plan.title("Claude Desktop"), &sections);
+            Product::Judged(made.pretty().into_bytes(), Readers::Everybody)
         }
         ExportFormat::ConfigLibrary => Product::Entry(
             mobileconfig::uuid(&claude_desktop::identifier(plan)),
@@ -348,6 +366,7 @@ fn desktop(
 /// The export is judged like any other file: what would not work is not handed out.
 fn judge(product: &Product, plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
     let bytes = match product {
+        Product::Judged(..) => return Ok(()),
         Product::Whole(bytes, _) => bytes.clone(),
         Product::Json(object, _) | Product::Entry(_, _, object) => object.pretty().into_bytes(),
         Product::Provider(provider) => provider.to_toml().into_bytes(),
@@ -383,7 +402,7 @@ fn judge_bytes(bytes: &[u8], plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
 
 fn print(product: &Product, target: Target, notes: &mut Notes) -> Result<()> {
     match product {
-        Product::Whole(bytes, _) => output::print(bytes),
+        Product::Whole(bytes, _) | Product::Judged(bytes, _) => output::print(bytes),
         Product::Json(object, _) => output::print(object.pretty().as_bytes()),
         Product::Entry(id, name, object) => {
             notes.say(format!(
@@ -399,7 +418,9 @@ fn print(product: &Product, target: Target, notes: &mut Notes) -> Result<()> {
 
 fn save(product: &Product, path: &Path, plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
     match product {
-        Product::Whole(bytes, readers) => file::create(path, bytes, *readers)?,
+        Product::Whole(bytes, readers) | Product::Judged(bytes, readers) => {
+            file::create(path, bytes, *readers)?
+        }
         Product::Json(object, readers) => save_json(path, object, *readers, plan, notes)?,
         Product::Entry(id, name, object) => save_entry(path, id, name, object, plan, notes)?,
         Product::Provider(provider) => match file::present(path)? {

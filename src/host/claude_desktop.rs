@@ -4,7 +4,7 @@ use super::json::{Json, Object};
 use super::mobileconfig::{self, Payload};
 use super::plan::{Notes, Plan};
 use super::policy::Policy;
-use super::registry::{self, Section, Value};
+use super::registry::{Section, Value};
 use super::{LOOK_AHEAD, Target};
 use crate::error::Result;
 
@@ -124,15 +124,15 @@ pub fn mobileconfig(plan: &Plan<'_>, settings: &Object, policy: Option<&Policy>)
     )
 }
 
-/// A registration file.
-pub fn reg(settings: &Object, policy: Option<&Policy>) -> Vec<u8> {
+/// The keys of the registry and the values in them.
+pub fn sections(settings: &Object, policy: Option<&Policy>) -> Vec<Section> {
     let mut section = Section::new(KEY);
     for (name, value) in settings.iter() {
         section.push(name, Value::Text(value.as_managed_text()));
     }
     let mut sections = vec![section];
     sections.extend(policy.map(Policy::section));
-    registry::write(&sections)
+    sections
 }
 
 /// What management systems deliver: strings only.

@@ -111,7 +111,7 @@ fn element(value: &Json, depth: usize, out: &mut String) {
 }
 
 /// Text between tags. XML 1.0 has no control characters, not even escaped.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

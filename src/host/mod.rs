@@ -1,7 +1,7 @@
 //! The host applications that run gatepass: what their configuration looks like, written, checked and read.
 //!
 //! [`plan`] is what is to be written; [`claude_desktop`], [`claude_code`] and [`codex`] say what each host must be
-//! told; [`mobileconfig`], [`registry`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's
+//! told; [`mobileconfig`], [`registry`], [`intune`] and [`json`] are the forms in which it is written; [`policy`] is gatepass's
 //! own part of it; [`file`] puts it where an existing file is merged or left alone; [`lint`] finds what is wrong with
 //! one, [`secrets`] what must not lie in it; [`import`] takes one over.
 
@@ -10,6 +10,7 @@ pub mod claude_desktop;
 pub mod codex;
 pub mod file;
 pub mod import;
+pub mod intune;
 pub mod json;
 pub mod keys;
 pub mod lint;

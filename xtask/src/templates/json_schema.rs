@@ -25,12 +25,15 @@ pub(super) fn user(settings: &[Setting]) -> String {
 pub(super) fn policy(settings: &[Setting]) -> String {
     let keys = properties(settings.iter().filter(|setting| !setting.policy_only));
     let own = properties(settings.iter().filter(|setting| setting.policy_only));
-    let mut table = keys.clone();
-    table.insert("profile".to_owned(), profiles(&keys));
-    let table = json!({"type": "object", "additionalProperties": false, "properties": table});
+    let mut default = keys.clone();
+    default.insert("profile".to_owned(), profiles(&keys));
+    // The policy's own keys may stand in `[locked]` as well.
+    let mut locked = default.clone();
+    locked.extend(own.clone());
+    let table = |keys| json!({"type": "object", "additionalProperties": false, "properties": keys});
     let mut top = own;
-    top.insert("locked".to_owned(), table.clone());
-    top.insert("default".to_owned(), table);
+    top.insert("locked".to_owned(), table(locked));
+    top.insert("default".to_owned(), table(default));
     text(&json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "gatepass: policy.toml",
@@ -65,6 +68,7 @@ pub(super) fn jamf(settings: &[Setting]) -> String {
             "properties": keys,
         }),
     );
+    // Jamf Pro's forms know no names that are not listed: profiles are written by hand, or exported.
     text(&json!({
         "title": "gatepass (io.gatepass.helper)",
         "description": "Locked settings of gatepass: nobody can change them.",

@@ -1,0 +1,201 @@
+//! A custom profile for Windows as Intune takes it (`windows10CustomConfiguration` of Microsoft Graph).
+//!
+//! Intune writes values below `SOFTWARE\Policies` only for a template that it knows. So the profile brings one of its
+//! own, with exactly the values of this export, and enables each of them. Nothing else has to be uploaded.
+
+use std::fmt::Write as _;
+
+use super::json::{Json, Object};
+use super::mobileconfig::escaped;
+use super::registry::{Section, Value};
+
+/// Longest text that a value takes; without it a template allows 1023 characters.
+const LONGEST: u32 = 16_383;
+
+/// Where everything of the policy's configuration service lies.
+const SERVICE: &str = "./Device/Vendor/MSFT/Policy";
+
+/// The profile. Those of several profiles of gatepass stand side by side: each has a template of its own name.
+pub fn write(profile: &str, title: &str, sections: &[Section]) -> Object {
+    let app = format!("GatepassExport{}", word(profile, ""));
+    let template = setting(
+        "Template for the settings below",
+        &format!("{SERVICE}/ConfigOperations/ADMXInstall/{app}/Policy/{app}Admx"),
+        definitions(&app, sections),
+    );
+    let values = sections.iter().flat_map(|section| {
+        let app = &app;
+        section.values.iter().map(move |(name, value, _)| {
+            let (id, category) = (policy(section, name), category(section));
+            setting(
+                &format!("{}, {name}", key(section)),
+                &format!("{SERVICE}/Config/{app}~Policy~{category}/{id}"),
+                format!(
+                    "<enabled/><data id=\"{id}\" value=\"{}\"/>",
+                    attribute(&text(value))
+                ),
+            )
+        })
+    });
+    Object(vec![
+        (
+            "@odata.type".to_owned(),
+            "#microsoft.graph.windows10CustomConfiguration".into(),
+        ),
+        ("displayName".to_owned(), title.into()),
+        (
+            "description".to_owned(),
+            "Written by gatepass export. Holds no secret.".into(),
+        ),
+        (
+            "omaSettings".to_owned(),
+            Json::List(std::iter::once(template).chain(values).collect()),
+        ),
+    ])
+}
+
+fn setting(name: &str, uri: &str, value: String) -> Json {
+    Json::from(Object(vec![
+        (
+            "@odata.type".to_owned(),
+            "#microsoft.graph.omaSettingString".into(),
+        ),
+        ("displayName".to_owned(), name.into()),
+        ("omaUri".to_owned(), uri.into()),
+        ("value".to_owned(), value.into()),
+    ]))
+}
+
+/// The template, in the language of Group Policy. Its words for people are in no other file: Intune asks for none.
+fn definitions(app: &str, sections: &[Section]) -> String {
+    let mut out = format!(
+        "<policyDefinitions revision=\"1.0\" schemaVersion=\"1.0\" xmlns=\"http://schemas.microsoft.com/GroupPolicy/2006/07/PolicyDefinitions\">\n\
+         <policyNamespaces><target prefix=\"{0}\" namespace=\"{app}.Policies\"/></policyNamespaces>\n\
+         <resources minRequiredRevision=\"1.0\"/>\n\
+         <supportedOn><definitions><definition name=\"Any\" displayName=\"$(string.Any)\"/></definitions></supportedOn>\n\
+         <categories>\n",
+        app.to_ascii_lowercase()
+    );
+    for section in sections {
+        let category = category(section);
+        let _ = writeln!(
+            out,
+            "<category name=\"{category}\" displayName=\"$(string.{category})\"/>"
+        );
+    }
+    out.push_str("</categories>\n<policies>\n");
+    for section in sections {
+        for (name, value, _) in &section.values {
+            let id = policy(section, name);
+            let (key, name) = (attribute(&key(section)), attribute(name));
+            let element = match value {
+                Value::Number(_) => format!(
+                    "<decimal id=\"{id}\" valueName=\"{name}\" required=\"true\" minValue=\"0\" maxValue=\"{}\"/>",
+                    u32::MAX
+                ),
+                _ => format!(
+                    "<text id=\"{id}\" valueName=\"{name}\" required=\"true\" maxLength=\"{LONGEST}\"/>"
+                ),
+            };
+            let _ = writeln!(
+                out,
+                "<policy name=\"{id}\" class=\"Machine\" displayName=\"$(string.{id})\" presentation=\"$(presentation.{id})\" key=\"{key}\">\
+                 <parentCategory ref=\"{}\"/><supportedOn ref=\"Any\"/><elements>{element}</elements></policy>",
+                category(section)
+            );
+        }
+    }
+    out.push_str("</policies>\n</policyDefinitions>\n");
+    out
+}
+
+/// The key below the hive.
+fn key(section: &Section) -> String {
+    let below = section.path.split_once('\\').map(|(_, below)| below);
+    below.unwrap_or(&section.path).to_owned()
+}
+
+/// The program whose policies these are.
+fn category(section: &Section) -> String {
+    let below = section.path.split_once(r"\Policies\").map(|(_, rest)| rest);
+    let program = below.and_then(|rest| rest.split('\\').next());
+    word(program.unwrap_or("Values"), "_")
+}
+
+/// A name that no other value of the template has.
+fn policy(section: &Section, name: &str) -> String {
+    format!("{}_{}", category(section), word(name, "_"))
+}
+
+/// Letters and digits, which every part of an address and of a template may have.
+fn word(text: &str, otherwise: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c);
+        } else {
+            out.push_str(otherwise);
+        }
+    }
+    out
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Other(_) | Value::Removed => String::new(),
+    }
+}
+
+fn attribute(text: &str) -> String {
+    escaped(text).replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::host::registry::{Section, Value};
+
+    #[test]
+    fn every_value_has_its_place_in_the_template() {
+        let mut claude = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude");
+        claude.push("inferenceModels", Value::Text("[\"a<b\"]".to_owned()));
+        let mut own = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Gatepass\Profiles\a.b");
+        own.push("minValidity", Value::Number(420));
+        let profile = write("a.b", "T", &[claude, own]);
+        let settings = profile.get("omaSettings").unwrap().as_list().unwrap();
+        let of = |place: usize, name: &str| {
+            let setting: &crate::host::json::Json = &settings[place];
+            setting.as_object().unwrap().text(name).unwrap()
+        };
+        let admx = of(0, "value");
+        assert_eq!(
+            of(0, "omaUri"),
+            "./Device/Vendor/MSFT/Policy/ConfigOperations/ADMXInstall/GatepassExportab/Policy/GatepassExportabAdmx"
+        );
+        assert_eq!(
+            of(1, "omaUri"),
+            "./Device/Vendor/MSFT/Policy/Config/GatepassExportab~Policy~Claude/Claude_inferenceModels"
+        );
+        assert_eq!(
+            of(1, "value"),
+            "<enabled/><data id=\"Claude_inferenceModels\" value=\"[&quot;a&lt;b&quot;]\"/>"
+        );
+        assert_eq!(
+            of(2, "omaUri"),
+            "./Device/Vendor/MSFT/Policy/Config/GatepassExportab~Policy~Gatepass/Gatepass_minValidity"
+        );
+        assert_eq!(
+            of(2, "value"),
+            "<enabled/><data id=\"Gatepass_minValidity\" value=\"420\"/>"
+        );
+        for part in [
+            r#"<decimal id="Gatepass_minValidity" valueName="minValidity""#,
+            r#"key="SOFTWARE\Policies\Gatepass\Profiles\a.b""#,
+            r#"<text id="Claude_inferenceModels" valueName="inferenceModels""#,
+        ] {
+            assert!(admx.contains(part), "{part}: {admx}");
+        }
+    }
+}
