@@ -13,6 +13,8 @@ use security_framework::os::macos::keychain::{KeychainUserInteractionLock, SecKe
 use zeroize::Zeroizing;
 
 use super::pieces::{self, Entries};
+#[cfg(target_os = "linux")]
+use super::secret_service;
 use super::{Prompting, SecretStore, StoreError};
 use crate::caller::Deadline;
 
@@ -42,26 +44,20 @@ impl Keychain {
         }
     }
 
-    /// Runs one keychain call, at most until the deadline.
+    /// Runs a call, at most until the deadline.
     fn bounded<T: Send + 'static>(
         self,
         deadline: Deadline,
-        name: &str,
-        call: impl FnOnce(&Entry) -> Result<T, Error> + Send + 'static,
+        call: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, wait) = mpsc::channel();
-        let name = name.to_owned();
         let spawned = thread::Builder::new()
             .name("keychain".to_owned())
             .spawn(move || {
                 #[cfg(target_os = "macos")]
                 let _silence = self.silence();
-                let result = self
-                    .check_lock(&name)
-                    .and_then(|()| entry(&name))
-                    .and_then(|entry| call(&entry).map_err(translate));
                 // Nobody listens any more if the time is over.
-                let _ = answer.send(result);
+                let _ = answer.send(call());
             });
         if let Err(error) = spawned {
             return Err(StoreError::Other(error.to_string()));
@@ -83,16 +79,45 @@ impl Keychain {
             .flatten()
     }
 
-    /// The keychain's own library opens a prompt for a locked collection, so ask first where none may appear.
+    /// The keychain's own library opens a prompt for what is locked, so ask first where none may appear.
     fn check_lock(self, name: &str) -> Result<(), StoreError> {
         #[cfg(target_os = "linux")]
-        if self.prompting == Prompting::Forbidden {
-            let attributes = HashMap::from([("service", SERVICE), ("username", name)]);
-            return super::secret_service::check_unlocked(&attributes);
+        if self.prompting == Prompting::Forbidden
+            && matches!(
+                secret_service::find(&attributes(name))?,
+                secret_service::Found::Locked
+            )
+        {
+            return Err(StoreError::Locked);
         }
         let _ = name;
         Ok(())
     }
+
+    /// The secret of an entry.
+    fn get(self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        #[cfg(target_os = "linux")]
+        match secret_service::find(&attributes(name))? {
+            secret_service::Found::Item(item) => return item.secret().map(Some),
+            secret_service::Found::Nothing => return Ok(None),
+            secret_service::Found::Locked if self.prompting == Prompting::Forbidden => {
+                return Err(StoreError::Locked);
+            }
+            // The library shows the prompt, and encrypts.
+            secret_service::Found::Locked | secret_service::Found::FarItem => {}
+        }
+        match entry(name)?.get_secret() {
+            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+            Err(Error::NoEntry) => Ok(None),
+            Err(error) => Err(translate(error)),
+        }
+    }
+}
+
+/// What an entry is found by.
+#[cfg(target_os = "linux")]
+fn attributes(name: &str) -> HashMap<&str, &str> {
+    HashMap::from([("service", SERVICE), ("username", name)])
 }
 
 /// The keychain's single entries, which have a largest size on Windows.
@@ -103,26 +128,27 @@ struct SingleEntries {
 
 impl Entries for SingleEntries {
     fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.keychain
-            .bounded(self.deadline, name, |entry| match entry.get_secret() {
-                Ok(secret) => Ok(Some(Zeroizing::new(secret))),
-                Err(Error::NoEntry) => Ok(None),
-                Err(error) => Err(error),
-            })
+        let (keychain, name) = (self.keychain, name.to_owned());
+        keychain.bounded(self.deadline, move || keychain.get(&name))
     }
 
     fn set(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let (keychain, name) = (self.keychain, name.to_owned());
         let bytes = Zeroizing::new(bytes.to_vec());
-        self.keychain
-            .bounded(self.deadline, name, move |entry| entry.set_secret(&bytes))
+        keychain.bounded(self.deadline, move || {
+            keychain.check_lock(&name)?;
+            entry(&name)?.set_secret(&bytes).map_err(translate)
+        })
     }
 
     fn delete(&self, name: &str) -> Result<bool, StoreError> {
-        self.keychain.bounded(self.deadline, name, |entry| {
-            match entry.delete_credential() {
+        let (keychain, name) = (self.keychain, name.to_owned());
+        keychain.bounded(self.deadline, move || {
+            keychain.check_lock(&name)?;
+            match entry(&name)?.delete_credential() {
                 Ok(()) => Ok(true),
                 Err(Error::NoEntry) => Ok(false),
-                Err(error) => Err(error),
+                Err(error) => Err(translate(error)),
             }
         })
     }
