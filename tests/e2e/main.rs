@@ -21,6 +21,7 @@ mod hosts;
 mod keychain;
 mod kinds;
 mod logout;
+mod mdm;
 mod network;
 mod notify;
 mod one_writer;

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::process::{answer, command, find, root, run};
 
 /// What to look for, and the Debian package that brings it.
-const PARTS: [(Part, &str); 13] = [
+const PARTS: [(Part, &str); 16] = [
     (Part::Program("dbus-daemon"), "dbus"),
     (Part::Program("dbus-send"), "dbus"),
     (Part::Program("gnome-keyring-daemon"), "gnome-keyring"),
@@ -23,6 +23,9 @@ const PARTS: [(Part, &str); 13] = [
     (Part::Program("openssl"), "openssl"),
     (Part::Program("script"), "bsdutils"),
     (Part::Program("setpriv"), "util-linux"),
+    (Part::Program("python3"), "python3"),
+    (Part::Program("xmllint"), "libxml2-utils"),
+    (Part::Program("ansible-playbook"), "ansible-core"),
 ];
 
 /// The oldest Node.js that runs the lab's scripts.

@@ -1,42 +1,51 @@
-# Intune, Remediations: detection. Runs as SYSTEM, in 64-bit PowerShell. Exit 0: as it should be; 1: run the remediation.
-# The last line of output is what the portal shows and exports per machine.
-param(
-    # The oldest version that may be installed.
-    [version] $Oldest = '0.1.0',
-    # The digest of the policy that should be in force, as `gatepass --version --json` prints it; empty: any policy.
-    [string] $PolicyDigest = ''
-)
+# Intune, Remediations: detection. Assign it with "Run script in 64-bit PowerShell" and not with the signed-in user's
+# credentials. Exit code 0: as it should be; 1: the remediation is run. The last line of output is what the portal
+# shows and exports for each machine; it has no secret in it.
+
+# The oldest version that may be installed.
+$Oldest = '0.1.0'
+# The policy_digest that `gatepass --version --json` prints on a machine that is right; empty: any policy.
+$PolicyDigest = ''
+# The profile that is checked.
+$GatepassProfile = 'default'
+
+function Complete-Detection([int] $Code, [string] $Line) {
+    Write-Output $Line
+    exit $Code
+}
+
+# 1.2.3 of 1.2.3-rc.1+build.
+function Get-Release([string] $Version) {
+    [version] ($Version -replace '[-+].*$', '')
+}
+
 $program = Join-Path $env:ProgramFiles 'Gatepass\gatepass.exe'
 if (-not (Test-Path -LiteralPath $program)) {
-    Write-Output 'not installed'
-    exit 1
+    Complete-Detection 1 'not installed'
 }
-$about = & $program --version --json 2>$null | ConvertFrom-Json
+$about = & $program --version --json 2>$null | Out-String | ConvertFrom-Json
 if (-not $about) {
-    Write-Output 'does not run'
-    exit 1
+    Complete-Detection 1 'does not run'
 }
-if ([version] $about.version -lt $Oldest) {
-    Write-Output "version $($about.version) is older than $Oldest"
-    exit 1
+$version = $about.version
+if ($about.policy_error) {
+    Complete-Detection 1 "${version}: the policy must not be followed"
+}
+if ((Get-Release $version) -lt (Get-Release $Oldest)) {
+    Complete-Detection 1 "${version}: older than $Oldest"
 }
 if (-not $about.policy_digest) {
-    Write-Output "version $($about.version): no policy"
-    exit 1
+    Complete-Detection 1 "${version}: no policy"
 }
 if ($PolicyDigest -and $about.policy_digest -ne $PolicyDigest) {
-    Write-Output "version $($about.version): another policy ($($about.policy_digest))"
-    exit 1
+    Complete-Detection 1 "${version}: another policy, $($about.policy_digest)"
 }
-$report = & $program doctor --machine --json 2>$null | Out-String | ConvertFrom-Json
+$report = & $program --profile $GatepassProfile doctor --machine --json 2>$null | Out-String | ConvertFrom-Json
 if (-not $report) {
-    Write-Output "version $($about.version): doctor does not answer"
-    exit 1
+    Complete-Detection 1 "${version}: doctor does not answer"
 }
 $failed = @($report.checks | Where-Object { $_.outcome -eq 'failed' } | ForEach-Object { $_.id })
 if ($failed.Count -gt 0) {
-    Write-Output "version $($about.version): failed: $($failed -join ', ')"
-    exit 1
+    Complete-Detection 1 "${version}: failed: $($failed -join ' ')"
 }
-Write-Output "version $($about.version): ok, policy $($about.policy_digest)"
-exit 0
+Complete-Detection 0 "${version}: ok, policy $($about.policy_digest)"
