@@ -218,6 +218,97 @@ fn every_policy_is_valid() {
     assert!(seen > 2, "{seen}");
 }
 
+/// Where each page about a way of rolling out sends its reader for what is the same everywhere.
+const EVERYWHERE: [&str; 6] = [
+    "prepare-the-files",
+    "verify-one-machine",
+    "verify-ten-thousand",
+    "sign-a-leaver-out",
+    "roll-back",
+    "remove-it",
+];
+
+#[test]
+fn every_way_of_rolling_out_has_a_page_that_is_complete() {
+    let pages = pages();
+    let index = &pages[Path::new("docs/deploy/README.md")];
+    let mut seen = 0;
+    for (path, page) in &pages {
+        let Some(name) = path.strip_prefix("docs/deploy").ok().and_then(Path::to_str) else {
+            continue;
+        };
+        if name == "README.md" {
+            continue;
+        }
+        seen += 1;
+        assert!(index.contains(&format!("]({name})")), "{name}");
+        // An image and a pool have no way of their own to prepare and to remove.
+        let own = if name == "vdi.md" {
+            &EVERYWHERE[1..5]
+        } else {
+            &EVERYWHERE
+        };
+        for part in own {
+            let link = format!("](README.md#{part})");
+            // A line break may stand in the words of a link, never in its target.
+            assert!(page.contains(&link), "{name}: {part}");
+        }
+        assert!(page.contains("ot tried") || name == "ansible.md", "{name}");
+    }
+    assert!(seen >= 7, "{seen}");
+}
+
+/// What a page calls a file of this repository is one.
+#[test]
+fn every_file_that_is_named_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for (path, page) in pages() {
+        let (_, prose) = split(&page);
+        for named in prose.split('`').skip(1).step_by(2) {
+            let is_file = ["packaging/", "schema/"]
+                .iter()
+                .any(|folder| named.starts_with(folder));
+            if is_file && !named.contains(char::is_whitespace) {
+                seen += 1;
+                assert!(root.join(named).exists(), "{}: {named}", path.display());
+            }
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+/// What a page tells to set in a script or a role is there to be set.
+#[test]
+fn every_setting_of_scripts_and_roles_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/mdm");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let defaults = read("ansible/gatepass/defaults/main.yml");
+    let specification = read("ansible/gatepass/meta/argument_specs.yml");
+    let script = read("jamf/extension-attribute.sh");
+    let mut seen = BTreeSet::new();
+    for (path, page) in pages() {
+        if !path.starts_with("docs/deploy") {
+            continue;
+        }
+        for word in page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            if word.starts_with("gatepass_") && !word.ends_with(char::is_numeric) {
+                let there = |text: &str| text.contains(&format!("{word}:"));
+                assert!(there(&defaults) && there(&specification), "{word}");
+                seen.insert(word.to_owned());
+            }
+        }
+        let (_, prose) = split(&page);
+        for setting in prose.split('`').skip(1).step_by(2) {
+            if let Some(("as" | "checks", value)) = setting.split_once('=') {
+                assert!(script.contains(&format!("\n# {value}:")), "{setting}");
+                seen.insert(setting.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 8, "{seen:?}");
+}
+
 #[test]
 fn every_check_of_doctor_is_explained() {
     let pages = pages();

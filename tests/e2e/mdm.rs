@@ -178,6 +178,15 @@ fn an_inventory_learns_in_one_line_what_is_the_case() {
         0,
         &format!("{version}: failed: configuration"),
     );
+    expect(
+        machine.report(&[
+            EXIT,
+            ("profile=default", "profile=lab"),
+            ("checks=yes", "checks=no"),
+        ]),
+        0,
+        &fine,
+    );
     machine.policy("[locked]\nisuer = '<x>'\n");
     expect(
         machine.report(&[EXIT]),

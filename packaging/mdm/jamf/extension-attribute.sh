@@ -14,6 +14,8 @@ oldest=
 digest=
 # The profile that is checked.
 profile=default
+# no: only what is installed is looked at, not whether it works.
+checks=yes
 # Where the packages put gatepass.
 case $(uname -s) in
 Linux) program=/usr/bin/gatepass ;;
@@ -70,6 +72,7 @@ esac
 [ -z "$oldest" ] || ! older "$version" "$oldest" || say 1 "$version: older than $oldest"
 [ -n "$policy" ] || say 1 "$version: no policy"
 [ -z "$digest" ] || [ "$policy" = "$digest" ] || say 1 "$version: another policy, $policy"
+[ "$checks" = yes ] || say 0 "$version: ok, policy $policy"
 report=$("$program" --profile "$profile" doctor --machine --json 2>/dev/null)
 code=$?
 failed=$(printf '%s\n' "$report" | awk -F '"' '
