@@ -86,36 +86,35 @@ impl Document {
     }
 }
 
-/// The line (from 1) of a byte offset.
-fn line_of(source: &[u8], offset: usize) -> usize {
-    1 + source[..offset.min(source.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+/// Where the lines of a text end, as byte offsets. A file may have a thousand tables whose lines are asked for.
+fn line_ends(source: &[u8]) -> Vec<usize> {
+    let ends = source.iter().enumerate();
+    ends.filter_map(|(at, byte)| (*byte == b'\n').then_some(at))
+        .collect()
 }
 
 /// Reads tables against the schema and collects what is wrong with them.
 #[derive(Default)]
-pub(super) struct Reader<'s> {
-    pub(super) source: &'s [u8],
+pub(super) struct Reader {
+    line_ends: Vec<usize>,
     pub(super) problems: Vec<(usize, Problem)>,
     /// Unknown keys are left out instead of refused, and named here.
     pub(super) ignored: Option<Vec<String>>,
 }
 
-impl<'s> Reader<'s> {
+impl Reader {
     /// Opens a TOML text; what is none is the first problem.
-    pub(super) fn open(&mut self, bytes: &'s [u8]) -> Option<Spanned<DeTable<'s>>> {
-        self.source = bytes;
+    pub(super) fn open<'s>(&mut self, bytes: &'s [u8]) -> Option<Spanned<DeTable<'s>>> {
+        self.line_ends = line_ends(bytes);
         match std::str::from_utf8(bytes) {
             Err(error) => {
-                let line = line_of(bytes, error.valid_up_to());
+                let line = self.line_of(error.valid_up_to());
                 self.problem(line, "this is not UTF-8 text");
                 None
             }
             Ok(source) => DeTable::parse(source)
                 .map_err(|error| {
-                    let line = line_of(bytes, error.span().map_or(0, |span| span.start));
+                    let line = self.line_of(error.span().map_or(0, |span| span.start));
                     self.problem(line, error.message());
                 })
                 .ok(),
@@ -138,7 +137,12 @@ impl<'s> Reader<'s> {
     }
 
     pub(super) fn line(&self, span: Range<usize>) -> usize {
-        line_of(self.source, span.start)
+        self.line_of(span.start)
+    }
+
+    /// The line (from 1) of a byte offset.
+    fn line_of(&self, offset: usize) -> usize {
+        1 + self.line_ends.partition_point(|end| *end < offset)
     }
 
     fn document(&mut self, root: &DeTable<'_>) -> Document {

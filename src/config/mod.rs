@@ -3,14 +3,17 @@
 //! [`schema`] is the one list of keys; [`document`] reads a file against it and [`policy`] what an administrator
 //! has decided; [`preset`] has what suits a provider; [`layers`] decides which source wins; [`settings`] is the
 //! typed result that the rest of gatepass sees, made of the words in [`choice`] and read by `values`; `digest` says what
-//! cached tokens depend on; [`starter`] writes a first file.
+//! cached tokens depend on; [`starter`] writes a first file. Of large files a run reads the `excerpt` that concerns its
+//! profile, where `in_order` knows that the rest is fine.
 
 pub mod address;
 pub mod choice;
 mod digest;
 pub mod document;
+mod excerpt;
 pub mod exchange;
 pub mod header_names;
+mod in_order;
 pub mod layers;
 pub mod policy;
 pub mod preset;
@@ -29,6 +32,7 @@ use crate::platform::files::{self, Access, Unsafe};
 use crate::platform::paths;
 
 use document::Document;
+use excerpt::understand;
 use layers::Layers;
 use policy::Policy;
 use profile::ProfileName;
@@ -49,12 +53,17 @@ pub struct UserFile {
 impl UserFile {
     /// Reads the user's file: `explicit` (from `--config`), which must exist, or the one in the usual place.
     pub fn read(explicit: Option<&Path>) -> Result<Self> {
+        Self::read_for(explicit, None)
+    }
+
+    /// The same, where one profile's part of it is enough.
+    fn read_for(explicit: Option<&Path>, profile: Option<&ProfileName>) -> Result<Self> {
         let path = match explicit {
             Some(path) => path.to_owned(),
             None => paths::config_dir()?.join("config.toml"),
         };
         let shown = path.display();
-        let bytes = files::read(&path, Access::OwnerWrites, FILE_LIMIT).map_err(|reason| {
+        let unusable = |reason| {
             Failure::config(
                 format!("the configuration {shown} is not safe to use: {reason}"),
                 match reason {
@@ -63,8 +72,9 @@ impl UserFile {
                     _ => "gatepass config path".to_owned(),
                 },
             )
-        })?;
-        let document = match bytes {
+        };
+        let opened = files::open_to_read(&path, Access::OwnerWrites).map_err(unusable)?;
+        let document = match opened {
             None if explicit.is_some() => {
                 return Err(Failure::config(
                     format!("there is no configuration {shown}"),
@@ -72,20 +82,28 @@ impl UserFile {
                 ));
             }
             None => None,
-            Some(bytes) => {
-                let document = Document::parse(&bytes).map_err(|problem| {
-                    Failure::config(
-                        format!("{shown}: {}", problem.what),
-                        problem
-                            .remedy
-                            .unwrap_or_else(|| "correct this line of the file".to_owned()),
-                    )
-                })?;
-                Self::keep_secrets_private(&path, &document)?;
-                Some(document)
+            Some(mut file) => {
+                let document =
+                    understand(&mut file, FILE_LIMIT, profile, unusable, |text: &[u8]| {
+                        Self::document(&path, text)
+                    });
+                Some(document?)
             }
         };
         Ok(Self { path, document })
+    }
+
+    fn document(path: &Path, text: &[u8]) -> Result<Document> {
+        let document = Document::parse(text).map_err(|problem| {
+            Failure::config(
+                format!("{}: {}", path.display(), problem.what),
+                problem
+                    .remedy
+                    .unwrap_or_else(|| "correct this line of the file".to_owned()),
+            )
+        })?;
+        Self::keep_secrets_private(path, &document)?;
+        Ok(document)
     }
 
     /// A file that holds a client secret must be its owner's alone.
@@ -123,6 +141,16 @@ impl Sources {
         Ok(Self {
             policy: Policy::read()?,
             file: UserFile::read(explicit)?,
+        })
+    }
+
+    /// Reads what of policy and file concerns one profile: of large files that were found to be in order before,
+    /// nothing else is looked at. It decides the same; but lines are not those of the files, and other profiles may
+    /// be missing.
+    pub fn read_for(explicit: Option<&Path>, profile: &ProfileName) -> Result<Self> {
+        Ok(Self {
+            policy: Policy::read_for(Some(profile))?,
+            file: UserFile::read_for(explicit, Some(profile))?,
         })
     }
 

@@ -5,17 +5,18 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::files::Opened;
+
 /// A policy as the operating system gave it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Found {
-    /// The text of a TOML file.
-    Text(Vec<u8>),
+    /// A TOML file.
+    File(Opened),
     /// Values by name, as the registry and managed preferences have them. Tables are nested.
     Values(Map<String, Json>),
 }
 
 /// Largest policy that is read, in bytes.
-#[cfg(not(windows))]
 pub const LIMIT: u64 = 2 * 1024 * 1024;
 
 #[cfg(target_os = "linux")]
@@ -23,14 +24,13 @@ pub use linux::{PLACE, read};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fs::File;
-    use std::io::Read;
-    use std::os::fd::{AsFd, BorrowedFd};
+    use std::fs::{File, FileType, Metadata};
+    use std::os::unix::fs::MetadataExt;
 
-    use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
+    use rustix::fs::{Mode, OFlags, open, openat};
     use rustix::io::Errno;
 
-    use super::{Found, LIMIT};
+    use super::{Found, Opened};
 
     const FOLDER: &str = "/etc/gatepass";
     const FILE: &str = "policy.toml";
@@ -47,42 +47,35 @@ mod linux {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
         ) {
-            Ok(folder) => folder,
+            Ok(folder) => File::from(folder),
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(format!("{FOLDER} cannot be opened: {error}")),
         };
-        root_alone(folder.as_fd(), FileType::Directory)
+        root_alone(&folder, FileType::is_dir)
             .map_err(|why| format!("the folder {FOLDER} {why}"))?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&folder, FILE, flags, Mode::empty()) {
-            Ok(file) => file,
+            Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err("it is a link".to_owned()),
             Err(error) => return Err(format!("it cannot be opened: {error}")),
         };
-        let about = root_alone(file.as_fd(), FileType::RegularFile)?;
-        let length = usize::try_from(about.st_size).unwrap_or(0);
-        let mut bytes = Vec::with_capacity(length.min(LIMIT as usize) + 1);
-        File::from(file)
-            .take(LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| format!("it cannot be read: {error}"))?;
-        if bytes.len() as u64 > LIMIT {
-            return Err("it is larger than 2 MiB".to_owned());
-        }
-        Ok(Some(Found::Text(bytes)))
+        let about = root_alone(&file, FileType::is_file)?;
+        Ok(Some(Found::File(Opened::checked(file, about))))
     }
 
     /// What is opened belongs to root, and nobody else may write it.
-    fn root_alone(opened: BorrowedFd<'_>, kind: FileType) -> Result<Stat, String> {
-        let about = fstat(opened).map_err(|error| format!("cannot be looked at: {error}"))?;
-        if FileType::from_raw_mode(about.st_mode) != kind {
+    fn root_alone(opened: &File, kind: fn(&FileType) -> bool) -> Result<Metadata, String> {
+        let about = opened
+            .metadata()
+            .map_err(|error| format!("cannot be looked at: {error}"))?;
+        if !kind(&about.file_type()) {
             return Err("is of the wrong kind".to_owned());
         }
-        if about.st_uid != 0 {
+        if about.uid() != 0 {
             return Err("does not belong to root".to_owned());
         }
-        if about.st_mode & 0o022 != 0 {
+        if about.mode() & 0o022 != 0 {
             return Err("may be written by others than root".to_owned());
         }
         Ok(about)

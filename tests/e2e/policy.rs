@@ -163,6 +163,100 @@ fn a_newer_schema_is_followed_as_far_as_it_is_known() {
     }
 }
 
+/// A thousand tables of profiles that no run here is about.
+fn others(above: &str) -> String {
+    let table = |i| format!("[{above}profile.other-{i}]\naudience = 'https://{i}.example'\n");
+    (0..1000).map(table).collect()
+}
+
+#[test]
+fn a_change_of_large_files_counts_at_once() {
+    let home = Home::new();
+    let config = format!("{USER}{}", others(""));
+    let locked = format!("[locked]\nnotify = false\n{}", others("locked."));
+    let policy = PolicyFolder::new(&locked);
+    let expect = |code| {
+        let outcome = Gatepass::new(GATEPASS, &home).policy(&policy).run();
+        outcome.expect(code);
+        outcome.stderr
+    };
+    home.config(&config);
+    // No keychain is there. The second run notes that the files are in order, the third one builds on that.
+    for _ in 0..3 {
+        expect(7);
+    }
+    let note = home.path().join(".local/state/gatepass/in-order");
+    assert!(fs::read_to_string(&note).unwrap().lines().count() >= 2);
+    let wrong = [
+        "[profile.mine]\nisuer = 'x'\n",
+        "[profile.other-1]\nflow = 'device'\n",
+        "[headers]\nHost = 'x'\n",
+        "[headers\n",
+    ];
+    for (file, text) in [(home.config_file(), &config), (policy.file(), &locked)] {
+        for line in wrong {
+            let line = match text.strip_prefix("[locked]") {
+                Some(_) => line.replace('[', "[locked."),
+                None => line.to_owned(),
+            };
+            fs::write(&file, format!("{text}{line}")).unwrap();
+            let said = expect(3);
+            let place = format!("line {}", text.lines().count() + 1);
+            let next = format!("line {}", text.lines().count() + 2);
+            // What contradicts in a policy is told without a line.
+            let places = [place, next, "policy (locked)".to_owned()];
+            assert!(
+                places.iter().any(|place| said.contains(place)),
+                "{line}: {said}"
+            );
+        }
+        fs::write(&file, text).unwrap();
+        expect(7);
+    }
+    fs::write(
+        policy.file(),
+        locked.replace("[locked]", "disabled = 'for now'\n[locked]"),
+    )
+    .unwrap();
+    assert!(expect(3).contains("for now"));
+}
+
+#[test]
+fn a_forged_note_hides_nothing_but_mistakes_in_other_profiles() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new();
+    let forged = |text: &str| {
+        home.config(text);
+        let file = fs::metadata(home.config_file()).unwrap();
+        let note = home.path().join(".local/state/gatepass/in-order");
+        let line = format!(
+            "{}  {} {} {} {} {} {} {}\n",
+            env!("CARGO_PKG_VERSION"),
+            file.dev(),
+            file.ino(),
+            file.size(),
+            file.mtime(),
+            file.mtime_nsec(),
+            file.ctime(),
+            file.ctime_nsec()
+        );
+        fs::write(&note, line).unwrap();
+        fs::set_permissions(&note, Permissions::from_mode(0o600)).unwrap();
+        Gatepass::new(GATEPASS, &home).run()
+    };
+    home.config(USER);
+    Gatepass::new(GATEPASS, &home).run().expect(7);
+    let others = others("");
+    forged(&format!("{USER}{others}[profile.mine]\nisuer = 'x'\n")).expect(7);
+    for own in [
+        "isuer = 'x'\n",
+        "redirect_ports = []\n",
+        "[headers]\nHost = 'x'\n",
+    ] {
+        forged(&format!("{USER}{own}{others}")).expect(3);
+    }
+}
+
 #[test]
 fn stores_can_be_limited() {
     let policy = PolicyFolder::new("allowed_stores = ['keychain']\n");
