@@ -354,6 +354,8 @@ lifetime = 600
         let output = place.run(&config, &with_profile);
         let made = plain(&ok(&output)) + &text(&output.stderr);
         assert!(!made.contains("hush"), "{format}: {made}");
+        let told = "the policy holds the profile open and not default";
+        assert!(made.contains(told), "{format}: {made}");
         for kept in [
             "proxy.example",
             "corp.example",

@@ -122,6 +122,11 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
         let ttl = crate::host::time_to_live(plan.token_lifetime);
         let policy = Policy::new(&layers, &profile, ttl, target, &mut notes);
         try_out(&policy, &profile, &mut notes);
+        for other in sources.profiles().iter().filter(|name| **name != profile) {
+            notes.say(format!(
+                "the policy holds the profile {profile} and not {other}: export that one as well if people need it"
+            ));
+        }
         policy
     });
     let product = match host {

@@ -337,7 +337,22 @@ fn independent_readers_find_the_same_policy_in_every_form() {
         "{}",
         String::from_utf8_lossy(&read.stderr)
     );
+    for example in ["macos/example.mobileconfig", "windows/example.reg"] {
+        let checked = Command::new(GATEPASS)
+            .args(["export", "--check"])
+            .arg(repository("packaging").join(example))
+            .env_clear()
+            .env("HOME", place.path())
+            .output()
+            .unwrap();
+        let report = String::from_utf8(checked.stdout).unwrap();
+        assert!(
+            checked.status.success() && report.ends_with("no problem found\n"),
+            "{report}"
+        );
+    }
     let mut files = vec![
+        repository("packaging/macos/example.mobileconfig"),
         repository("packaging/windows/gatepass.admx"),
         repository("packaging/windows/en-US/gatepass.adml"),
         repository("packaging/macos/io.gatepass.helper.plist"),

@@ -123,10 +123,15 @@ def templates():
 
 
 names = templates()
-for which, below in (("", ()), ("-lab", ("profiles", "lab"))):
-    mac = profile(GOLDEN / f"desktop{which}-policy.mobileconfig")
-    windows = registry(GOLDEN / f"desktop{which}-policy.reg")
-    check(intune(GOLDEN / f"desktop{which}-policy.intune.json") == windows, "Intune and the registry differ")
+forms = (".mobileconfig", ".reg", ".intune.json")
+golden = [GOLDEN / f"desktop-policy{form}" for form in forms]
+lab = [GOLDEN / f"desktop-lab-policy{form}" for form in forms]
+examples = [
+    PACKAGING / file for file in ("macos/example.mobileconfig", "windows/example.reg", "mdm/intune/example.json")
+]
+for files, below in ((golden, ()), (lab, ("profiles", "lab")), (examples, ())):
+    mac, windows = profile(files[0]), registry(files[1])
+    check(intune(files[2]) == windows, "Intune and the registry differ")
     claude = windows.pop(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude")
     there = mac["com.anthropic.claudefordesktop"]
     check(all(isinstance(value, str) for value in [*there.values(), *claude.values()]), "no string")
@@ -139,7 +144,7 @@ for which, below in (("", ()), ("-lab", ("profiles", "lab"))):
         policy = policy[part]
     check({name: native(value) for name, value in own.items()} == policy, "the policies differ")
     check(set(policy) <= names, "no template offers", set(policy) - names)
-    if not below:
+    if files is golden:
         linux = tomllib.loads(POLICY.read_text())
         check(list(linux) == ["locked"], list(linux))
         locked = {camel(name): value for name, value in linux["locked"].items()}

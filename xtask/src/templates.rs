@@ -2,6 +2,7 @@
 //! one list of keys, so that a template never offers what the binary refuses.
 
 mod admx;
+mod examples;
 mod json_schema;
 mod manifest;
 
@@ -121,9 +122,9 @@ pub(crate) fn settings() -> Vec<Setting> {
 }
 
 /// The files, by their path in the repository.
-fn files() -> Vec<(&'static str, String)> {
+fn files() -> Result<Vec<(&'static str, Vec<u8>)>, String> {
     let settings = settings();
-    vec![
+    let texts = [
         (
             "packaging/windows/gatepass.admx",
             admx::definitions(&settings),
@@ -145,12 +146,15 @@ fn files() -> Vec<(&'static str, String)> {
             "schema/gatepass-policy.schema.json",
             json_schema::policy(&settings),
         ),
-    ]
+    ];
+    let mut files = examples::all()?;
+    files.extend(texts.map(|(path, text)| (path, text.into_bytes())));
+    Ok(files)
 }
 
 /// Writes them.
 pub(crate) fn run() -> Result<(), String> {
-    for (path, text) in files() {
+    for (path, text) in files()? {
         let file = root().join(path);
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).map_err(|e| e.to_string())?;
@@ -176,9 +180,9 @@ mod tests {
 
     #[test]
     fn templates_are_as_the_list_of_keys_has_it() {
-        for (path, text) in files() {
-            let there = std::fs::read_to_string(root().join(path)).unwrap_or_default();
-            assert!(there == text, "{path}: run `cargo xtask templates`");
+        for (path, bytes) in files().unwrap() {
+            let there = std::fs::read(root().join(path)).unwrap_or_default();
+            assert!(there == bytes, "{path}: run `cargo xtask templates`");
         }
     }
 
