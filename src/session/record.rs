@@ -12,7 +12,8 @@ use crate::clock;
 use crate::config::settings::{Kind, Settings};
 use crate::secret::Secret;
 
-/// Version of the record's format. A newer one counts as absent: a record is never half understood.
+/// Version of the record's format. A newer one counts as absent: a record is never half understood. An older one is
+/// read: fields that it lacks have a meaning when they are missing.
 const FORMAT: u32 = 1;
 
 /// Largest record that is read, in bytes. (Provider tokens of 20 kB occur; a megabyte is an attack.)
@@ -273,7 +274,7 @@ impl Record {
             return None;
         }
         let wire: Wire<'_> = serde_json::from_slice(bytes).ok()?;
-        (wire.v == FORMAT).then(|| Self {
+        (wire.v <= FORMAT).then(|| Self {
             generation: wire.generation,
             issuer: wire.issuer.into_owned(),
             client_id: wire.client_id.into_owned(),
@@ -450,6 +451,14 @@ pub(crate) mod tests {
         for bytes in [&b""[..], b"{", b"null", b"\xff", newer.as_bytes()] {
             assert_eq!(Record::from_bytes(bytes), None);
         }
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read() {
+        let older = String::from_utf8(sample().to_bytes().to_vec())
+            .unwrap()
+            .replace(&format!("\"v\":{FORMAT}"), &format!("\"v\":{}", FORMAT - 1));
+        assert_eq!(Record::from_bytes(older.as_bytes()), Some(sample()));
     }
 
     #[test]

@@ -266,7 +266,7 @@ fn read(dir: &PrivateDir, name: &str) -> Result<State> {
         .map_err(|reason| unusable(&dir.path().join(name), &reason))?;
     Ok(bytes
         .and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok())
-        .filter(|state| state.v == FORMAT)
+        .filter(|state| state.v <= FORMAT)
         .unwrap_or_default())
 }
 

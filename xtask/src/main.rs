@@ -17,6 +17,8 @@ mod install;
 mod interop;
 #[cfg(unix)]
 mod package;
+#[cfg(target_os = "linux")]
+mod packages;
 mod process;
 #[cfg(unix)]
 mod templates;
@@ -29,12 +31,13 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--unit | --e2e | --interop]
+  test [--unit | --e2e | --interop | --windows | --packages]
                           installs what is missing and runs every check
       --unit              only the tests that need nothing but this repository
       --e2e               only those with a real provider, keychain and browser
       --interop           only those with LiteLLM, Apache, Glewlwyd and LemonLDAP::NG
       --windows           only those of the Windows program, run by Wine (Linux, as root)
+      --packages          only those that install, use, replace and remove packages (Linux, as root)
   check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
@@ -80,6 +83,8 @@ impl Command {
             ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
             #[cfg(target_os = "linux")]
             ["test", "--windows"] => Some(Self::Test(test::Selection::Windows)),
+            #[cfg(target_os = "linux")]
+            ["test", "--packages"] => Some(Self::Test(test::Selection::Packages)),
             #[cfg(target_os = "linux")]
             ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
             #[cfg(target_os = "linux")]

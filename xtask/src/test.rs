@@ -19,6 +19,9 @@ pub(crate) enum Selection {
     /// The tests of the Windows program.
     #[cfg(target_os = "linux")]
     Windows,
+    /// The tests that install packages.
+    #[cfg(target_os = "linux")]
+    Packages,
     /// The tests with real gateways and further providers, which the others leave out.
     #[cfg(target_os = "linux")]
     Interop,
@@ -70,6 +73,17 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         });
         return failures;
     }
+    #[cfg(target_os = "linux")]
+    if selection == Selection::Packages {
+        check(
+            "what the tests need from this machine",
+            &mut crate::packages::tools,
+        );
+        check("packages, installed and used", &mut || {
+            crate::packages::test(|line| tally.read(line))
+        });
+        return failures;
+    }
     if selection != Selection::Unit {
         check(
             "what the tests need from this machine",
@@ -115,7 +129,7 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             ],
         ),
         #[cfg(target_os = "linux")]
-        Selection::Windows => return failures,
+        Selection::Windows | Selection::Packages => return failures,
         #[cfg(target_os = "linux")]
         Selection::Interop => (
             "tests with real gateways and providers",

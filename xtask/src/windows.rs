@@ -13,7 +13,7 @@ use crate::install;
 use crate::process::{self, answer, command, find, run, run_watched};
 
 /// The system that the program is built for.
-const TARGET: &str = "x86_64-pc-windows-gnu";
+pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
 
 /// The program that stands for a host.
 const HOST: &str = "gatepass-windows-host";
@@ -30,24 +30,9 @@ pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
     if answer("id", &["-u"]).as_deref() != Some("0") {
         return Err("Wine runs in a folder that only root can enter: run this as root".to_owned());
     }
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if !missing.is_empty() {
-        install::install(&missing)?;
-    }
+    tools()?;
     let toolchain = Toolchain::provide(&[TARGET])?;
-    let mut cargo = toolchain.cargo("build");
-    cargo
-        .args(["--locked", "--quiet", "--bins", "--target", TARGET])
-        .args(["--package", "gatepass", "--package", HOST])
-        // One compiler for C and for linking: what Zig compiles calls functions that the other does not link.
-        .env("CC_x86_64_pc_windows_gnu", NEEDED[1].0)
-        .env("AR_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-ar")
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", NEEDED[1].0);
-    run(&mut cargo)?;
+    run(build(&toolchain, &["gatepass", HOST]).arg("--locked"))?;
     let built = toolchain.target_dir().join(TARGET).join("debug");
     let wine = wine(&toolchain::kept()?)?;
     let mut tests = process::cargo(&["test", "--quiet", "--test", "windows", "--"]);
@@ -59,8 +44,36 @@ pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
     run_watched(&mut tests, line)
 }
 
+/// Installs what is missing on this machine.
+pub(crate) fn tools() -> Result<(), String> {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install::install(&missing)
+}
+
+/// The command that builds the programs of these packages for Windows.
+pub(crate) fn build(toolchain: &Toolchain, packages: &[&str]) -> Command {
+    let mut cargo = toolchain.cargo("build");
+    cargo.args(["--quiet", "--bins", "--target", TARGET]);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    cargo
+        // One compiler for C and for linking: what Zig compiles calls functions that the other does not link.
+        .env("CC_x86_64_pc_windows_gnu", NEEDED[1].0)
+        .env("AR_x86_64_pc_windows_gnu", "x86_64-w64-mingw32-ar")
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", NEEDED[1].0);
+    cargo
+}
+
 /// The command that runs a Windows program.
-fn wine(kept: &Path) -> Result<PathBuf, String> {
+pub(crate) fn wine(kept: &Path) -> Result<PathBuf, String> {
     let system = kept.join(format!("wine-{RELEASE}"));
     if !system.join("usr/lib/wine/wine64").exists() {
         let unfinished = kept.join("wine-unfinished");
@@ -101,7 +114,7 @@ mkdir -p '@SYSTEM@@KEPT@' '@KEPT@/windows'
 mount -t proc proc '@SYSTEM@/proc'
 mount --bind '@KEPT@' '@SYSTEM@@KEPT@'
 exec chroot '@SYSTEM@' /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
-    XDG_RUNTIME_DIR=/tmp WINEPREFIX='@KEPT@/windows' WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= \
+    XDG_RUNTIME_DIR=/tmp WINEPREFIX="${GATEPASS_WINEPREFIX:-@KEPT@/windows}" WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= \
     ${CLAUDE_HELPER_CONTEXT:+CLAUDE_HELPER_CONTEXT="$CLAUDE_HELPER_CONTEXT"} \
     ${GATEPASS_LOG:+GATEPASS_LOG="$GATEPASS_LOG"} \
     /usr/lib/wine/wine64 "$@"

@@ -15,6 +15,7 @@ mod stage;
 mod sums;
 mod target;
 mod tools;
+pub(crate) mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -118,25 +119,32 @@ impl Package {
                     build::binary(*target, &release)
                 })?;
             }
-            let mut staged = None;
-            step(&format!("{name}: what lies beside it"), || {
-                staged = Some(Stage::lay_out(*target, &release)?);
-                Ok(())
-            })?;
-            let Some(stage) = staged else { continue };
-            for kind in kinds {
-                step(&format!("{name}: {kind:?}"), || match kind {
-                    Kind::Deb => deb::make(&stage, &release),
-                    Kind::Rpm => rpm::make(&stage, &release),
-                    Kind::Msi => msi::make(&stage, &release),
-                    Kind::Tar => archive::make(&stage, &release),
-                })?;
-            }
+            pack(*target, &kinds, &release)?;
         }
         step("checksums", || sums::write_file(&release.packages))?;
         println!("\n{}", release.packages.display());
         Ok(())
     }
+}
+
+/// Makes these packages of one target, whose binary is there.
+fn pack(target: Target, kinds: &[Kind], release: &Release) -> Result<(), String> {
+    let name = target.name();
+    let mut staged = None;
+    step(&format!("{name}: what lies beside it"), || {
+        staged = Some(Stage::lay_out(target, release)?);
+        Ok(())
+    })?;
+    let Some(stage) = staged else { return Ok(()) };
+    for kind in kinds {
+        step(&format!("{name}: {kind:?}"), || match kind {
+            Kind::Deb => deb::make(&stage, release),
+            Kind::Rpm => rpm::make(&stage, release),
+            Kind::Msi => msi::make(&stage, release),
+            Kind::Tar => archive::make(&stage, release),
+        })?;
+    }
+    Ok(())
 }
 
 /// What all packages of one commit have in common.

@@ -16,6 +16,10 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     rpm.args(["generate-rpm", "--target", stage.target.triple()])
         .args(["--arch", architecture, "--auto-req", "disabled"])
         .args(["--source-date", &release.epoch.to_string()])
+        .args([
+            "--set-metadata",
+            &format!("version = \"{}\"", release.version),
+        ])
         .arg("--target-dir")
         .arg(&release.target_dir)
         .arg("--output")
