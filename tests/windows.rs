@@ -502,6 +502,36 @@ fn what_the_registry_says_is_law() {
 
 #[test]
 #[ignore = "needs Wine: cargo xtask test --windows"]
+fn an_exported_registration_file_is_a_policy() {
+    const CLAUDE: &str = r"HKLM\SOFTWARE\Policies\Claude";
+    let windows = Windows::new(Settings::default());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/windows/example.reg");
+    fs::copy(file, drive_c().join("example.reg")).unwrap();
+    reg(&["import", r"C:\example.reg"]).expect(0);
+    let shown = run(gatepass(&["config", "show"])).expect(0).stdout;
+    for expected in [
+        "issuer = \"https://idp.example.com\"  # policy (locked)",
+        "support_text = \"ask #it-help\"  # policy (locked)",
+        "interactive_timeout = 295  # policy (locked)",
+        "min_validity = 420  # policy (locked)",
+    ] {
+        assert!(shown.contains(expected), "{expected} in:\n{shown}");
+    }
+    let claude = reg(&["query", CLAUDE]).expect(0).stdout;
+    for expected in [
+        r"C:\Program Files\Gatepass\gatepass.exe",
+        r#"["claude-sonnet-4-5","claude-haiku-4-5"]"#,
+    ] {
+        assert!(claude.contains(expected), "{expected} in:\n{claude}");
+    }
+    for key in [POLICY, CLAUDE] {
+        reg(&["delete", key, "/f"]).expect(0);
+    }
+    drop(windows);
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
 fn a_taken_port_is_not_shared() {
     let windows = Windows::new(Settings::default());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
