@@ -26,10 +26,48 @@ pub fn check_url(text: &str) -> Result<(), String> {
 
 /// The address of a proxy. Its connection carries only TLS to the provider, so plain `http` will do.
 pub fn check_proxy(text: &str) -> Result<(), String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+    match parse_proxy(text) {
+        Ok(_) if text.contains("://") => Ok(()),
+        Err(NotAProxy::Malformed) if text.contains('@') => {
+            Err(format!("is the address of a proxy; {SPECIAL_CHARACTERS}"))
+        }
         _ => Err("is the address of a proxy, such as http://proxy.example.com:8080".to_owned()),
     }
+}
+
+/// What is mostly wrong with a proxy's address that has a password in it.
+pub const SPECIAL_CHARACTERS: &str =
+    "special characters of its name and password are written percent-encoded (/ is %2F)";
+
+/// Why a text names no proxy that can be used. It never has a part of the text in it that may be secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotAProxy {
+    /// One of a known kind that gatepass does not speak to.
+    Kind(&'static str),
+    /// Nobody knows what is meant.
+    Malformed,
+}
+
+/// Kinds of proxies that other programs know.
+const OTHER_PROXIES: [&str; 6] = ["socks", "socks4", "socks4a", "socks5", "socks5h", "ftp"];
+
+/// A proxy as people write it: without a scheme, `http` is meant.
+pub fn parse_proxy(text: &str) -> Result<Url, NotAProxy> {
+    let text = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    let url = Url::parse(&text).map_err(|_| NotAProxy::Malformed)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let known = OTHER_PROXIES.into_iter().find(|kind| *kind == url.scheme());
+        return Err(known.map_or(NotAProxy::Malformed, NotAProxy::Kind));
+    }
+    // In `http://ann:12/34@proxy` the host would be "ann" and the port a part of the password.
+    let rest = &url[url::Position::AfterPort..];
+    if !url.has_host() || rest.contains('@') {
+        return Err(NotAProxy::Malformed);
+    }
+    Ok(url)
 }
 
 /// A resource indicator (RFC 8707 section 2): an absolute URI without a fragment.
@@ -91,7 +129,7 @@ pub fn host_of(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_issuer, check_proxy, check_resource, check_url};
+    use super::{NotAProxy, check_issuer, check_proxy, check_resource, check_url, parse_proxy};
 
     #[test]
     fn addresses_are_https_or_this_machine() {
@@ -134,7 +172,12 @@ mod tests {
         for proxy in ["http://proxy.corp:8080", "https://proxy.corp"] {
             assert!(check_proxy(proxy).is_ok(), "{proxy}");
         }
-        for proxy in ["proxy.corp:8080", "ftp://proxy.corp", "http:"] {
+        for proxy in [
+            "proxy.corp:8080",
+            "ftp://proxy.corp",
+            "http:",
+            "http://ann:12/34@proxy.corp",
+        ] {
             assert!(check_proxy(proxy).is_err(), "{proxy}");
         }
         for uri in ["api://gateway", "https://gateway.example/", "urn:a:b"] {
@@ -143,5 +186,34 @@ mod tests {
         for uri in ["gateway", "https://a/#b", "urn:ä"] {
             assert!(check_resource(uri).is_err(), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_proxy_whose_address_can_be_read_in_two_ways_is_none() {
+        for text in [
+            "p:3128",
+            "http://p:3128/",
+            "https://ann:s%2F@p",
+            "http://p/a",
+        ] {
+            assert!(parse_proxy(text).is_ok(), "{text}");
+        }
+        for text in [
+            "http://ann:12/34@p:3128",
+            "http://ann:12?34@p:3128",
+            "http://ann:12#34@p:3128",
+            "http://ann:12\\34@p:3128",
+            "ann:12/34@p",
+            "http://ann:pass/34@p:3128",
+            "s3cret://ann@p",
+            "http://p:port",
+            "http://:3128",
+            "http://a b",
+            "http://",
+        ] {
+            assert_eq!(parse_proxy(text), Err(NotAProxy::Malformed), "{text}");
+        }
+        let socks = parse_proxy("socks5://ann:12/34@p");
+        assert_eq!(socks, Err(NotAProxy::Kind("socks5")));
     }
 }

@@ -321,6 +321,13 @@ impl Http {
             why: error.to_string(),
         })?;
         let host = host(&url);
+        // An exception may spare the issuer alone, and not where its endpoints are.
+        self.proxies
+            .check(&url)
+            .map_err(|failure| HttpError::NotSent {
+                host: host.clone(),
+                why: failure.what,
+            })?;
         let started = std::time::Instant::now();
         let time = self.deadline.left().min(TOTAL);
         let response = client

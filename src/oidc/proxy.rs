@@ -3,7 +3,7 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-use crate::config::address::is_loopback;
+use crate::config::address::{self, NotAProxy, is_loopback};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 
@@ -97,7 +97,9 @@ impl Proxies {
             };
             return Self::by(Rules::Written(written), "`proxy`");
         }
-        let environment = |name: &str| std::env::var(name).ok();
+        // What is no text stays visible: it is a proxy whose address cannot be understood, and not none.
+        let environment =
+            |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         match Written::of(&environment) {
             Some(written) => Self::by(Rules::Written(written), "the environment"),
             None => {
@@ -148,20 +150,27 @@ impl Proxies {
         self.written_route(url)?.ok()
     }
 
-    /// Refuses a proxy of a kind that gatepass does not speak to: going past it in silence would be no better.
+    /// Refuses a proxy that gatepass cannot speak to or whose address nobody understands: going past it in silence
+    /// would be no better. Nothing of the address is shown, which may have a password anywhere.
     pub fn check(&self, url: &Url) -> Result<()> {
+        let proxy = format!("the proxy from {}", self.source);
         match self.written_route(url) {
-            Some(Err(scheme)) => Err(Failure::config(
-                format!(
-                    "the environment names a proxy of the kind \"{scheme}\", which gatepass does not use"
-                ),
+            Some(Err(NotAProxy::Kind(kind))) => Err(Failure::config(
+                format!("{proxy} is of the kind \"{kind}\", which gatepass does not use"),
                 "set `proxy` to an http or https proxy, or HTTPS_PROXY in the environment",
+            )),
+            Some(Err(NotAProxy::Malformed)) => Err(Failure::config(
+                format!("{proxy} has an address that cannot be understood (it is not shown)"),
+                format!(
+                    "write it as http://NAME:PASSWORD@HOST:PORT; {}",
+                    address::SPECIAL_CHARACTERS
+                ),
             )),
             _ => Ok(()),
         }
     }
 
-    fn written_route(&self, url: &Url) -> Option<Result<Route, String>> {
+    fn written_route(&self, url: &Url) -> Option<Result<Route, NotAProxy>> {
         if is_loopback(url) || url.scheme() != "https" {
             return None;
         }
@@ -194,7 +203,7 @@ impl Written {
         })
     }
 
-    fn route(&self, url: &Url) -> Option<Result<Route, String>> {
+    fn route(&self, url: &Url) -> Option<Result<Route, NotAProxy>> {
         let proxy = parse(self.proxy.trim())?;
         (!self.excepts(url)).then_some(proxy)
     }
@@ -239,23 +248,9 @@ fn entry_for(entry: &str, port: Option<u16>) -> Option<&str> {
     (fits && !host.is_empty()).then_some(host)
 }
 
-/// A proxy as people write it, or its scheme if that is of no use.
-fn parse(text: &str) -> Option<Result<Route, String>> {
-    if text.is_empty() {
-        return None;
-    }
-    let text = match text.contains("://") {
-        true => text.to_owned(),
-        false => format!("http://{text}"),
-    };
-    let address = Url::parse(&text).ok()?;
-    Some(match address.scheme() {
-        "http" | "https" => {
-            address.host_str()?;
-            Ok(Route { address })
-        }
-        other => Err(other.to_owned()),
-    })
+/// A proxy as people write it, or why it is none. An empty text says that there is no proxy.
+fn parse(text: &str) -> Option<Result<Route, NotAProxy>> {
+    (!text.is_empty()).then(|| address::parse_proxy(text).map(|address| Route { address }))
 }
 
 /// The value of a line `NAME=value` or `export NAME="value"`.
@@ -345,6 +340,28 @@ mod tests {
         assert!(failure.what.contains("socks5") && !failure.what.contains("s3cret"));
         assert!(check("https://direct.example/").is_ok());
         assert!(check("https://127.0.0.1:1/").is_ok());
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_understood_is_told_and_never_shown() {
+        for proxy in [
+            "http://xaver:4711/s3cret@p:1",
+            "http://xaver:s3cret@p:x",
+            "http://xaver:s3cret@",
+        ] {
+            let written = Written {
+                proxy: proxy.to_owned(),
+                except: String::new(),
+            };
+            let proxies = Proxies::by(Rules::Written(written), "the environment");
+            let url = Url::parse("https://idp.example/").unwrap();
+            let failure = proxies.check(&url).unwrap_err();
+            assert!(failure.what.contains("the environment"), "{failure:?}");
+            for part in ["xaver", "4711", "s3cret"] {
+                assert!(!format!("{failure:?}").contains(part), "{failure:?}");
+            }
+            assert_eq!(proxies.route(&url), None);
+        }
     }
 
     #[test]

@@ -259,6 +259,32 @@ fn a_proxy_that_is_not_there_or_of_another_kind_is_named() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_understood_is_told_without_its_password() {
+    let office = office(Guard::default());
+    for proxy in [
+        "http://xaver:4711/s3cret@127.0.0.1:1",
+        "http://xaver:s3cret@127.0.0.1:port",
+    ] {
+        let login = office.login().env("HTTPS_PROXY", proxy).run();
+        login.expect(3);
+        let doctor = office.scene.gatepass(["doctor"]);
+        let doctor = doctor.env("HTTPS_PROXY", proxy).run();
+        doctor.expect(3);
+        for text in [&login.stderr, &doctor.stdout] {
+            assert!(
+                text.contains("the proxy from the environment has an address"),
+                "{text}"
+            );
+        }
+        for text in [&login.stderr, &doctor.stdout, &doctor.stderr] {
+            assert!(!text.contains("4711") && !text.contains("s3cret"), "{text}");
+        }
+    }
+    // Nobody was asked, not even without the proxy.
+    assert_eq!(office.scene.provider.requests().len(), 0);
+}
+
+#[test]
 fn a_certificate_that_is_not_trusted_is_told_by_its_issuer() {
     let office = office(Guard::default());
     let proxy = office.network.proxy("");

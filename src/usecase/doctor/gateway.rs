@@ -185,7 +185,8 @@ fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> Finding {
     match &error {
         HttpError::Tls { .. } => network::tls(settings, url, Some(&error)),
         HttpError::NotSent { host, why } => {
-            let way = network::Proxy::towards(settings, url).map_or_else(String::new, |proxy| {
+            let proxy = network::Proxy::towards(settings, url).ok().flatten();
+            let way = proxy.map_or_else(String::new, |proxy| {
                 format!(" through the proxy {}", proxy.shown())
             });
             Failure::new(

@@ -47,6 +47,16 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         return None;
     };
     let proxy = Proxy::towards(settings, &target);
+    let proxy = match proxy {
+        Ok(proxy) => proxy,
+        Err(failure) => {
+            chain.found("proxy", failure);
+            for id in ["dns", "tls", "clock", "discovery"] {
+                chain.found(id, Finding::skipped("the proxy cannot be used"));
+            }
+            return None;
+        }
+    };
     chain.found("proxy", proxy_answers(proxy.as_ref(), &target));
     let first_hop = proxy.as_ref().map_or_else(
         || (host_of(&target), target.port_or_known_default()),
@@ -131,14 +141,14 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// The same decision that the HTTP client makes.
-    pub(super) fn towards(settings: &Settings, address: &Url) -> Option<Self> {
+    pub(super) fn towards(settings: &Settings, address: &Url) -> Result<Option<Self>, Failure> {
         let proxies = Proxies::new(settings);
-        let route = proxies.route(address)?;
-        Some(Self {
+        proxies.check(address)?;
+        Ok(proxies.route(address).map(|route| Self {
             host: route.host().to_owned(),
             port: route.port(),
             source: proxies.source(),
-        })
+        }))
     }
 
     /// For people; a password in the address is not shown.
