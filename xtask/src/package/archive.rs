@@ -21,6 +21,32 @@ const FILES: [&str; 9] = [
     "gatepass.fish",
 ];
 
+/// What device managements are given, for every system, since nobody rolls out from the machine that it is for: below
+/// the repository, and its folder in the archive. A folder goes along with all that is in it.
+const MANAGEMENT: [(&str, &str); 9] = [
+    ("packaging/linux/policy.example.toml", "linux"),
+    ("packaging/macos/example.mobileconfig", "macos"),
+    ("packaging/macos/io.gatepass.helper.plist", "macos"),
+    ("packaging/windows/example.reg", "windows"),
+    ("packaging/windows/gatepass.admx", "windows"),
+    ("packaging/windows/en-US", "windows"),
+    ("packaging/mdm", ""),
+    ("schema/gatepass.schema.json", "schema"),
+    ("schema/gatepass-policy.schema.json", "schema"),
+];
+
+/// Lays out the folder for whoever rolls out.
+fn management(folder: &Path) -> Result<(), String> {
+    for (from, below) in MANAGEMENT {
+        let below = folder.join(below);
+        make_folder(&below)?;
+        let from = root().join(from);
+        let (from, below) = (from.display().to_string(), below.display().to_string());
+        run(&mut command("cp", &["-R", &from, &below]))?;
+    }
+    Ok(())
+}
+
 /// Writes the archive.
 pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     let name = format!("gatepass-{}-{}", release.version, stage.target.name());
@@ -42,10 +68,7 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
             folder.join("gatepass.ps1"),
         )?;
     }
-    copy(
-        &root().join("schema/gatepass.schema.json"),
-        folder.join("gatepass.schema.json"),
-    )?;
+    management(&folder.join("management"))?;
     write(
         &folder.join("README.md"),
         super::read(&packaging("archive.md"))?,
@@ -79,4 +102,31 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     );
     run(pack.current_dir(&work))?;
     fs::remove_dir_all(&work).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::management;
+
+    #[test]
+    fn whoever_rolls_out_finds_every_template_and_script() {
+        let folder =
+            std::env::temp_dir().join(format!("gatepass-management-{}", std::process::id()));
+        management(&folder).expect("laid out");
+        for file in [
+            "linux/policy.example.toml",
+            "macos/example.mobileconfig",
+            "macos/io.gatepass.helper.plist",
+            "windows/example.reg",
+            "windows/gatepass.admx",
+            "windows/en-US/gatepass.adml",
+            "mdm/intune/detect.ps1",
+            "mdm/jamf/extension-attribute.sh",
+            "mdm/ansible/gatepass/tasks/main.yml",
+            "schema/gatepass-policy.schema.json",
+        ] {
+            assert!(folder.join(file).is_file(), "{file}");
+        }
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }
