@@ -21,6 +21,8 @@ mod package;
 mod packages;
 mod process;
 #[cfg(unix)]
+mod release;
+#[cfg(unix)]
 mod templates;
 mod test;
 #[cfg(target_os = "linux")]
@@ -45,9 +47,12 @@ usage: cargo xtask <command>
       --seconds N         each for so long (60)
   check --all-targets     compiles for every system that gatepass is made for
   package                 builds every package into target/packages
-      --only deb,rpm,msi,tar
+      --only deb,rpm,msi,pkg,tar
       --target linux-x86_64,…   of linux, windows, macos and x86_64, aarch64
       --no-build                takes the binaries that are there
+      --check-reproducible      does it twice, in other folders, and compares every byte
+  release                 builds, signs and sums up a version, and says what to publish
+      --dry-run                 all but the keys and the tag; takes the options of package
   templates               writes policy templates and editors' schemas from the list of keys
   bench                   measures times, counts and sizes (Linux)
       --write             writes them to docs/performance.md and xtask/bench-baseline.toml
@@ -70,6 +75,8 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     #[cfg(unix)]
     Package(package::Package),
+    #[cfg(unix)]
+    Release(release::Publication),
     #[cfg(unix)]
     Templates,
     Test(test::Selection),
@@ -96,6 +103,10 @@ impl Command {
                 package::Package::from_arguments(options).map(Self::Package)
             }
             #[cfg(unix)]
+            ["release", options @ ..] => {
+                release::Publication::from_arguments(options).map(Self::Release)
+            }
+            #[cfg(unix)]
             ["templates"] => Some(Self::Templates),
             ["demo", options @ ..] => demo::Demo::from_arguments(options).map(Self::Demo),
             ["fuzz", options @ ..] => fuzz::Fuzz::from_arguments(options).map(Self::Fuzz),
@@ -113,6 +124,8 @@ impl Command {
             Self::Fuzz(fuzz) => fuzz.run(),
             #[cfg(unix)]
             Self::Package(package) => package.run(),
+            #[cfg(unix)]
+            Self::Release(release) => release.run(),
             #[cfg(unix)]
             Self::Templates => templates::run(),
             Self::Test(selection) => test::run(selection),

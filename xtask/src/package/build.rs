@@ -6,10 +6,15 @@ use std::process::Command;
 use super::target::{System, Target};
 use super::{Release, make_folder, packaging, tools, write};
 use crate::cross::toolchain::Toolchain;
-use crate::process::{answer, root, run};
+use crate::install::{Part, missing_of};
+use crate::process::{answer, run};
 
 /// The oldest glibc that the Linux binaries run with: that of Red Hat Enterprise Linux 8 and Debian 10.
 const GLIBC: &str = "2.28";
+
+/// What compiles and links for Windows on x86-64: the tests of the Windows program are linked by it too, and it can
+/// leave the time of the build out.
+const MINGW: (&str, &str) = ("x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ar");
 
 /// Apple's libraries that gatepass is linked with, and where macOS has them.
 const APPLE: [(&str, &str); 5] = [
@@ -29,7 +34,7 @@ pub(super) fn binary(target: Target, release: &Release) -> Result<(), String> {
     cargo
         .arg("auditable")
         .args(zig.get_args())
-        .current_dir(root());
+        .current_dir(&release.source);
     for (name, value) in zig.get_envs() {
         match value {
             Some(value) => cargo.env(name, value),
@@ -57,6 +62,13 @@ pub(super) fn binary(target: Target, release: &Release) -> Result<(), String> {
         )
         .env("SOURCE_DATE_EPOCH", release.epoch.to_string())
         .env("ZERO_AR_DATE", "1");
+    if target == Target::WindowsX64 {
+        missing_of(&[(Part::Program(MINGW.0), "gcc-mingw-w64-x86-64")])?;
+        cargo
+            .env("CC_x86_64_pc_windows_gnu", MINGW.0)
+            .env("AR_x86_64_pc_windows_gnu", MINGW.1)
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", MINGW.0);
+    }
     run(&mut cargo)
 }
 
@@ -69,7 +81,7 @@ fn flags(target: Target, release: &Release) -> Result<Vec<String>, String> {
     let kept = crate::cross::toolchain::kept()?;
     let mut flags: Vec<String> = [
         (release.target_dir.as_path(), "/target"),
-        (&root(), "/gatepass"),
+        (&release.source, "/gatepass"),
         (Path::new(&cargo_home), "/cargo"),
         (Path::new(&sysroot), "/rust"),
         (&kept, "/lab"),
@@ -79,7 +91,7 @@ fn flags(target: Target, release: &Release) -> Result<Vec<String>, String> {
     .collect();
     match target.system() {
         System::Linux => {}
-        // The linker would write the time of the build into the file.
+        // The linker would write the time of the build into the file; Zig's for 64-bit Arm has no such switch.
         System::Windows if !target.is_arm() => {
             flags.push("-Clink-arg=-Wl,--no-insert-timestamp".to_owned());
         }

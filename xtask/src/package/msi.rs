@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::sbom::uuid;
+use sha2::{Digest, Sha256};
+
+use super::sbom::{timestamp, uuid};
 use super::stage::Stage;
 use super::{Release, make_folder, packaging, read, write};
 use crate::process::{answer, command, run};
@@ -85,12 +87,11 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     // File dates become part of the cabinet.
     let date = format!("--date=@{}", release.epoch);
     run(command("find", &[".", "-exec", "touch", &date, "{}", "+"]).current_dir(&work))?;
+    // Both programs write the time into the package, and take it from no one but the system.
+    let now = timestamp(release.epoch).replace('T', " ").replace('Z', "");
     let dated = |program: &str, arguments: &[&str]| {
-        let mut command = command(program, arguments);
-        command
-            .current_dir(&work)
-            .env("SOURCE_DATE_EPOCH", release.epoch.to_string())
-            .env("TZ", "UTC");
+        let mut command = command("faketime", &["-f", &now, program]);
+        command.args(arguments).current_dir(&work).env("TZ", "UTC");
         command
     };
     run(&mut dated(
@@ -98,7 +99,7 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
         &["--arch", "x64", "--output", "out.msi", "gatepass.wxs"],
     ))?;
     tables(&work, &settings)?;
-    let package_code = braced(&format!("package {} {architecture}", release.version));
+    let package_code = braced(&format!("package {architecture} {}", digest(&work)?));
     let processor = if stage.target.is_arm() {
         "Arm64;1033"
     } else {
@@ -120,6 +121,16 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     fs::copy(work.join("out.msi"), &finished)
         .map(drop)
         .map_err(|e| format!("{}: {e}", finished.display()))
+}
+
+/// What tells packages with different content apart: a digest of the source, the program and all that lies beside it.
+fn digest(work: &Path) -> Result<String, String> {
+    let mut digest = Sha256::new();
+    for file in ["gatepass.wxs", "gatepass.exe"].iter().chain(&FILES) {
+        let content = fs::read(work.join(file)).map_err(|e| format!("{file}: {e}"))?;
+        digest.update(Sha256::digest(&content));
+    }
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// Settings that a property of the installation can give. A client secret would stay in the installer's log.

@@ -76,7 +76,7 @@ pub(super) fn uuid(text: &str) -> String {
 }
 
 /// A moment as RFC 3339 in UTC.
-fn timestamp(epoch: u64) -> String {
+pub(super) fn timestamp(epoch: u64) -> String {
     let (days, rest) = (epoch / 86_400, epoch % 86_400);
     // Days to a date, after Howard Hinnant's `civil_from_days`; years here begin in March.
     let shifted = days + 719_468;

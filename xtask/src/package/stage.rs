@@ -31,11 +31,11 @@ pub(super) const COMPLETIONS: [(&str, &str); 4] = [
 impl Stage {
     /// Lays out the folder afresh.
     pub(super) fn lay_out(target: Target, release: &Release) -> Result<Self, String> {
-        let built = release.target_dir.join(target.triple()).join("release");
+        let binary = release.program(target);
         let stage = Self {
             target,
-            binary: built.join(target.binary()),
-            folder: built.join("package"),
+            folder: binary.with_file_name("package"),
+            binary,
         };
         if stage.folder.exists() {
             fs::remove_dir_all(&stage.folder).map_err(|e| e.to_string())?;
@@ -75,7 +75,7 @@ impl Stage {
 
     /// What this version of gatepass prints on this machine, whatever the target.
     fn says(&self, arguments: &[&str], file: &str, release: &Release) -> Result<(), String> {
-        let native = release.target_dir.join("debug/gatepass");
+        let native = release.native.join("debug/gatepass");
         let output = command(&native.display().to_string(), arguments)
             .stderr(Stdio::inherit())
             .output()
@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// Writes `FILE.gz` beside a file, without name and time in it.
-fn compressed(file: &Path) -> Result<(), String> {
+pub(super) fn compressed(file: &Path) -> Result<(), String> {
     run(&mut command(
         "gzip",
         &["-9", "-n", "--keep", "--force", &file.display().to_string()],

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::target::Target;
 use super::{Kind, Release, make_folder, pack};
+use crate::process::root;
 
 /// Programs that are to be packed.
 pub(crate) struct Trial {
@@ -20,7 +21,9 @@ impl Trial {
         let release = Release {
             version: self.version.clone(),
             epoch: Release::of_this_commit()?.epoch,
+            source: root(),
             target_dir: self.folder.join("target"),
+            native: self.folder.join("target"),
             packages: self.folder.join("packages"),
         };
         if release.packages.exists() {
