@@ -22,10 +22,10 @@ const PLACES: [&str; 3] = [
 ];
 
 /// Where the kernel says that it can start Windows programs. Where it cannot, a shell would try to.
-const INTEROPERABILITY: [&str; 2] = [
-    "/proc/sys/fs/binfmt_misc/WSLInterop",
-    "/proc/sys/fs/binfmt_misc/WSLInterop-late",
-];
+const INTEROPERABILITY: [&str; 2] = ["WSLInterop", "WSLInterop-late"];
+
+/// The folder of those files. Its `status` can switch all of them off.
+const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Variables that the Windows binary needs; WSL passes only those that are named in `WSLENV`.
 const VARIABLES: [&str; 2] = ["CLAUDE_HELPER_CONTEXT", "GATEPASS_LOG"];
@@ -83,10 +83,7 @@ fn unsafe_because(metadata: &Metadata, is_binary: bool) -> Option<&'static str> 
 /// Becomes the Windows binary: its output, its input and its exit code are this process's own. Returns only if that
 /// fails.
 pub fn become_windows(binary: &Path, arguments: impl IntoIterator<Item = OsString>) -> Failure {
-    if !INTEROPERABILITY
-        .into_iter()
-        .any(|sign| Path::new(sign).exists())
-    {
+    if !starts_windows_programs(Path::new(FORMATS)) {
         return Failure::config(
             "the Windows binary cannot be run from here: WSL's interoperability is switched off",
             "switch it on in /etc/wsl.conf, or set `wsl = \"separate\"`",
@@ -104,12 +101,48 @@ pub fn become_windows(binary: &Path, arguments: impl IntoIterator<Item = OsStrin
     )
 }
 
+/// Whether a rule for Windows programs is there and switched on.
+fn starts_windows_programs(formats: &Path) -> bool {
+    let first_line = |name: &str| {
+        let text = std::fs::read_to_string(formats.join(name)).ok()?;
+        text.lines().next().map(|line| line.trim().to_owned())
+    };
+    first_line("status").is_none_or(|all| all == "enabled")
+        && INTEROPERABILITY
+            .into_iter()
+            .any(|rule| first_line(rule).is_some_and(|state| state == "enabled"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    use super::unsafe_because;
+    use super::{starts_windows_programs, unsafe_because};
+
+    #[test]
+    fn windows_programs_start_where_a_rule_for_them_is_switched_on() {
+        const ON: &str = "enabled\ninterpreter /init\nflags: PF\noffset 0\nmagic 4d5a\n";
+        const OFF: &str = "disabled\ninterpreter /init\n";
+        for (files, starts) in [
+            (&[][..], false),
+            (&[("status", "enabled\n")], false),
+            (&[("WSLInterop", ON)], true),
+            (&[("WSLInterop-late", ON)], true),
+            (&[("status", "enabled\n"), ("WSLInterop", ON)], true),
+            (&[("status", "disabled\n"), ("WSLInterop", ON)], false),
+            (&[("WSLInterop", OFF)], false),
+            (&[("WSLInterop", OFF), ("WSLInterop-late", ON)], true),
+            (&[("WSLInterop", "")], false),
+            (&[("python3.11", ON)], false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+            assert_eq!(starts_windows_programs(folder.path()), starts, "{files:?}");
+        }
+    }
 
     #[test]
     fn a_place_that_others_could_change_is_not_used() {

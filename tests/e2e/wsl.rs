@@ -44,7 +44,8 @@ impl Windows {
         std::fs::write(folder.join("gatepass.exe"), BINARY).unwrap();
         let script = format!(
             "mount --bind \"$HOME/osrelease\" /proc/sys/kernel/osrelease && mount -t tmpfs -o mode=755 none /mnt \
-             && mount -t tmpfs none /proc/sys/fs && mkdir /proc/sys/fs/binfmt_misc && touch /proc/sys/fs/binfmt_misc/WSLInterop \
+             && mount -t tmpfs none /proc/sys/fs && mkdir /proc/sys/fs/binfmt_misc \
+             && echo enabled > /proc/sys/fs/binfmt_misc/WSLInterop \
              && d='/mnt/c/Program Files/Gatepass' && mkdir -p \"$d\" && install -m 755 \"$HOME/gatepass.exe\" \"$d\" \
              && {} && exec \"$0\" \"$@\"",
             self.change
@@ -177,11 +178,16 @@ fn neither_the_environment_nor_somebody_else_chooses_the_binary() {
         assert!(!done.stderr.contains("from-windows"), "{change}: {done:?}");
     }
     // WSL without interoperability.
-    windows.change = "printf 'MZ' > \"$d/gatepass.exe\" && rm /proc/sys/fs/binfmt_misc/*";
-    let done = windows.run(GATEPASS, &[], &[IN_WSL]);
-    done.expect(3);
-    assert!(
-        done.stderr.contains("interoperability is switched off"),
-        "{done:?}"
-    );
+    for change in [
+        "printf 'MZ' > \"$d/gatepass.exe\" && rm /proc/sys/fs/binfmt_misc/*",
+        "echo disabled > /proc/sys/fs/binfmt_misc/WSLInterop",
+    ] {
+        windows.change = change;
+        let done = windows.run(GATEPASS, &[], &[IN_WSL]);
+        done.expect(3);
+        assert!(
+            done.stderr.contains("interoperability is switched off"),
+            "{done:?}"
+        );
+    }
 }
