@@ -131,11 +131,7 @@ fn token_exchange(http: &Http, exchange: &TokenExchange, subject: &Secret) -> Re
     let body = Zeroizing::new(response.body().clone());
     let answer = Object::parse(&body).ok();
     if !response.status().is_success() {
-        return Err(refused_exchange(
-            answer.as_ref(),
-            response.status(),
-            subject,
-        ));
+        return Err(refused_exchange(answer.as_ref(), response.status()));
     }
     let answer = answer.ok_or_else(|| untrusted("the answer is not a JSON object"))?;
     let word = |name: &str| answer.0.get(name).and_then(Json::as_str);
@@ -169,7 +165,7 @@ fn form_encoded(text: &str) -> String {
 }
 
 /// What an error of the exchange means for the person.
-fn refused_exchange(answer: Option<&Object>, status: StatusCode, subject: &Secret) -> Failure {
+fn refused_exchange(answer: Option<&Object>, status: StatusCode) -> Failure {
     let word = |name: &str| {
         answer
             .and_then(|answer| answer.0.get(name))
@@ -186,7 +182,7 @@ fn refused_exchange(answer: Option<&Object>, status: StatusCode, subject: &Secre
         Some(description) => format!("{code}: {description}"),
         None => code.to_owned(),
     };
-    let said = text::from_server(&text::without(&said, subject.expose()));
+    let said = text::from_server(&said);
     match code {
         "temporarily_unavailable" | "server_error" | "slow_down" => {
             refused(Id::Unavailable, said, "run it again in a few minutes")

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::certificate;
+use super::echo::Sent;
 use super::key_files;
 use super::probe;
 use super::proxy::{Proxies, Route};
@@ -406,13 +407,14 @@ impl Http {
 
     fn call_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
+        let sent = Sent::of(&request);
         let mut response = self.ask_by(client, request)?;
         let status = response.status();
         if response.body().is_empty() {
             return Ok(response);
         }
         match super::json::Object::parse(response.body()) {
-            Ok(object) => {
+            Ok(mut object) => {
                 if status.is_success() && object.0.get("error").is_some_and(|e| e.is_string()) {
                     // Some providers send errors with 200.
                     *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -423,6 +425,8 @@ impl Http {
                 }
                 // Errors often come without the right type; a success must have it.
                 if !response.status().is_success() {
+                    sent.taken_out_of(&mut object);
+                    *response.body_mut() = serde_json::to_vec(&object.0).unwrap_or_default();
                     response.headers_mut().insert(
                         header::CONTENT_TYPE,
                         HeaderValue::from_static("application/json"),

@@ -9,6 +9,7 @@ pub mod client;
 pub mod device;
 pub mod discovery;
 pub mod dpop;
+mod echo;
 pub mod exchange;
 pub mod http;
 pub mod id_token;

@@ -78,7 +78,7 @@ pub fn redeem_code(
         request = request.add_extra_param(name, value);
     }
     let response = request.request(&endpoint(http, client));
-    let response = response.map_err(|error| refusal(error, code))?;
+    let response = response.map_err(refusal)?;
     grant(response, client, settings)
 }
 
@@ -102,20 +102,20 @@ pub fn refresh(
         said_nothing.set(empty && response.status() == StatusCode::BAD_REQUEST);
         Ok::<_, HttpError>(response)
     });
-    let refused = |error| refused_refresh(error, said_nothing.get(), refresh_token);
+    let refused = |error| refused_refresh(error, said_nothing.get());
     grant(response.map_err(refused)?, client, settings)
 }
 
 /// Not every provider says `invalid_grant` of a refresh token that is of no use any more: LemonLDAP::NG says
 /// `invalid_request`. Glewlwyd answers 400 and nothing else, which may as well come from something in between: nobody is
 /// signed out for that, but told what helps.
-fn refused_refresh(error: TokenError, said_nothing: bool, sent: &Secret) -> Refusal {
+fn refused_refresh(error: TokenError, said_nothing: bool) -> Refusal {
     match error {
         RequestTokenError::ServerResponse(response)
             if response.error().as_ref() == "invalid_request" =>
         {
-            let description = without(&response, sent);
-            Refusal::GrantOver(said("invalid_request", description.as_deref()))
+            let description = response.error_description();
+            Refusal::GrantOver(said("invalid_request", description.map(String::as_str)))
         }
         RequestTokenError::Other(_) if said_nothing => Refusal::Failure(
             Failure::new(
@@ -125,7 +125,7 @@ fn refused_refresh(error: TokenError, said_nothing: bool, sent: &Secret) -> Refu
             )
             .from_provider(),
         ),
-        other => refusal(other, sent),
+        other => refusal(other),
     }
 }
 
@@ -315,21 +315,11 @@ pub fn check_printable(token: &Secret) -> Result<()> {
 
 type TokenError = RequestTokenError<HttpError, StandardErrorResponse<BasicErrorResponseType>>;
 
-/// What the provider says about its refusal, without what it was sent.
-fn without(
-    response: &StandardErrorResponse<BasicErrorResponseType>,
-    sent: &Secret,
-) -> Option<String> {
-    let said = response.error_description()?;
-    Some(text::without(said, sent.expose()))
-}
-
-fn refusal(error: TokenError, sent: &Secret) -> Refusal {
+fn refusal(error: TokenError) -> Refusal {
     match error {
         RequestTokenError::ServerResponse(response) => {
             let code = response.error().as_ref().to_owned();
-            let said = without(&response, sent);
-            by_code(&code, said.as_deref())
+            by_code(&code, response.error_description().map(String::as_str))
         }
         RequestTokenError::Request(error) => Refusal::Failure(error.into()),
         // The parse error carries the body, and the body carries tokens: neither is shown.
