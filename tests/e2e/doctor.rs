@@ -1,6 +1,7 @@
 //! `gatepass doctor`: each link broken in turn, with real parts, and what is said about it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -292,6 +293,71 @@ fn a_bundle_holds_no_secret_and_no_name_and_replaces_nothing() {
 
     scene.gatepass(["doctor", "--bundle", name]).run().expect(3);
     assert_eq!(fs::read_to_string(&path).unwrap(), text, "untouched");
+}
+
+#[test]
+fn what_is_secret_stays_hidden_while_the_keychain_is_locked() {
+    const SECRET: &str = "hush-of-the-person";
+    let (scene, _gateway) = with_gateway("");
+    // A gateway that says what it was sent.
+    let echoing = echoing();
+    scene.configure(&format!(
+        "gateway_url = \"{echoing}\"\nlog_level = \"debug\"\nsecret_headers = [\"X-Key\"]"
+    ));
+    let login = scene
+        .gatepass(["login"])
+        .input(&format!("{SECRET}\n"))
+        .run();
+    login.expect(0);
+    assert!(scene.background().stdout.contains(SECRET));
+    // Something of the session has got into the log.
+    let log = scene.home.path().join(".local/state/gatepass/gatepass.log");
+    let written = fs::read_to_string(&log).unwrap();
+    fs::write(&log, format!("{written}{SECRET} of-another-time\n")).unwrap();
+    let bundle = |name: &str| {
+        let path = scene.home.path().join(name);
+        let doctor = scene.gatepass(["doctor", "--bundle", path.to_str().unwrap()]);
+        let outcome = doctor.run();
+        (outcome, fs::read_to_string(&path).unwrap())
+    };
+    let (outcome, text) = bundle("open.json");
+    assert!(outcome.stdout.contains("no x-key: …"), "{outcome:?}");
+    assert!(!text.contains(SECRET), "{text}");
+    assert!(text.contains("of-another-time"), "{text}");
+    scene.keyring.lock();
+    let (outcome, text) = bundle("locked.json");
+    outcome.expect(7);
+    assert!(!outcome.stdout.contains(SECRET), "{outcome:?}");
+    assert!(!text.contains(SECRET), "{text}");
+    assert!(!text.contains("of-another-time"), "{text}");
+    assert!(text.contains("left out: the keychain"), "{text}");
+}
+
+/// A gateway whose refusals repeat the head of the request.
+fn echoing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 8192];
+            let length = stream.read(&mut head).unwrap_or(0);
+            let head = String::from_utf8_lossy(&head[..length]).into_owned();
+            let key = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with("x-key"));
+            let said = format!(
+                "{{\"error\":{{\"message\":\"no {}\"}}}}",
+                key.unwrap_or_default()
+            );
+            let _ = write!(
+                stream,
+                "HTTP/1.1 403 No\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{said}",
+                said.len()
+            );
+        }
+    });
+    format!("http://127.0.0.1:{port}")
 }
 
 /// A TLS server whose certificate an inspecting proxy might have made, and the file of its authority.

@@ -111,7 +111,7 @@ fn document(contents: &Contents<'_>) -> Json {
         "doctor": contents.report,
         "configuration": contents.configuration.lines().collect::<Vec<_>>(),
         "state": contents.settings.and_then(state),
-        "log": contents.log,
+        "log": log(contents),
     });
     let mut hidden: Vec<&Secret> = contents.report.hidden.iter().collect();
     hidden.extend(
@@ -136,6 +136,15 @@ fn document(contents: &Contents<'_>) -> Json {
         without_tokens(&without_addresses(&text))
     });
     all
+}
+
+/// The log, unless nobody could say which secrets to take out of it.
+fn log(contents: &Contents<'_>) -> Json {
+    if contents.report.secrets_are_known {
+        contents.log.clone().into()
+    } else {
+        json!(["left out: the keychain did not say which secrets to take out of it"])
+    }
 }
 
 fn system() -> Json {

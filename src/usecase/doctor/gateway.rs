@@ -226,7 +226,7 @@ fn judge(
 ) -> Finding {
     let status = answer.status();
     let code = status.as_u16();
-    let said = said(answer, token.value.expose());
+    let said = said(answer, token);
     let said = said.map_or_else(String::new, |said| format!(": \"{said}\""));
     let failed = |what: String, remedy: &str| Finding::from(Failure::config(what, remedy));
     let ends_in_v1 = base.trim_end_matches('/').ends_with("/v1");
@@ -387,7 +387,7 @@ fn shown(settings: &Settings, token: &IssuedToken) -> String {
 }
 
 /// What the gateway says about a refusal, without the token in case it quotes it.
-fn said(answer: &HttpResponse, token: &str) -> Option<String> {
+fn said(answer: &HttpResponse, token: &IssuedToken) -> Option<String> {
     let body: Option<Json> = serde_json::from_slice(answer.body()).ok();
     let from_body = body.as_ref().and_then(|body| {
         let error = body.get("error");
@@ -405,7 +405,11 @@ fn said(answer: &HttpResponse, token: &str) -> Option<String> {
         .headers()
         .get(header::WWW_AUTHENTICATE)
         .and_then(|value| value.to_str().ok());
-    let said = from_body.or(from_header)?.replace(token, "…");
+    let mut said = from_body.or(from_header)?.to_owned();
+    let headers = token.headers.values().filter(|value| value.len() > 3);
+    for sent in std::iter::once(&token.value).chain(headers) {
+        said = text::without(&said, sent.expose());
+    }
     Some(text::printable(&said, SAID)).filter(|said| !said.is_empty())
 }
 

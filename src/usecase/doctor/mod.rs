@@ -192,6 +192,9 @@ pub struct Report {
     /// Secrets and names that no bundle may show.
     #[serde(skip)]
     hidden: Vec<Secret>,
+    /// Whether `hidden` has everything: not where the keychain was silent.
+    #[serde(skip)]
+    secrets_are_known: bool,
 }
 
 impl Report {
@@ -235,6 +238,7 @@ impl Examination<'_> {
         let mut chain = Chain {
             checks: Vec::new(),
             hidden: Vec::new(),
+            secrets_are_known: true,
             told,
         };
         chain.found("binary", machine::binary());
@@ -252,7 +256,12 @@ impl Examination<'_> {
                 chain.skip_the_rest("the configuration cannot be used");
             }
         }
-        let Chain { checks, hidden, .. } = chain;
+        let Chain {
+            checks,
+            hidden,
+            secrets_are_known,
+            ..
+        } = chain;
         let mut report = Report {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION"),
@@ -261,6 +270,7 @@ impl Examination<'_> {
             exit_code: 0,
             checks,
             hidden,
+            secrets_are_known,
         };
         report.exit_code = report.failure().map_or(0, |failure| failure.id.exit_code());
         report
@@ -299,6 +309,7 @@ impl Examination<'_> {
 pub(super) struct Chain<'a> {
     checks: Vec<Check>,
     hidden: Vec<Secret>,
+    secrets_are_known: bool,
     told: &'a mut dyn FnMut(&Check),
 }
 

@@ -51,10 +51,15 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
         }
     };
     let cached = reader.as_ref().and_then(Reader::cached);
+    // Whatever the keychain says: the cache alone is enough to show a gateway.
+    if let Some(token) = &cached {
+        hide_token(chain, settings, token);
+    }
     let record = match stored {
         Ok(record) => record,
         Err(failure) => {
             log::info!("the session cannot be read: {}", failure.what);
+            chain.secrets_are_known = false;
             for id in ["session", "refresh-token"] {
                 chain.found(id, Finding::skipped("the keychain did not give it out"));
             }
@@ -67,7 +72,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
         skip(chain, "nobody is signed in");
         return None;
     };
-    hide(chain, &record);
+    hide(chain, settings, &record);
     if settings.kind == Kind::Key {
         skip(
             chain,
@@ -84,13 +89,13 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
 }
 
 /// What a bundle may not show, however it got into a text.
-fn hide(chain: &mut Chain<'_>, record: &Record) {
+fn hide(chain: &mut Chain<'_>, settings: &Settings, record: &Record) {
     chain.hidden.push(Secret::new(record.account()));
     chain.hidden.push(Secret::new(&*record.subject));
     chain.hidden.extend(record.refresh_token.clone());
-    chain
-        .hidden
-        .extend(record.token.as_ref().map(|token| token.value.clone()));
+    if let Some(token) = &record.token {
+        hide_token(chain, settings, token);
+    }
     chain.hidden.extend(record.bound_to.clone());
     chain.hidden.extend(record.client_secret.clone());
     chain.hidden.extend(record.secret_headers.values().cloned());
@@ -100,6 +105,20 @@ fn hide(chain: &mut Chain<'_>, record: &Record) {
         .extend(provider_token.map(|token| token.value.clone()));
     let claims = record.claims.values().filter_map(Json::as_str);
     chain.hidden.extend(claims.map(Secret::new));
+}
+
+/// A token, and the headers that go with it, as far as the configuration does not say them to everybody.
+fn hide_token(chain: &mut Chain<'_>, settings: &Settings, token: &IssuedToken) {
+    chain.hidden.push(token.value.clone());
+    for (name, value) in &token.headers {
+        if settings
+            .headers
+            .get(name)
+            .is_none_or(|text| text != value.expose())
+        {
+            chain.hidden.push(value.clone());
+        }
+    }
 }
 
 fn skip(chain: &mut Chain<'_>, why: &str) {
