@@ -16,7 +16,7 @@ use crate::person::{Person, Visit};
 use crate::platform::interrupt;
 use crate::platform::keyboard::{self, Keyboard};
 use crate::text;
-use crate::writer::sign_in::SignedIn;
+use crate::writer::install::SignedIn;
 
 /// Columns of a terminal that does not say how many it has, and the most that prose uses.
 const COLUMNS: (usize, usize) = (80, 100);

@@ -14,7 +14,8 @@ use crate::session::lock::Pause;
 use crate::session::open_sign_in::{self, OpenSignIn};
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
-use crate::writer::sign_in::{SignIn, SignedIn, Way};
+use crate::writer::install::SignedIn;
+use crate::writer::sign_in::{SignIn, Way};
 use crate::writer::{Budget, Writer};
 
 /// How long another sign-in may take to give way.

@@ -3,6 +3,7 @@
 //! A [`Writer`] holds the profile's lock. Whatever it decides, it decides on what it read after it took the
 //! lock: another process may have refreshed, signed in or signed out in between.
 
+pub mod install;
 mod issue;
 #[cfg(test)]
 mod model;

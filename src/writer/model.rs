@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value as Json};
 use zeroize::Zeroizing;
 
+use super::install::Outcome;
 use super::issue::Times;
 use super::refresh::Need;
 use super::renewal::{NotRenewed, Renewal, Renewed};
-use super::sign_in::Outcome;
 use super::{Budget, Writer};
 use crate::caller::Deadline;
 use crate::clock;

@@ -295,7 +295,7 @@ impl Machine {
                     let rest = name.strip_prefix(*other);
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '-']))
                 };
-                if OTHERS.iter().any(|other| of_others(other)) {
+                if OTHERS.iter().any(of_others) {
                     continue;
                 }
                 let about = fs::symlink_metadata(&path).unwrap();

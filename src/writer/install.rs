@@ -1,0 +1,210 @@
+//! Putting a new session in the place of whatever is stored.
+
+use std::collections::BTreeMap;
+
+use super::Writer;
+use super::issue::{self, Company, Times};
+use crate::clock;
+use crate::error::{Failure, Result};
+use crate::oidc::exchange::Exchanged;
+use crate::oidc::id_token::Claims;
+use crate::oidc::registration::Registered;
+use crate::oidc::tokens::Grant;
+use crate::secret::Secret;
+use crate::session::record::{IssuedToken, ProviderToken, Record, SignedInBy, missing_header};
+use crate::session::state::{Ends, Session};
+use crate::session::validity::Life;
+
+/// A completed sign-in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The stored session.
+    pub record: Record,
+    /// The token to print.
+    pub token: IssuedToken,
+}
+
+/// A provider that was asked to sign somebody in, and what it gave.
+pub(super) struct Outcome {
+    pub(super) grant: Grant,
+    /// The claims of the validated ID token; a plain OAuth server issues none.
+    pub(super) claims: Option<Claims>,
+    pub(super) times: Times,
+    pub(super) token_endpoint: String,
+    pub(super) by: SignedInBy,
+    /// The client that was registered for this session.
+    pub(super) registered: Option<Registered>,
+    /// What the provider's token was exchanged for.
+    pub(super) exchanged: Option<Exchange>,
+    pub(super) secret_headers: BTreeMap<String, Secret>,
+}
+
+/// A token of the provider's and what the gateway's issuer gave for it.
+pub(super) struct Exchange {
+    pub(super) from: ProviderToken,
+    pub(super) exchanged: Exchanged,
+    pub(super) times: Times,
+}
+
+impl Writer<'_> {
+    /// Replaces the stored session by a complete new one.
+    pub(super) fn replace_session(&mut self, outcome: Outcome) -> Result<SignedIn> {
+        let settings = self.settings();
+        let claims = outcome.claims.as_ref();
+        let kept = claims.map_or_else(serde_json::Map::new, |claims| {
+            issue::kept_claims(claims, settings)
+        });
+        let company = Company {
+            settings,
+            claims: &kept,
+            secret_headers: &outcome.secret_headers,
+            times: outcome.times,
+        };
+        let (token, exchanged_from) = match outcome.exchanged {
+            Some(exchange) => {
+                let company = Company {
+                    times: exchange.times,
+                    ..company
+                };
+                let token = company.of_exchange(exchange.exchanged)?;
+                (token, Some(exchange.from))
+            }
+            None => {
+                let token = company
+                    .of_grant(&outcome.grant, claims)?
+                    .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
+                (token, None)
+            }
+        };
+        let grant = outcome.grant;
+        let signed_in_at = outcome.times.asked_at();
+        let (client_id, client_secret) = match outcome.registered {
+            Some(registered) => (registered.client_id, registered.client_secret),
+            None => (settings.client_id.clone(), None),
+        };
+        let record = Record {
+            generation: 0,
+            issuer: settings.issuer.clone(),
+            client_id,
+            token_endpoint: outcome.token_endpoint,
+            subject: claims.map(Claims::subject).unwrap_or_default().to_owned(),
+            refresh_token: grant.refresh_token,
+            bound_to: grant.bound_to,
+            token: Some(token.clone()),
+            exchanged_from,
+            secret_headers: outcome.secret_headers,
+            client_secret,
+            claims: kept,
+            signed_in_at,
+            refreshed_at: signed_in_at,
+            ends_at: grant
+                .refresh_expires_in
+                .filter(|seconds| *seconds > 0)
+                .or(settings.session_lifetime)
+                .map(|seconds| signed_in_at.saturating_add(seconds)),
+            signed_in_by: outcome.by,
+        };
+        // What the provider says may move with each refresh; what the organisation says does not.
+        let slides = match grant.refresh_expires_in {
+            Some(_) => None,
+            None => Some(false),
+        };
+        self.install(record, token, slides)
+    }
+
+    /// Replaces whatever is stored by a pasted key. What is not given is taken from what is stored.
+    pub fn keep_key(
+        &mut self,
+        key: Option<&Secret>,
+        given: BTreeMap<String, Secret>,
+    ) -> Result<SignedIn> {
+        // What the organisation has ended from afar does not come back by an empty line.
+        let before = self.stored()?;
+        let before = before
+            .as_ref()
+            .filter(|record| !record.is_recalled(self.settings()));
+        let key = key
+            .cloned()
+            .or_else(|| before?.token.as_ref().map(|token| token.value.clone()))
+            .ok_or_else(|| super::sign_in_required("no key was given"))?;
+        let mut secret_headers = BTreeMap::new();
+        for name in &self.settings().secret_headers {
+            let secret = given
+                .get(name)
+                .or_else(|| before?.secret_headers.get(name))
+                .ok_or_else(|| super::sign_in_required(&missing_header(name)))?;
+            secret_headers.insert(name.clone(), secret.clone());
+        }
+        let now = clock::now();
+        let mut record = Record {
+            generation: 0,
+            issuer: String::new(),
+            client_id: String::new(),
+            token_endpoint: String::new(),
+            subject: String::new(),
+            refresh_token: None,
+            bound_to: None,
+            token: Some(IssuedToken {
+                value: key,
+                life: Life {
+                    issued_at_ms: clock::now_millis(),
+                    expires_at_ms: u64::MAX,
+                },
+                obtained_at_ms: clock::now_millis(),
+                headers: BTreeMap::new(),
+                digest: String::new(),
+            }),
+            exchanged_from: None,
+            secret_headers,
+            client_secret: None,
+            claims: serde_json::Map::new(),
+            signed_in_at: now,
+            refreshed_at: now,
+            ends_at: None,
+            signed_in_by: SignedInBy::Key,
+        };
+        record.token = record.token_for(self.settings());
+        let token = record
+            .token
+            .clone()
+            .ok_or_else(|| Failure::internal("a key cannot be kept"))?;
+        self.install(record, token, None)
+    }
+
+    /// First the old tokens lose their validity for readers, then the new session takes the old one's place.
+    fn install(
+        &mut self,
+        mut record: Record,
+        token: IssuedToken,
+        slides: Option<bool>,
+    ) -> Result<SignedIn> {
+        self.reader.raise_generation();
+        self.write_state()?;
+        self.reader.cache.clear();
+        record.generation = self.reader.state.generation;
+        self.keep(&record).map_err(Failure::from)?;
+        self.publish(&token);
+        // Only now is what was known of the old session of no use.
+        let state = &mut self.reader.state;
+        state.session = Session::Stored;
+        state.refreshed = None;
+        state.in_flight = None;
+        state.ends = record.ends_at.map(|at| Ends {
+            at,
+            began: record.signed_in_at,
+            slides,
+        });
+        state.warnings.clear();
+        let renews = record.refresh_token.is_some() || record.signed_in_by == SignedInBy::Key;
+        if !renews {
+            state.warn(format!(
+                "the provider issued no refresh token: the next sign-in is needed at {}",
+                crate::text::moment(token.life.expires_at())
+            ));
+        }
+        if let Err(failure) = self.write_state() {
+            log::warn!("{}", failure.what);
+        }
+        Ok(SignedIn { record, token })
+    }
+}

@@ -1,0 +1,232 @@
+//! The authorization code grant with PKCE over a loopback redirect (RFC 8252).
+
+use std::time::Instant;
+
+use url::Url;
+
+use super::attempt::{Attempt, LOOK};
+use super::endings::{code_refused, overtaken, replaced, sign_in_failed, stopped};
+use super::needs::SignIn;
+use crate::clock;
+use crate::config::settings::ResponseMode;
+use crate::error::{Failure, Id, Result};
+use crate::oidc::authorization::AuthorizationRequest;
+use crate::oidc::discovery::Provider;
+use crate::oidc::http::Http;
+use crate::oidc::id_token::Occasion;
+use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
+use crate::oidc::page::{Ending, Parties};
+use crate::oidc::par;
+use crate::oidc::tokens::{self, Refusal};
+use crate::person::Visit;
+use crate::platform::browser;
+use crate::platform::surroundings::Surroundings;
+use crate::session::lock::{Lock, Purpose};
+use crate::session::open_sign_in::Asked;
+use crate::session::record::SignedInBy;
+use crate::session::state::StateFiles;
+use crate::writer::install::{Outcome, SignedIn};
+
+/// A sign-in that ended otherwise, and what the person at the browser is told.
+struct Stopped {
+    failure: Failure,
+    ending: Ending,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        let ending = match failure.id {
+            // Of what the provider gave, only the account can be refused by us.
+            Id::SignInFailed => Ending::NotAllowed,
+            _ => Ending::Failed,
+        };
+        Self { failure, ending }
+    }
+}
+
+impl Stopped {
+    /// The person is told that they were refused or too late, if that is what the failure says.
+    fn told(failure: Failure, ending: Ending) -> Self {
+        if failure.id == Id::SignInFailed {
+            Self { failure, ending }
+        } else {
+            failure.into()
+        }
+    }
+}
+
+/// Signs in by a browser on this machine.
+pub(super) fn by_browser(
+    sign_in: &SignIn<'_>,
+    http: &Http,
+    provider: Provider,
+    files: &StateFiles,
+) -> Result<SignedIn> {
+    let loopback = Loopback::bind(&sign_in.settings.redirect)?;
+    let redirect_uri = loopback.redirect_uri();
+    let attempt = Attempt::new(sign_in, http, files, provider, Some(&redirect_uri))?;
+    let (metadata, settings) = (&attempt.provider.metadata, &*attempt.settings);
+    let request = AuthorizationRequest::new(&attempt.client, settings, &redirect_uri)?;
+    let address = || par::address(http, &attempt.client, metadata, settings, &request);
+    let first = address()?;
+    let running = loopback.serve(Expected {
+        state: request.state.clone(),
+        issuer: sign_in.settings.issuer.clone(),
+        issuer_required: metadata.authorization_response_iss_parameter_supported,
+        parties: Parties {
+            organisation: sign_in.settings.display_name.clone(),
+            gateway: sign_in.settings.gateway_url.clone(),
+            asker: sign_in.host.name().map(str::to_owned),
+        },
+    })?;
+    let is_query = sign_in.settings.redirect.response_mode == ResponseMode::Query;
+    let visit = Visit {
+        address: &first,
+        redirect: is_query.then_some(&redirect_uri),
+        since: (sign_in.surroundings != Surroundings::Desktop)
+            .then(|| sign_in.surroundings.in_words()),
+    };
+    if sign_in.settings.browser.is_empty() && !sign_in.surroundings.shows_browsers() {
+        let why = format!(
+            "no browser is opened here, since {}",
+            sign_in.surroundings.in_words()
+        );
+        sign_in.person.browser_missing(visit, &why)?;
+    } else {
+        match browser::open(&sign_in.settings.browser, &first) {
+            Ok(()) => sign_in.person.browser_opened(visit),
+            Err(why) => sign_in.person.browser_missing(visit, &why)?,
+        }
+    }
+    sign_in.open.tab_opened();
+    let arrival = match wait(sign_in, &running, &address) {
+        Ok(arrival) => arrival,
+        Err(failure) => {
+            // A port that was chosen freely is in nobody's way.
+            if sign_in.deadline.passed() && sign_in.settings.redirect.ports == [0] {
+                running.expire();
+                sign_in.late.replace(Some(running));
+            }
+            return Err(failure);
+        }
+    };
+    // Whoever waits is gone as soon as the token can be had, so this is asked before.
+    let awaited = is_awaited(sign_in, files);
+    let result = redeem(attempt, &arrival, &request, &redirect_uri).and_then(|outcome| {
+        // Here the person has done everything right, whatever becomes of it.
+        sign_in.keep(outcome, files).map_err(|failure| Stopped {
+            failure,
+            ending: Ending::Failed,
+        })
+    });
+    let (result, ending) = match result {
+        Ok(signed_in) => {
+            let account = signed_in.record.account().to_owned();
+            (Ok(signed_in), Ending::SignedIn { account, awaited })
+        }
+        Err(Stopped { failure, ending }) => (Err(failure), ending),
+    };
+    arrival.tell(ending);
+    running.close();
+    result
+}
+
+/// Whether anybody still waits for the token: the terminal we run in, or a host that has not been killed.
+fn is_awaited(sign_in: &SignIn<'_>, files: &StateFiles) -> bool {
+    sign_in.host.is_terminal() || Lock::is_shared(files, Purpose::Wait).unwrap_or(true)
+}
+
+/// Waits for the person, opening the tab again or giving way when somebody else asks for it.
+fn wait(
+    sign_in: &SignIn<'_>,
+    running: &Running,
+    address: &dyn Fn() -> Result<Url>,
+) -> Result<Arrival> {
+    let started = Instant::now();
+    let at_most = sign_in.deadline.left();
+    let arrival = loop {
+        if let Some(arrival) = running.wait(LOOK.min(sign_in.deadline.left())) {
+            break Ok(arrival);
+        }
+        if sign_in.person.has_stopped() {
+            break Err(stopped());
+        }
+        if let Some(address) = sign_in.person.handed_over() {
+            if !running.hand_over(&address) {
+                sign_in.person.not_the_address();
+            }
+            continue;
+        }
+        if sign_in.deadline.passed() {
+            break Err(Failure::new(
+                Id::SignInFailed,
+                "the sign-in was not completed in time",
+                "gatepass login; if the browser showed an error about the redirect address, register it with the provider",
+            )
+            .from_provider());
+        }
+        match sign_in.open.asked() {
+            Asked::Nothing => {}
+            Asked::Replace => break Err(replaced()),
+            Asked::Stop => break Err(overtaken()),
+            Asked::OpenAgain => {
+                log::info!("opening the same sign-in again");
+                // The person may still have the first tab, so a failure changes nothing.
+                match address() {
+                    Ok(address) => {
+                        let _ = browser::open(&sign_in.settings.browser, &address);
+                    }
+                    Err(failure) => log::warn!("{}", failure.what),
+                }
+                sign_in.open.tab_opened();
+            }
+        }
+        sign_in.person.waiting(started.elapsed(), at_most);
+    };
+    sign_in.person.done();
+    arrival
+}
+
+/// Gives the code for tokens, and looks at them.
+fn redeem(
+    attempt: Attempt<'_>,
+    arrival: &Arrival,
+    request: &AuthorizationRequest,
+    redirect_uri: &str,
+) -> Result<Outcome, Stopped> {
+    let code = match &arrival.answer {
+        Answer::Code(code) => code,
+        Answer::WrongIssuer => {
+            return Err(Failure::untrusted(
+                "the authorization response does not come from the configured issuer (`iss`)",
+            )
+            .into());
+        }
+        Answer::Error { code, description } => {
+            let failure = refused_by_provider(code, description.as_deref());
+            return Err(Stopped::told(failure, Ending::Refused));
+        }
+    };
+    let asked_at_ms = clock::now_millis();
+    let grant = tokens::redeem_code(
+        attempt.http,
+        &attempt.client,
+        &attempt.settings,
+        code,
+        &request.verifier,
+        redirect_uri,
+    )
+    // A code is refused when it is too old, or was used before.
+    .map_err(|refusal| Stopped::told(code_refused(refusal), Ending::Expired))?;
+    let occasion = Occasion::SignIn(&request.nonce);
+    let checked = attempt.checked(grant, asked_at_ms, &occasion, SignedInBy::Browser);
+    checked.map_err(Stopped::from)
+}
+
+/// What an error in the authorization response means (RFC 6749 section 4.1.2.1, OIDC Core section 3.1.2.6).
+fn refused_by_provider(code: &str, description: Option<&str>) -> Failure {
+    match tokens::by_code(code, description) {
+        Refusal::Failure(failure) => failure,
+        Refusal::GrantOver(said) => sign_in_failed(&format!("the provider refused: {said}")),
+    }
+}
