@@ -39,7 +39,7 @@ use profile::ProfileName;
 use settings::Settings;
 
 /// Largest configuration file that is read, in bytes.
-pub const FILE_LIMIT: u64 = 256 * 1024;
+pub const FILE_LIMIT: u64 = 2 * 1024 * 1024;
 
 /// Where the user's configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,19 +4,23 @@
 //! hardly do, so they are kept in a file, and `--check` fails when one of them grows.
 
 mod count;
+mod grown;
+mod peers;
+mod plot;
 mod report;
 mod stage;
 mod time;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use gatepass_testkit::provider::client;
 
 use crate::process::{cargo, run};
-use count::Counts;
+use grown::Machine;
 use report::Measured;
 use stage::{Cache, Stage};
-use time::Spread;
+use time::{Pairs, Spread};
 
 /// How the release is built.
 const BUILD: [&str; 4] = ["build", "--release", "--bin", "gatepass"];
@@ -27,8 +31,8 @@ const PAIRS: usize = 400;
 /// How often a session is refreshed.
 const REFRESHES: usize = 60;
 
-/// How many callers ask at once, and how often they do.
-const CALLERS: usize = 50;
+/// How many callers ask at once, and how often each crowd does.
+const CALLERS: [usize; 4] = [1, 10, 25, 50];
 const CROWDS: usize = 7;
 
 /// Most redirects of a sign-in.
@@ -45,6 +49,8 @@ pub(crate) enum Bench {
     },
     /// Compares the counts with those that were written down.
     Check,
+    /// Measures only the other programs that are installed.
+    Peers,
     /// Shows which functions the instructions of a hot run belong to.
     HotSpots,
     /// What gatepass runs as its browser.
@@ -60,6 +66,7 @@ impl Bench {
             [] => Some(Self::Show { write: false }),
             ["--write"] => Some(Self::Show { write: true }),
             ["--check"] => Some(Self::Check),
+            ["--peers"] => Some(Self::Peers),
             ["--hot-spots"] => Some(Self::HotSpots),
             ["visit", address] => Some(Self::Visit {
                 address: address.to_owned(),
@@ -82,16 +89,14 @@ impl Bench {
             Self::Check => {
                 let stage = Stage::set(build(&BUILD, &[])?)?;
                 stage.sign_in()?;
-                stage.sign_out()?;
-                let silent = count::silent_run(&stage)?;
+                let requests = refreshes(&stage, 3)?.requests;
+                report::check(&count::all(&stage, requests)?)
+            }
+            Self::Peers => {
+                let stage = Stage::set(build(&BUILD, &[])?)?;
                 stage.sign_in()?;
-                let hot = count::hot_run(&stage)?;
-                let counts = Counts {
-                    hot,
-                    silent,
-                    requests: refreshes(&stage, 3)?.requests,
-                };
-                report::check(&counts)
+                println!("{}", report::peers(&peers::measure(&stage)));
+                Ok(())
             }
             Self::HotSpots => {
                 // The same code with its names: a profile of numbers says nothing.
@@ -129,32 +134,27 @@ fn measure() -> Result<Measured, String> {
         .len();
     let stage = Stage::set(program)?;
 
+    let against_empty =
+        |mut run: Command, code| time::pairs((&mut run, code), (&mut stage.empty(), 0), PAIRS);
+    println!("runs that end at once");
+    let at_once = against_empty(stage.at_once(), 3)?;
     println!("silent runs of somebody who never signed in");
-    let never = time::pairs(
-        (&mut stage.gatepass(&[]), 4),
-        (&mut stage.empty(), 0),
-        PAIRS,
-    )?;
+    let never = against_empty(stage.gatepass(&[]), 4)?;
     println!("silent runs of somebody who signed out");
     stage.sign_in()?;
     stage.sign_out()?;
-    let silent = time::pairs(
-        (&mut stage.gatepass(&[]), 4),
-        (&mut stage.empty(), 0),
-        PAIRS,
-    )?;
-    let silent_counts = count::silent_run(&stage)?;
+    let silent = against_empty(stage.gatepass(&[]), 4)?;
     stage.sign_in()?;
 
     println!("runs that find a good token");
-    let hot = time::pairs(
-        (&mut stage.gatepass(&[]), 0),
-        (&mut stage.empty(), 0),
-        PAIRS,
-    )?;
-    let hot_counts = count::hot_run(&stage)?;
-    let floor = count::empty_run(&stage)?;
+    let hot = against_empty(stage.gatepass(&[]), 0)?;
     let memory = count::peak_memory(&mut stage.gatepass(&[]))?;
+
+    println!("the same with large files, and with a large token");
+    let large_files = large_files(&stage);
+    let (mut long, mut usual) = stage.long_token()?;
+    let large_token = time::pairs((&mut long, 0), (&mut usual, 0), PAIRS)?;
+    stage.configure(Cache::Auto);
 
     println!("the same without a cache beside the keychain");
     stage.configure(Cache::Keychain);
@@ -167,26 +167,39 @@ fn measure() -> Result<Measured, String> {
 
     println!("refreshes");
     let refreshes = refreshes(&stage, REFRESHES)?;
-    println!("{CALLERS} callers at once");
+    println!("many callers at once");
     let crowds = crowds(&stage)?;
-    stage.sign_out()?;
+    println!("counts");
+    let counts = count::all(&stage, refreshes.requests)?;
+    println!("other programs");
+    let peers = peers::measure(&stage);
+    stage.sign_out_everywhere()?;
 
     Ok(Measured {
+        peers,
+        at_once,
         never,
         silent,
         hot,
+        large_files,
+        large_token,
         keychain,
-        counts: Counts {
-            hot: hot_counts,
-            silent: silent_counts,
-            requests: refreshes.requests,
-        },
+        counts,
         refreshes,
         crowds,
         memory,
         size,
-        floor,
     })
+}
+
+/// A run that finds a good token among a thousand profiles and below a policy of a mebibyte, and the usual one. Why
+/// not, where that cannot be measured.
+fn large_files(stage: &Stage) -> Result<Pairs, String> {
+    let machine = Machine::with_policy()?;
+    let configuration = stage.grown_configuration();
+    let mut large = machine.run(&stage.gatepass_with(&configuration))?;
+    let mut usual = grown::run_here(&stage.gatepass(&[]))?;
+    time::pairs((&mut large, 0), (&mut usual, 0), PAIRS)
 }
 
 /// What refreshes cost.
@@ -219,25 +232,39 @@ fn refreshes(stage: &Stage, times: usize) -> Result<Refreshes, String> {
     })
 }
 
-/// What many callers at once cost, when the token has expired and the provider takes its time.
-struct Crowds {
-    /// How long it took until all were answered.
-    time: Spread,
-    /// Most refreshes that a crowd led to.
+/// What callers at once cost.
+struct Crowd {
+    callers: usize,
+    /// How long it took until all were answered, with a good token.
+    good: Spread,
+    /// The same with an expired one, when the provider takes its time.
+    expired: Spread,
+    /// Most refreshes that it led to.
     refreshes: usize,
 }
 
-fn crowds(stage: &Stage) -> Result<Crowds, String> {
-    let mut taken = Vec::with_capacity(CROWDS);
+fn crowds(stage: &Stage) -> Result<Vec<Crowd>, String> {
+    CALLERS
+        .iter()
+        .map(|callers| crowd(stage, *callers))
+        .collect()
+}
+
+fn crowd(stage: &Stage, callers: usize) -> Result<Crowd, String> {
+    let mut good = Vec::with_capacity(CROWDS);
+    let mut expired = Vec::with_capacity(CROWDS);
     let mut most = 0;
     for _ in 0..CROWDS {
+        good.push(stage.answered(callers)?);
         stage.expire()?;
         let before = stage.provider.token_grants("refresh_token");
-        taken.push(stage.crowd(CALLERS)?);
+        expired.push(stage.crowd(callers)?);
         most = most.max(stage.provider.token_grants("refresh_token") - before);
     }
-    Ok(Crowds {
-        time: Spread::of(taken),
+    Ok(Crowd {
+        callers,
+        good: Spread::of(good),
+        expired: Spread::of(expired),
         refreshes: most,
     })
 }

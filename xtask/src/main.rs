@@ -57,6 +57,7 @@ usage: cargo xtask <command>
   bench                   measures times, counts and sizes (Linux)
       --write             writes them to docs/performance.md and xtask/bench-baseline.toml
       --check             only the counts: fails where one has grown by more than 5 %
+      --peers             only the other programs that print a token, where they are installed
       --hot-spots         the functions that a hot run's instructions belong to
 
 environment:

@@ -142,6 +142,12 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             run_watched(&mut cargo(&arguments), |line| tally.read(line))
         });
     }
+    #[cfg(target_os = "linux")]
+    if selection == Selection::All {
+        check("instructions and system calls of the release", &mut || {
+            crate::bench::Bench::Check.run()
+        });
+    }
     failures
 }
 

@@ -41,20 +41,47 @@ pub(super) struct Counts {
     pub(super) hot: Cost,
     /// A run that may not prompt, without a session.
     pub(super) silent: Cost,
+    /// A run that finds a good token, with a thousand profiles in the configuration.
+    pub(super) grown: Cost,
+    /// The program that does nothing: what it costs is the system's, and differs between systems.
+    pub(super) empty: Cost,
     /// Requests to the provider for each refresh.
     pub(super) requests: f64,
 }
 
-pub(super) fn hot_run(stage: &Stage) -> Result<Cost, String> {
+impl Counts {
+    /// What a run needs more than the program that does nothing.
+    pub(super) fn over_empty(&self, cost: &Cost) -> u64 {
+        cost.instructions.saturating_sub(self.empty.instructions)
+    }
+}
+
+/// Counts everything but requests. Whoever is signed in then was signed out in between.
+pub(super) fn all(stage: &Stage, requests: f64) -> Result<Counts, String> {
+    Ok(Counts {
+        hot: hot_run(stage)?,
+        grown: grown_run(stage)?,
+        silent: {
+            stage.sign_out()?;
+            let silent = cost(stage, &stage.gatepass(&[]), 4)?;
+            stage.sign_in()?;
+            silent
+        },
+        empty: cost(stage, &stage.empty(), 0)?,
+        requests,
+    })
+}
+
+fn hot_run(stage: &Stage) -> Result<Cost, String> {
     cost(stage, &stage.gatepass(&[]), 0)
 }
 
-pub(super) fn silent_run(stage: &Stage) -> Result<Cost, String> {
-    cost(stage, &stage.gatepass(&[]), 4)
-}
-
-pub(super) fn empty_run(stage: &Stage) -> Result<Cost, String> {
-    cost(stage, &stage.empty(), 0)
+fn grown_run(stage: &Stage) -> Result<Cost, String> {
+    let configuration = stage.grown_configuration();
+    let mut run = stage.gatepass_with(&configuration);
+    // The first one finds that the file is in order, and the next ones build on that.
+    super::time::once(&mut run, 0)?;
+    cost(stage, &run, 0)
 }
 
 fn cost(stage: &Stage, command: &Command, code: i32) -> Result<Cost, String> {

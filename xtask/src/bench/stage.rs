@@ -10,14 +10,15 @@ use gatepass_testkit::lab::{Home, Keyring};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
-use super::time;
+use super::{grown, time};
 use crate::process::find;
 
 /// Programs that have to be there, and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("dbus-daemon", "dbus"),
     ("dbus-send", "dbus"),
     ("gnome-keyring-daemon", "gnome-keyring"),
+    ("nsenter", "util-linux"),
     ("secret-tool", "libsecret-tools"),
     ("setpriv", "util-linux"),
     ("strace", "strace"),
@@ -32,6 +33,15 @@ const SHORT_LIFETIME: u64 = 1;
 
 /// Makes the tokens about as long as those of large organisations: 1.8 kB.
 const PADDING: usize = 1000;
+
+/// Makes a token almost as long as one can be: 16 KiB.
+const LONG_PADDING: usize = 11_850;
+
+/// The profile that has such a token.
+const LONG: &str = "long";
+
+/// The profile whose session is another program's.
+const SPARE: &str = "spare";
 
 /// How long the provider thinks before it answers a crowd.
 const THOUGHT: Duration = Duration::from_millis(100);
@@ -104,11 +114,60 @@ impl Stage {
             Cache::Auto => "auto",
             Cache::Keychain => "keychain",
         };
+        self.home.config(&self.configuration(cache));
+    }
+
+    /// What the configuration file says.
+    fn configuration(&self, cache: &str) -> String {
         let browser = env::current_exe().expect("this program's path");
-        self.home.config(&format!(
+        format!(
             "issuer = {:?}\nclient_id = \"gatepass\"\ncache = \"{cache}\"\nbrowser = [{browser:?}, \"bench\", \"visit\"]\n",
             self.provider.issuer(),
-        ));
+        )
+    }
+
+    /// A configuration of a thousand profiles; `gatepass_with` uses it.
+    pub(super) fn grown_configuration(&self) -> Home {
+        grown::configuration(&self.configuration("auto"))
+    }
+
+    /// A run of gatepass with another configuration.
+    pub(super) fn gatepass_with(&self, configuration: &Home) -> Command {
+        let mut command = self.gatepass(&[]);
+        command.env("XDG_CONFIG_HOME", configuration.path().join(".config"));
+        command
+    }
+
+    /// A run of gatepass that ends as soon as it begins: no profile can have this name.
+    pub(super) fn at_once(&self) -> Command {
+        let mut command = self.gatepass(&[]);
+        command.env("GATEPASS_PROFILE", "!");
+        command
+    }
+
+    /// A run of gatepass that prints one of the longest tokens, and one that prints a usual one in the same way.
+    pub(super) fn long_token(&self) -> Result<(Command, Command), String> {
+        let configured = self.configuration("auto");
+        self.home
+            .config(&format!("{configured}[profile.{LONG}]\n[profile.usual]\n"));
+        let mut runs = Vec::new();
+        for (profile, padding) in [(LONG, LONG_PADDING), ("usual", PADDING)] {
+            let padded = |padding| {
+                self.provider
+                    .set(|settings| settings.access_token_padding = padding);
+            };
+            padded(padding);
+            let signed_in = self.succeed(&["--profile", profile, "login", "--browser"]);
+            padded(PADDING);
+            signed_in?;
+            let mut command = self.gatepass(&[]);
+            command.env("GATEPASS_PROFILE", profile);
+            runs.push(command);
+        }
+        match <[Command; 2]>::try_from(runs) {
+            Ok([long, usual]) => Ok((long, usual)),
+            Err(_) => Err("two runs".to_owned()),
+        }
     }
 
     /// A run of gatepass as a host starts it when nobody is known to be present.
@@ -154,6 +213,33 @@ impl Stage {
 
     pub(super) fn sign_out(&self) -> Result<(), String> {
         self.succeed(&["logout"])
+    }
+
+    /// A refresh token for another program: that of a sign-in which nobody else uses.
+    pub(super) fn spare_refresh_token(&self) -> Result<String, String> {
+        let configured = self.configuration("auto");
+        self.home
+            .config(&format!("{configured}[profile.{SPARE}]\n"));
+        self.succeed(&["--profile", SPARE, "login", "--browser"])?;
+        self.configure(Cache::Auto);
+        let program = find("secret-tool").ok_or("secret-tool is not installed")?;
+        let output = self
+            .command(&program)
+            .args(["lookup", "service", "gatepass", "username", SPARE])
+            .stdout(Stdio::piped())
+            .output()
+            .map_err(|e| format!("secret-tool cannot be started: {e}"))?;
+        let record: serde_json::Value =
+            serde_json::from_slice(&output.stdout).map_err(|e| format!("the session: {e}"))?;
+        let token = record.get("refresh_token").and_then(|token| token.as_str());
+        token
+            .map(str::to_owned)
+            .ok_or_else(|| "the session has no refresh token".to_owned())
+    }
+
+    /// Ends the sessions of every profile.
+    pub(super) fn sign_out_everywhere(&self) -> Result<(), String> {
+        self.succeed(&["logout", "--all"])
     }
 
     fn succeed(&self, arguments: &[&str]) -> Result<(), String> {
@@ -208,6 +294,14 @@ impl Stage {
     pub(super) fn crowd(&self, callers: usize) -> Result<Duration, String> {
         self.provider
             .script(Hook::RefreshGrant, Fault::Delay(THOUGHT));
+        let taken = self.answered(callers);
+        self.provider.clear_script();
+        self.settle()?;
+        taken
+    }
+
+    /// So many callers at once: how long it takes until each has the same token.
+    pub(super) fn answered(&self, callers: usize) -> Result<Duration, String> {
         let failed = |e: std::io::Error| format!("one of {callers} callers: {e}");
         let started = Instant::now();
         let running: Vec<_> = (0..callers)
@@ -222,12 +316,10 @@ impl Stage {
             answers.insert(output.stdout);
         }
         let taken = started.elapsed();
-        self.provider.clear_script();
-        if answers.len() != 1 {
-            return Err(format!("{} different answers", answers.len()));
+        match answers.len() {
+            1 => Ok(taken),
+            several => Err(format!("{several} different answers")),
         }
-        self.settle()?;
-        Ok(taken)
     }
 }
 

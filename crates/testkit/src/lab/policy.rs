@@ -49,7 +49,8 @@ impl PolicyFolder {
     }
 
     /// What starts a program that sees the policy.
-    pub(crate) fn command(&self) -> [String; 6] {
+    #[must_use]
+    pub fn command(&self) -> [String; 6] {
         let base = self.folder.path().display();
         let script = format!(
             "mount -t overlay overlay -o lowerdir=/etc,upperdir={base}/upper,workdir={base}/work /etc && exec \"$0\" \"$@\""

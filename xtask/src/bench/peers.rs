@@ -1,0 +1,135 @@
+//! Other programs that print a stored token, where they are installed: the same token of the same provider.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::PAIRS;
+use super::stage::Stage;
+use super::time::{self, Pairs};
+use crate::process::find;
+
+/// What oidc-agent wants of a client, and the provider then expects.
+const SECRET: &str = "of-the-bench";
+
+/// How long a daemon may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One of the others.
+pub(super) struct Peer {
+    /// What is run, and what stands behind it.
+    pub(super) name: &'static str,
+    /// gatepass and the other by turns, or why not.
+    pub(super) measured: Result<Pairs, String>,
+}
+
+/// Measures them. The provider wants a client secret afterwards.
+pub(super) fn measure(stage: &Stage) -> Vec<Peer> {
+    vec![
+        Peer {
+            name: "`oidc-token` of oidc-agent (a daemon has the token)",
+            measured: oidc_token(stage),
+        },
+        Peer {
+            name: "`pizauth show` (a daemon has the token)",
+            measured: missing("pizauth"),
+        },
+        Peer {
+            name: "`ortie token show` (the keychain has the token)",
+            measured: missing("ortie"),
+        },
+    ]
+}
+
+fn missing(program: &str) -> Result<Pairs, String> {
+    Err(match find(program) {
+        None => format!("{program} is not installed"),
+        Some(_) => {
+            format!("{program} is there, and nobody has taught the benchmark to sign in with it")
+        }
+    })
+}
+
+/// A daemon that ends with this.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn oidc_token(stage: &Stage) -> Result<Pairs, String> {
+    let find = |name: &str| {
+        find(name).ok_or("not installed: apt-get install --no-install-recommends oidc-agent-cli")
+    };
+    let (agent, token, add) = (find("oidc-agent")?, find("oidc-token")?, find("oidc-gen")?);
+    let refresh_token = stage.spare_refresh_token()?;
+    stage
+        .provider
+        .set(|settings| settings.client_secret = Some(SECRET.to_owned()));
+    let folder = stage.folder().join("oidc-agent");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let socket = folder.join("socket");
+    let command = |program: &PathBuf| {
+        let mut command = stage.command(program);
+        command
+            .env("OIDC_SOCK", &socket)
+            .env("OIDC_CONFIG_DIR", &folder);
+        command
+    };
+    let daemon = command(&agent)
+        .arg("--console")
+        .arg("--socket-path")
+        .arg(&socket)
+        .spawn()
+        .map_err(|e| format!("oidc-agent cannot be started: {e}"))?;
+    let _daemon = Daemon(daemon);
+    let ends = Instant::now() + PATIENCE;
+    while !socket.exists() && Instant::now() < ends {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let issuer = stage.provider.issuer();
+    let mut account = command(&add);
+    account
+        .args([
+            "lab",
+            "--flow=refresh",
+            "--prompt=none",
+            "--pw-cmd=echo bench",
+        ])
+        .args(["--confirm-default", "--redirect-uri=http://localhost:4242"])
+        .args([
+            "--scope=openid profile email offline_access",
+            "--client-id=gatepass",
+        ])
+        .arg(format!("--client-secret={SECRET}"))
+        .arg(format!("--issuer={issuer}"))
+        .arg(format!("--rt={refresh_token}"));
+    said(&mut account)?;
+    let mut other = command(&token);
+    other.arg("lab");
+    time::pairs((&mut stage.gatepass(&[]), 0), (&mut other, 0), PAIRS)
+}
+
+/// Runs it to its end; a failure is what it says last.
+fn said(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .output()
+        .map_err(|e| format!("{command:?}: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let all = [output.stdout, output.stderr].concat();
+    let all = String::from_utf8_lossy(&all).into_owned();
+    let name = command.get_program().to_string_lossy().into_owned();
+    Err(format!(
+        "{name}: {}",
+        all.lines().last().unwrap_or_default()
+    ))
+}
