@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::process::{answer, command, find, root, run};
 
 /// What to look for, and the Debian package that brings it.
-const PARTS: [(Part, &str); 16] = [
+const PARTS: [(Part, &str); 17] = [
     (Part::Program("dbus-daemon"), "dbus"),
     (Part::Program("dbus-send"), "dbus"),
     (Part::Program("gnome-keyring-daemon"), "gnome-keyring"),
@@ -26,6 +26,7 @@ const PARTS: [(Part, &str); 16] = [
     (Part::Program("python3"), "python3"),
     (Part::Program("xmllint"), "libxml2-utils"),
     (Part::Program("ansible-playbook"), "ansible-core"),
+    (Part::Program("valgrind"), "valgrind"),
 ];
 
 /// The oldest Node.js that runs the lab's scripts.

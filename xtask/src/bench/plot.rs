@@ -112,7 +112,7 @@ pub(super) fn callers(title: &str, series: [(&str, &[(usize, f64)]); 2]) -> Stri
                 "<circle class=\"{class}\" cx=\"{across:.1}\" cy=\"{down:.1}\" r=\"4\"/>"
             );
             let comma = if index + 1 < points.len() { ", " } else { ". " };
-            let _ = write!(described, "{callers} callers {time:.0} ms{comma}");
+            let _ = write!(described, "{callers} at once {time:.0} ms{comma}");
         }
         let _ = writeln!(
             content,
@@ -158,7 +158,7 @@ mod tests {
             ],
         );
         assert!(
-            drawn.contains("good: 1 callers 1 ms, 50 callers 40 ms. expired: 1 callers 120 ms.")
+            drawn.contains("good: 1 at once 1 ms, 50 at once 40 ms. expired: 1 at once 120 ms.")
         );
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"));
     }
