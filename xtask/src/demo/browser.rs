@@ -8,9 +8,11 @@ use std::{env, fs};
 use gatepass_testkit::lab;
 use gatepass_testkit::provider::client;
 
-use super::stage::ACCOUNT;
 use super::talk::Talk;
 use crate::process::find;
+
+/// Who signs in.
+pub(super) const ACCOUNT: &str = "alex@example.test";
 
 /// Most pages of a sign-in.
 const PAGES: usize = 8;

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use gatepass_testkit::gateway::Gateway;
 use gatepass_testkit::provider::{Provider, Settings};
 
-use super::browser::Browser;
+use super::browser::{ACCOUNT, Browser};
 use super::pause;
 use super::place::{self, Place};
 
-/// Who signs in.
-pub(super) const ACCOUNT: &str = "alex@example.test";
 const CLIENT: &str = "gatepass-demo";
 
 /// How long the person has.

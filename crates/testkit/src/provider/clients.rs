@@ -8,15 +8,6 @@ use super::codes::identifier;
 use super::engine::{Call, Engine};
 use super::error::OauthError;
 use super::http::Response;
-use super::settings::Settings;
-
-/// Whether the provider knows this client.
-pub(crate) fn is_known(client_id: &str, settings: &Settings) -> bool {
-    settings
-        .client_id
-        .as_ref()
-        .is_none_or(|known| known == client_id)
-}
 
 /// The client that sent a back-channel request, authenticated if it has a secret (RFC 6749 section 2.3).
 pub(crate) fn authenticate(call: &Call) -> Result<String, OauthError> {
@@ -41,7 +32,7 @@ pub(crate) fn authenticate(call: &Call) -> Result<String, OauthError> {
             call.form.get("client_secret").map(str::to_owned),
         ),
     };
-    if !is_known(&client_id, &call.settings) {
+    if !call.settings.knows(&client_id) {
         return Err(refuse("unknown client"));
     }
     if secret != call.settings.client_secret {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use super::authorize::AuthorizationRequest;
+use super::authorization_request::AuthorizationRequest;
 use super::error::OauthError;
 use super::grants::Grants;
 use super::http::{Answer, Request, Response, find_header, lock};

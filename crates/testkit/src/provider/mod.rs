@@ -13,6 +13,7 @@
 //! provider.script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
 //! ```
 
+mod authorization_request;
 mod authorize;
 pub mod client;
 mod clients;

@@ -6,7 +6,7 @@ use url::{Host, Url};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::authorize::AuthorizationRequest;
+use super::authorization_request::AuthorizationRequest;
 use super::http::{Pairs, Response};
 
 const STYLE: &str = "

@@ -70,6 +70,15 @@ pub struct Settings {
     pub clock_ahead_seconds: i64,
 }
 
+impl Settings {
+    /// Whether the provider knows this client.
+    pub(crate) fn knows(&self, client_id: &str) -> bool {
+        self.client_id
+            .as_ref()
+            .is_none_or(|known| known == client_id)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
