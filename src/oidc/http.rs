@@ -264,7 +264,7 @@ impl Http {
             return self.untrusted(error, url);
         }
         match route {
-            Some(route) if error.is_connect() => by_proxy(error, url, &route),
+            Some(route) if error.is_connect() => by_proxy(error, url, &route, self.deadline),
             None if error.is_connect() => HttpError::NotSent { host, why },
             _ if error.is_timeout() => HttpError::NoAnswer {
                 host,
@@ -518,7 +518,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// What went wrong between us and a proxy, or between it and the host.
-fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route) -> HttpError {
+fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route, deadline: Deadline) -> HttpError {
     let refused = |why: String, remedy| HttpError::Proxy {
         proxy: route.to_string(),
         host: host(url),
@@ -527,7 +527,9 @@ fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route) -> HttpError {
     };
     let said = |what: &str| causes(error).any(|cause| cause.to_string().contains(what));
     if said("proxy authorization required") {
-        let schemes = probe::ask_proxy(route, url).unwrap_or_default().schemes;
+        let schemes = probe::ask_proxy(route, url, deadline)
+            .unwrap_or_default()
+            .schemes;
         let offers = |name: &str| {
             schemes
                 .iter()
@@ -555,7 +557,7 @@ fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route) -> HttpError {
         };
     }
     if said("tunnel error: unsuccessful") {
-        let why = match probe::ask_proxy(route, url) {
+        let why = match probe::ask_proxy(route, url, deadline) {
             Some(answer) if answer.status > 0 => format!("it answers {}", answer.status),
             _ => "it refuses".to_owned(),
         };

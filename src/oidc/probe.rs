@@ -1,18 +1,21 @@
 //! A second question to a proxy that let nobody through, to say what it wants. Nothing of the request is ever sent.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use super::proxy::Route;
+use crate::caller::Deadline;
 use crate::text;
 
-/// Longest time for each step of the look.
-const STEP: Duration = Duration::from_secs(3);
+/// Longest time for the whole look, whatever is left to the caller.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Largest answer of a proxy that is read, in bytes.
 const HEAD: usize = 16 * 1024;
@@ -27,34 +30,50 @@ pub(super) struct ProxyAnswer {
 }
 
 /// Asks an `http` proxy for a tunnel to that host. A tunnel that it grants is closed at once.
-pub(super) fn ask_proxy(route: &Route, url: &Url) -> Option<ProxyAnswer> {
-    tunnel(route, url).ok()
+pub(super) fn ask_proxy(route: &Route, url: &Url, deadline: Deadline) -> Option<ProxyAnswer> {
+    tunnel(route, url, deadline.at_most(LOOK)).ok()
 }
 
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+/// What is left, for calls that take no time at all for no limit.
+fn left(deadline: Deadline) -> io::Result<Duration> {
+    let left = deadline.left();
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left),
+    }
+}
+
+/// The system's resolver has no deadline of its own.
+fn addresses(host: &str, port: u16, deadline: Deadline) -> io::Result<Vec<SocketAddr>> {
+    let name = host.trim_matches(['[', ']']).to_owned();
+    let (answer, wait) = mpsc::channel();
+    thread::spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        let _ = answer.send(found.map(Iterator::collect));
+    });
+    wait.recv_timeout(left(deadline)?)
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, STEP) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(STEP))?;
-                stream.set_write_timeout(Some(STEP))?;
-                return Ok(stream);
-            }
+    for address in addresses(host, port, deadline)? {
+        match TcpStream::connect_timeout(&address, left(deadline)?) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn tunnel(route: &Route, url: &Url) -> io::Result<ProxyAnswer> {
+fn tunnel(route: &Route, url: &Url, deadline: Deadline) -> io::Result<ProxyAnswer> {
     let proxy = route.address();
     let unknown = || io::Error::from(io::ErrorKind::Unsupported);
     if proxy.scheme() != "http" {
         return Err(unknown());
     }
     let host = proxy.host_str().ok_or_else(unknown)?;
-    let mut stream = connect(host, proxy.port_or_known_default().unwrap_or(80))?;
+    let mut stream = connect(host, proxy.port_or_known_default().unwrap_or(80), deadline)?;
     let to = format!(
         "{}:{}",
         url.host_str().ok_or_else(unknown)?,
@@ -73,17 +92,13 @@ fn tunnel(route: &Route, url: &Url) -> io::Result<ProxyAnswer> {
         ));
     }
     request.push_str("\r\n");
+    stream.set_write_timeout(Some(left(deadline)?))?;
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     let mut byte = [0];
-    // The whole answer gets one step's time, however slowly it comes.
-    let ends = Instant::now() + STEP;
+    // However slowly the answer comes, byte by byte.
     while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
-        let left = ends
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-            .ok_or(io::ErrorKind::TimedOut)?;
-        stream.set_read_timeout(Some(left))?;
+        stream.set_read_timeout(Some(left(deadline)?))?;
         if stream.read(&mut byte)? == 0 {
             break;
         }
@@ -119,6 +134,9 @@ fn parse_answer(head: &str) -> ProxyAnswer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -130,5 +148,48 @@ mod tests {
         assert_eq!(answer.schemes, ["Negotiate", "NTLM", "Basic"]);
         assert_eq!(parse_answer(""), ProxyAnswer::default());
         assert_eq!(parse_answer("junk\r\n").status, 0);
+    }
+
+    /// A proxy that says this, a byte at a time with that pause.
+    fn slow_proxy(answer: &'static str, pause: Duration) -> Route {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for byte in answer.bytes() {
+                if stream.write_all(&[byte]).is_err() {
+                    return;
+                }
+                thread::sleep(pause);
+            }
+        });
+        Route::to(Url::parse(&format!("http://127.0.0.1:{port}")).unwrap())
+    }
+
+    #[test]
+    fn a_slow_refusal_gets_no_more_time_than_there_is() {
+        const ANSWER: &str = "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n";
+        let url = Url::parse("https://idp.example/").unwrap();
+        let ask = |pause: u64, left: u64| {
+            let proxy = slow_proxy(ANSWER, Duration::from_millis(pause));
+            let started = Instant::now();
+            let answer = ask_proxy(&proxy, &url, Deadline::after(Duration::from_millis(left)));
+            (answer, started.elapsed())
+        };
+        // Each byte comes soon enough; all of them would take five seconds.
+        let (answer, took) = ask(100, 30_000);
+        assert_eq!(answer, None);
+        assert!(
+            (LOOK..LOOK + Duration::from_secs(1)).contains(&took),
+            "{took:?}"
+        );
+        // A caller that has less gives less.
+        let (answer, took) = ask(100, 400);
+        assert_eq!(answer, None);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(ask(0, 0).0, None);
+        // Slow and in time.
+        let (answer, _) = ask(10, 30_000);
+        assert_eq!(answer.unwrap().status, 407);
     }
 }

@@ -47,6 +47,12 @@ pub struct Route {
 }
 
 impl Route {
+    /// A proxy at this address.
+    #[cfg(test)]
+    pub(super) fn to(address: Url) -> Self {
+        Self { address }
+    }
+
     /// The address that is connected to, with what is needed to get in.
     pub(super) fn address(&self) -> &Url {
         &self.address
