@@ -15,7 +15,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::name::Name;
 
-use super::http;
+use super::connection;
 use super::proxy::Proxies;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
@@ -129,7 +129,7 @@ pub(super) fn look_through(proxies: &Proxies, address: &Url, deadline: Deadline)
         .dangerous()
         .with_custom_certificate_verifier(Arc::<Recorder>::clone(&recorder))
         .with_no_client_auth();
-    let client = http::builder(proxies, Some(address))
+    let client = connection::builder(proxies, Some(address))
         .tls_backend_preconfigured(config)
         .timeout(deadline.left().max(Duration::from_millis(1)))
         .build()

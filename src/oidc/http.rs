@@ -6,29 +6,25 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use oauth2::{HttpRequest, HttpResponse};
+use reqwest::Certificate;
 use reqwest::blocking::{Client, ClientBuilder};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Proxy};
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::certificate;
+use super::connection;
 use super::echo::Sent;
 use super::key_files;
 use super::probe;
 use super::proxy::{Proxies, Route};
 use crate::caller::Deadline;
-use crate::config::address::is_loopback;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::platform::files::{self, Access};
 use crate::platform::paths;
 use crate::text;
-
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a whole answer.
 const TOTAL: Duration = Duration::from_secs(30);
@@ -448,31 +444,13 @@ impl Http {
     }
 }
 
-/// What every client has in common, whomever it trusts.
-pub(super) fn builder(proxies: &Proxies, address: Option<&Url>) -> ClientBuilder {
-    // Two calls in one process are one too many, which changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let to_this_machine = address.is_some_and(is_loopback);
-    let builder = Client::builder()
-        .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .https_only(!to_this_machine)
-        .referer(false)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(Duration::from_secs(5));
-    // One place decides, so that messages name the proxy that was really used.
-    let proxies = proxies.clone();
-    let proxy = Proxy::custom(move |url| proxies.route(url).map(|route| route.address().clone()));
-    builder.no_proxy().proxy(proxy)
-}
-
-/// The same for those who send something: it trusts the system's certificates and the configured ones.
+/// A client for those who send something: it trusts the system's certificates and the configured ones.
 fn trusting(
     settings: &Settings,
     proxies: &Proxies,
     address: Option<&Url>,
 ) -> Result<ClientBuilder> {
-    let builder = builder(proxies, address);
+    let builder = connection::builder(proxies, address);
     let added = match &settings.ca_file {
         Some(path) => certificates(path)?,
         None => Vec::new(),

@@ -6,6 +6,7 @@ mod assertion;
 pub mod authorization;
 pub mod certificate;
 pub mod client;
+mod connection;
 pub mod device;
 pub mod discovery;
 pub mod dpop;
