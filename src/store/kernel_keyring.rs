@@ -1,7 +1,7 @@
 //! The kernel's user keyring (keyrings(7)): in memory, readable by this user alone, entries end by themselves.
 
 use linux_keyutils::{
-    Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission,
+    Key, KeyError, KeyPermissions, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission,
 };
 use zeroize::Zeroizing;
 
@@ -47,20 +47,36 @@ pub(super) fn read(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
 /// Adds or replaces the key; it ends after `lifetime` seconds, if there is such a limit.
 pub(super) fn write(name: &str, bytes: &[u8], lifetime: Option<u64>) -> Result<(), KeyError> {
     let keyring = keyring().ok_or(KeyError::AccessDenied)?;
+    // A key that is there keeps its permissions and gets another content: what may fail is tried on it while it
+    // still holds the old one, so that a failure loses nothing.
+    let before = find(keyring, name)?;
+    if let Some(before) = before {
+        before.set_perms(owner_only())?;
+    }
     let key = keyring.add_key(name, bytes)?;
-    // By default only a possessor may read a key, and a process that PAM gave no session keyring possesses
-    // nothing. The same user may do everything, nobody else anything.
-    let owner_only = KeyPermissionsBuilder::builder()
-        .posessor(Permission::ALL)
-        .user(Permission::ALL)
-        .build();
-    let limited = key.set_perms(owner_only).and_then(|()| match lifetime {
+    let is_new = before.is_none_or(|before| before.get_id() != key.get_id());
+    let limited = match is_new {
+        true => key.set_perms(owner_only()),
+        false => Ok(()),
+    };
+    let limited = limited.and_then(|()| match lifetime {
         Some(seconds) => key.set_timeout(usize::try_from(seconds.max(1)).unwrap_or(usize::MAX)),
         None => Ok(()),
     });
     limited.inspect_err(|_| {
+        // What nobody else can read, or what does not end, is worse than nothing for a token that is cached. For a
+        // session, which has no end, it can only be a key that nobody could read before.
         let _ = keyring.unlink_key(key);
     })
+}
+
+/// By default only a possessor may read a key, and a process that PAM gave no session keyring possesses nothing. The
+/// same user may do everything, nobody else anything.
+fn owner_only() -> KeyPermissions {
+    KeyPermissionsBuilder::builder()
+        .posessor(Permission::ALL)
+        .user(Permission::ALL)
+        .build()
 }
 
 /// Removes the key; says whether there was one.
@@ -74,4 +90,34 @@ pub(super) fn clear(name: &str) -> Result<bool, KeyError> {
     let _ = key.invalidate();
     let _ = keyring.unlink_key(key);
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_loses_nothing() {
+        let name = format!("gatepass-test:{}", std::process::id());
+        // A machine without keyrings (a container) has nothing to lose.
+        if write(&name, b"first", None).is_err() {
+            return;
+        }
+        let kept = || read(&name).map(|bytes| bytes.map(|bytes| bytes.to_vec()));
+        assert_eq!(kept(), Ok(Some(b"first".to_vec())));
+        write(&name, b"second", None).unwrap();
+        assert_eq!(kept(), Ok(Some(b"second".to_vec())));
+        // Somebody has taken the right to change permissions away.
+        let all_but = Permission::ALL & !Permission::SETATTR;
+        let fixed = KeyPermissionsBuilder::builder()
+            .posessor(all_but)
+            .user(all_but)
+            .build();
+        let key = find(keyring().unwrap(), &name).unwrap().unwrap();
+        key.set_perms(fixed).unwrap();
+        assert!(write(&name, b"third", None).is_err());
+        assert_eq!(kept(), Ok(Some(b"second".to_vec())));
+        assert_eq!(clear(&name), Ok(true));
+        assert_eq!(kept(), Ok(None));
+    }
 }
