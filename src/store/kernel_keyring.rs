@@ -108,10 +108,10 @@ mod tests {
         write(&name, b"second", None).unwrap();
         assert_eq!(kept(), Ok(Some(b"second".to_vec())));
         // Somebody has taken the right to change permissions away.
-        let all_but = Permission::ALL & !Permission::SETATTR;
+        let all_but = || Permission::ALL & !Permission::SETATTR;
         let fixed = KeyPermissionsBuilder::builder()
-            .posessor(all_but)
-            .user(all_but)
+            .posessor(all_but())
+            .user(all_but())
             .build();
         let key = find(keyring().unwrap(), &name).unwrap().unwrap();
         key.set_perms(fixed).unwrap();
