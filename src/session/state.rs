@@ -8,6 +8,7 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
 use crate::platform::paths;
+use crate::text;
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -126,6 +127,22 @@ pub struct InFlight {
     pub refresh_token: String,
 }
 
+/// For how long a refused exchange is not tried again, in seconds.
+const REFUSED_FOR: u64 = 60;
+
+/// The exchange's service does not take this account: hosts that call in a loop would ask it, and the provider, all
+/// the time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedExchange {
+    /// When, in seconds since 1970.
+    at: u64,
+    /// The generation of the session that was refused; a sign-in makes another one.
+    generation: u64,
+    /// Digest of the configuration that was refused.
+    digest: String,
+    failure: KeptFailure,
+}
+
 /// The state file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -149,6 +166,9 @@ pub struct State {
     pub refreshed: Option<Ended>,
     /// A refresh whose answer has not been stored.
     pub in_flight: Option<InFlight>,
+    /// An exchange that was refused a moment ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_exchange: Option<RefusedExchange>,
     /// The generation of the session about whose end the person has been notified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_told: Option<u64>,
@@ -160,6 +180,33 @@ impl State {
     /// Raises the generation. Milliseconds, so that a state file that was lost is not taken for the old one.
     pub fn raise_generation(&mut self) {
         self.generation = (self.generation + 1).max(clock::now_millis());
+    }
+
+    /// Notes that the exchange refused this session under this configuration.
+    pub fn exchange_refused(&mut self, failure: &Failure, digest: &str) {
+        self.refused_exchange = Some(RefusedExchange {
+            at: clock::now(),
+            generation: self.generation,
+            digest: digest.to_owned(),
+            failure: failure.into(),
+        });
+    }
+
+    /// What the exchange said a moment ago, if nothing has changed since.
+    pub fn still_refused(&self, digest: &str) -> Option<Failure> {
+        let refused = self.refused_exchange.as_ref()?;
+        // A moment in the future was noted before a clock was set back.
+        let age = clock::now().checked_sub(refused.at)?;
+        let same = refused.generation == self.generation && refused.digest == digest;
+        (same && age < REFUSED_FOR).then(|| {
+            let mut failure = Failure::from(refused.failure.clone());
+            failure.what = format!(
+                "{}; it is not asked again until {} (--force-refresh asks now)",
+                failure.what,
+                text::moment(refused.at + REFUSED_FOR)
+            );
+            failure
+        })
     }
 
     /// Adds a warning.

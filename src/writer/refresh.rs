@@ -55,6 +55,9 @@ impl Writer<'_> {
         if let Some(failure) = self.answer_of_the_attempt_waited_for(need) {
             return Err(failure);
         }
+        if let Some(failure) = self.refused_by_the_exchange(need) {
+            return Err(failure);
+        }
         let Some(record) = self.stored()? else {
             self.note(Session::None)?;
             return Err(sign_in_required("nobody is signed in"));
@@ -117,6 +120,13 @@ impl Writer<'_> {
         }
         let failure = Failure::from(ended.failure.clone()?);
         (failure.origin == Origin::Provider).then_some(failure)
+    }
+
+    /// What the exchange's service said a moment ago: it has not changed its mind since.
+    fn refused_by_the_exchange(&self, need: Need) -> Option<Failure> {
+        let settings = self.settings();
+        settings.exchange.as_ref().filter(|_| !need.force)?;
+        self.reader.state.still_refused(&settings.token_digest)
     }
 
     fn redeem(
@@ -343,7 +353,15 @@ impl Writer<'_> {
                 sign_in_required("the provider renews no ID token, and the last one has expired")
             })?;
         let asked_at_ms = clock::now_millis();
-        let exchanged = renewal.exchange(&from.value)?;
+        let answer = renewal.exchange(&from.value);
+        let state = &mut self.reader.state;
+        match &answer {
+            Err(failure) if matches!(failure.id, Id::SignInFailed | Id::Config) => {
+                state.exchange_refused(failure, &self.reader.settings.token_digest);
+            }
+            _ => state.refused_exchange = None,
+        }
+        let exchanged = answer?;
         let company = Company {
             settings: self.settings(),
             claims: &record.claims,

@@ -216,6 +216,54 @@ fn a_fault_of_the_exchange_is_told_as_such_and_ends_no_session() {
 }
 
 #[test]
+fn a_refused_account_is_not_asked_for_again_at_once() {
+    let scene = exchanging("");
+    scene.gatepass(["login"]).run().expect(0);
+    let audience = |audience: &str| {
+        scene.configure(&format!(
+            "[exchange]\ntoken_url = '{}'\naudience = '{audience}'\nclient_id = 'exchanger'\n",
+            scene.provider.url("/token")
+        ));
+    };
+    let refuse = || {
+        let fault = Fault::oauth_error("access_denied");
+        scene.provider.script(Hook::ExchangeGrant, fault);
+    };
+    let asked = || scene.provider.count("/token");
+    let force = ["token", "--force-refresh"];
+    refuse();
+    audience("https://second.example");
+    scene.background().expect(5);
+    let before = asked();
+    for _ in 0..3 {
+        let call = scene.background();
+        call.expect(5);
+        assert!(call.stderr.contains("not asked again until"), "{call:?}");
+        assert_eq!(call.stdout, "");
+    }
+    assert_eq!(asked(), before, "nobody was asked");
+    // Whoever insists asks, and a success ends it.
+    scene.gatepass(force).run().expect(5);
+    assert!(asked() > before);
+    scene.provider.clear_script();
+    scene.background().expect(5);
+    scene.gatepass(force).run().expect(0);
+    scene.background().token();
+    // Another configuration is another question, and so is another sign-in.
+    refuse();
+    audience("https://third.example");
+    scene.background().expect(5);
+    let before = asked();
+    audience("https://fourth.example");
+    scene.background().expect(5);
+    assert!(asked() > before);
+    scene.provider.clear_script();
+    scene.background().expect(5);
+    scene.gatepass(["login"]).run().expect(0);
+    scene.background().token();
+}
+
+#[test]
 fn an_exchanged_token_that_ends_is_exchanged_again_without_a_refresh() {
     let scene = scene(|settings| {
         settings.issue_refresh_token = false;
