@@ -93,6 +93,7 @@ impl Bench {
                 report::check(&count::all(&stage, requests)?)
             }
             Self::Peers => {
+                peers::provide();
                 let stage = Stage::set(build(&BUILD, &[])?)?;
                 stage.sign_in()?;
                 println!("{}", report::peers(&peers::measure(&stage)));
@@ -167,11 +168,13 @@ fn measure() -> Result<Measured, String> {
 
     println!("refreshes");
     let refreshes = refreshes(&stage, REFRESHES)?;
+    let worker_memory = count::worker_memory(&stage)?;
     println!("many callers at once");
     let crowds = crowds(&stage)?;
     println!("counts");
     let counts = count::all(&stage, refreshes.requests)?;
     println!("other programs");
+    peers::provide();
     let peers = peers::measure(&stage);
     stage.sign_out_everywhere()?;
 
@@ -188,6 +191,7 @@ fn measure() -> Result<Measured, String> {
         refreshes,
         crowds,
         memory,
+        worker_memory,
         size,
     })
 }

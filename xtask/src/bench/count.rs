@@ -201,6 +201,44 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// What the kernel says of a process under this name.
+fn field<'t>(status: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = status.lines();
+    lines.find_map(|line| line.strip_prefix(name).map(str::trim))
+}
+
+/// The most memory that a process has had so far, in bytes.
+fn peak_so_far(status: &str) -> Option<u64> {
+    let kibibytes = field(status, "VmHWM:")?.strip_suffix(" kB")?;
+    Some(kibibytes.parse::<u64>().ok()? * 1024)
+}
+
+/// The most memory that a worker has, in bytes, while a provider takes so long to answer its refresh.
+pub(super) fn worker_memory(stage: &Stage) -> Result<u64, String> {
+    let mut child = stage
+        .slow_refresh()
+        .spawn()
+        .map_err(|e| format!("gatepass cannot be started: {e}"))?;
+    let visible = child.id().to_string();
+    let mut peak = 0;
+    // Until the answer has come.
+    while matches!(child.try_wait(), Ok(None)) {
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let status = fs::read_to_string(process.path().join("status")).unwrap_or_default();
+            if process.file_name() != *visible && field(&status, "Name:") == Some("gatepass") {
+                peak = peak_so_far(&status).unwrap_or(0).max(peak);
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    stage.provider.clear_script();
+    stage.settle()?;
+    match peak {
+        0 => Err("no worker was seen".to_owned()),
+        peak => Ok(peak),
+    }
+}
+
 /// The most memory that a run of gatepass ever has, in bytes.
 ///
 /// Its caller's memory counts as the child's in `ru_maxrss` (getrusage(2)), so the run is stopped by a pipe that is
@@ -212,25 +250,18 @@ pub(super) fn peak_memory(command: &mut Command) -> Result<u64, String> {
     writer.write_all(&vec![0; room]).map_err(failed)?;
     let mut child = command.stdout(writer).spawn().map_err(failed)?;
     command.stdout(Stdio::null());
-    let status = format!("/proc/{}/status", child.id());
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
     let ends = Instant::now() + PATIENCE;
     let mut asleep = 0;
     let mut peak = None;
     while asleep < 10 && Instant::now() < ends {
         thread::sleep(Duration::from_millis(5));
         let text = fs::read_to_string(&status).unwrap_or_default();
-        let field = |name: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(name).map(str::trim))
-        };
-        asleep = match field("State:") {
+        asleep = match field(&text, "State:") {
             Some(state) if state.starts_with('S') => asleep + 1,
             _ => 0,
         };
-        peak = field("VmHWM:")
-            .and_then(|peak| peak.strip_suffix(" kB"))
-            .and_then(|peak| peak.parse::<u64>().ok())
-            .or(peak);
+        peak = peak_so_far(&text).or(peak);
     }
     let mut answer = Vec::new();
     reader.read_to_end(&mut answer).map_err(failed)?;
@@ -238,8 +269,7 @@ pub(super) fn peak_memory(command: &mut Command) -> Result<u64, String> {
     if !status.success() || answer.len() <= room {
         return Err(format!("a run with nobody reading ended with {status}"));
     }
-    peak.map(|kibibytes| kibibytes * 1024)
-        .ok_or_else(|| "the kernel does not tell the memory".to_owned())
+    peak.ok_or_else(|| "the kernel does not tell the memory".to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! Other programs that print a stored token, where they are installed: the same token of the same provider.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use gatepass_testkit::provider::client;
 
 use super::PAIRS;
 use super::stage::Stage;
 use super::time::{self, Pairs};
+use crate::install::{self, Part};
 use crate::process::find;
 
 /// What oidc-agent wants of a client, and the provider then expects.
@@ -25,16 +27,24 @@ pub(super) struct Peer {
     pub(super) measured: Result<Pairs, String>,
 }
 
+/// Installs those that this system has packages for. Without them their lines stay empty.
+pub(super) fn provide() {
+    let parts = [(Part::Program("oidc-token"), "oidc-agent-cli")];
+    if let Err(why) = install::missing_of(&parts) {
+        println!("{why}");
+    }
+}
+
 /// Measures them. The provider wants a client secret afterwards.
 pub(super) fn measure(stage: &Stage) -> Vec<Peer> {
     vec![
         Peer {
-            name: "`oidc-token` of oidc-agent (a daemon has the token)",
-            measured: oidc_token(stage),
+            name: "`pizauth show` (a daemon has the token)",
+            measured: pizauth(stage),
         },
         Peer {
-            name: "`pizauth show` (a daemon has the token)",
-            measured: missing("pizauth"),
+            name: "`oidc-token` of oidc-agent (a daemon has the token)",
+            measured: oidc_token(stage),
         },
         Peer {
             name: "`ortie token show` (the keychain has the token)",
@@ -113,6 +123,55 @@ fn oidc_token(stage: &Stage) -> Result<Pairs, String> {
     let mut other = command(&token);
     other.arg("lab");
     time::pairs((&mut stage.gatepass(&[]), 0), (&mut other, 0), PAIRS)
+}
+
+fn pizauth(stage: &Stage) -> Result<Pairs, String> {
+    let program = find("pizauth")
+        .ok_or("not installed: cargo install --git https://github.com/ltratt/pizauth")?;
+    let folder = stage.folder().join("pizauth");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let document = format!(
+        "{}/.well-known/openid-configuration",
+        stage.provider.issuer()
+    );
+    let document = client::get(&document).map_err(|e| format!("{document}: {e}"))?;
+    let document: serde_json::Value =
+        serde_json::from_str(&document.text()).map_err(|e| format!("discovery: {e}"))?;
+    let browser = env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
+    let configuration = folder.join("pizauth.conf");
+    let text = format!(
+        "auth_notify_cmd = \"{} bench visit $PIZAUTH_URL\";\nhttps_listen = none;\n\
+         account \"lab\" {{\n auth_uri = {};\n token_uri = {};\n client_id = \"gatepass\";\n \
+         redirect_uri = \"http://127.0.0.1/callback\";\n scopes = [\"openid\", \"offline_access\"];\n}}\n",
+        browser.display(),
+        document["authorization_endpoint"],
+        document["token_endpoint"],
+    );
+    fs::write(&configuration, text).map_err(|e| format!("{}: {e}", configuration.display()))?;
+    let command = |words: &[&str]| {
+        let mut command = stage.command(&program);
+        command
+            .args(words)
+            .env("XDG_RUNTIME_DIR", &folder)
+            .env("SHELL", "/bin/sh");
+        command
+    };
+    let daemon = command(&["server", "-d", "-c"])
+        .arg(&configuration)
+        .spawn()
+        .map_err(|e| format!("pizauth cannot be started: {e}"))?;
+    let _daemon = Daemon(daemon);
+    // The first call begins the sign-in.
+    let mut show = command(&["show", "lab"]);
+    let ends = Instant::now() + PATIENCE;
+    while let Err(why) = said(&mut show) {
+        if Instant::now() > ends {
+            return Err(why);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    let mut show = command(&["show", "lab"]);
+    time::pairs((&mut stage.gatepass(&[]), 0), (&mut show, 0), PAIRS)
 }
 
 /// Runs it to its end; a failure is what it says last.

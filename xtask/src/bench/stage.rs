@@ -184,6 +184,13 @@ impl Stage {
         self.command(&self.empty)
     }
 
+    /// A refresh whose answer takes its time.
+    pub(super) fn slow_refresh(&self) -> Command {
+        self.provider
+            .script(Hook::RefreshGrant, Fault::Delay(Duration::from_secs(1)));
+        self.gatepass(&["token", "--force-refresh"])
+    }
+
     /// The usual program that reads what gatepass stored in the keychain.
     pub(super) fn secret_tool(&self) -> Result<Command, String> {
         let program = find("secret-tool").ok_or("secret-tool is not installed")?;
