@@ -37,6 +37,9 @@ const PADDING: usize = 1000;
 /// Makes a token almost as long as one can be: 16 KiB.
 const LONG_PADDING: usize = 11_850;
 
+/// The longest token that is printed, in bytes.
+const LONGEST: usize = 16 * 1024;
+
 /// The profile that has such a token.
 const LONG: &str = "long";
 
@@ -164,9 +167,16 @@ impl Stage {
             command.env("GATEPASS_PROFILE", profile);
             runs.push(command);
         }
-        match <[Command; 2]>::try_from(runs) {
-            Ok([long, usual]) => Ok((long, usual)),
-            Err(_) => Err("two runs".to_owned()),
+        let Ok([mut long, usual]) = <[Command; 2]>::try_from(runs) else {
+            return Err("two runs".to_owned());
+        };
+        let printed = long.stdout(Stdio::piped()).output();
+        let length = printed.map_or(0, |output| output.stdout.len());
+        long.stdout(Stdio::null());
+        if (LONGEST - 512..=LONGEST + 1).contains(&length) {
+            Ok((long, usual))
+        } else {
+            Err(format!("the long token has {length} bytes"))
         }
     }
 
