@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::process::{answer, command, find, root, run};
 
 /// What to look for, and the Debian package that brings it.
-const PARTS: [(Part, &str); 17] = [
+const PARTS: [(Part, &str); 18] = [
     (Part::Program("dbus-daemon"), "dbus"),
     (Part::Program("dbus-send"), "dbus"),
     (Part::Program("gnome-keyring-daemon"), "gnome-keyring"),
@@ -21,6 +21,7 @@ const PARTS: [(Part, &str); 17] = [
     (Part::Program("npm"), "npm"),
     (Part::Program("strace"), "strace"),
     (Part::Program("openssl"), "openssl"),
+    (Part::Program("bsdtar"), "libarchive-tools"),
     (Part::Program("script"), "bsdutils"),
     (Part::Program("setpriv"), "util-linux"),
     (Part::Program("python3"), "python3"),

@@ -141,3 +141,150 @@ fn payload(stages: &[Stage], release: &Release) -> Result<Payload, String> {
     );
     Ok(payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FILES, make};
+    use crate::package::stage::Stage;
+    use crate::package::target::Target;
+    use crate::package::{Release, make_folder, write};
+    use crate::process::root;
+    use apple_bom::ParsedBom;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// What bsdtar, which has nothing in common with our writers, makes of an archive.
+    pub(super) fn unpacked(archive: &[u8]) -> tempfile::TempDir {
+        let place = tempfile::tempdir().expect("a folder");
+        let file = place.path().join("archive");
+        write(&file, archive).expect("written");
+        let status = Command::new("bsdtar")
+            .args(["-x", "-f", "archive"])
+            .current_dir(place.path())
+            .status()
+            .expect("bsdtar");
+        assert!(status.success());
+        place
+    }
+
+    /// Its list of an archive: mode, links, owner, group, size, date, path.
+    pub(super) fn listed(archive: &[u8]) -> Vec<String> {
+        let place = tempfile::tempdir().expect("a folder");
+        let file = place.path().join("archive");
+        write(&file, archive).expect("written");
+        let output = Command::new("bsdtar")
+            .args(["-t", "-v", "--numeric-owner", "-f"])
+            .arg(file)
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C")
+            .output()
+            .expect("bsdtar");
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).expect("text");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(words).collect()
+    }
+
+    fn stage(target: Target, release: &Release, processor: u8) -> Stage {
+        let binary = release.program(target);
+        let folder = binary.with_file_name("package");
+        make_folder(&folder).expect("a folder");
+        let mut program = vec![0xcf, 0xfa, 0xed, 0xfe, processor, 0, 0, 1, 0, 0, 0, 0];
+        program.resize(5000, processor);
+        write(&binary, program).expect("written");
+        for (file, _) in FILES.iter().chain(&[("gatepass.cdx.json", "")]) {
+            write(&folder.join(file), file).expect("written");
+        }
+        Stage {
+            target,
+            binary,
+            folder,
+        }
+    }
+
+    fn release(place: &Path) -> Release {
+        Release {
+            version: "1.2.3".to_owned(),
+            epoch: 1_700_000_000,
+            source: root(),
+            target_dir: place.to_owned(),
+            native: place.to_owned(),
+            packages: place.to_owned(),
+        }
+    }
+
+    #[test]
+    fn other_readers_find_the_same_files_in_the_payload_and_in_the_bill() {
+        let place = tempfile::tempdir().expect("a folder");
+        let release = release(place.path());
+        let stages = [
+            stage(Target::MacArm64, &release, 12),
+            stage(Target::MacX64, &release, 7),
+        ];
+        make(&stages, &release).expect("a package");
+        let package = place.path().join("gatepass-1.2.3-macos-universal.pkg");
+        let outer = unpacked(&fs::read(package).expect("a package"));
+        let read = |file: &str| fs::read(outer.path().join(file)).expect("a member");
+        let text = |file: &str| String::from_utf8(read(file)).expect("text");
+        let about = text("gatepass.pkg/PackageInfo");
+        assert!(
+            about.contains(r#"identifier="io.gatepass.helper" version="1.2.3""#),
+            "{about}"
+        );
+        let window = text("Distribution");
+        assert!(
+            window.contains(r#"hostArchitectures="arm64,x86_64""#),
+            "{window}"
+        );
+        assert!(window.contains(">#gatepass.pkg</pkg-ref>"), "{window}");
+        for filled in [&about, &window] {
+            assert!(!filled.contains('@'), "{filled}");
+        }
+        let payload = read("gatepass.pkg/Payload");
+        let lines = listed(&payload);
+        let program = "./usr/local/bin/gatepass";
+        let app = "./Applications/Sign in to the AI gateway.app/Contents/MacOS/sign-in";
+        for (line, path) in lines
+            .iter()
+            .flat_map(|line| Some((line, line.split_once("./")?.1)))
+        {
+            // Root's, and nobody else may write; the folder of applications is the administrators'.
+            let expected = match format!("./{path}").as_str() {
+                "./Applications" => "drwxrwxr-x 2 0 80 ",
+                one if one == program || one == app || one.ends_with("/uninstall") => {
+                    "-rwxr-xr-x 1 0 0 "
+                }
+                _ if line.starts_with('d') => "drwxr-xr-x 2 0 0 ",
+                _ => "-rw-r--r-- 1 0 0 ",
+            };
+            assert!(line.starts_with(expected), "{line}");
+        }
+        let archive = read("gatepass.pkg/Bom");
+        let bill = ParsedBom::parse(&archive).expect("a bill");
+        let paths = bill.paths().expect("paths");
+        let billed: BTreeSet<&str> = paths.iter().map(apple_bom::BomPath::path).collect();
+        let packed: BTreeSet<String> = lines
+            .iter()
+            .map(|line| line.split_once(" 2023 ").expect("a date").1.to_owned())
+            .collect();
+        assert_eq!(billed, packed.iter().map(String::as_str).collect());
+        assert!(billed.contains(program) && billed.contains(app));
+        let inner = unpacked(&payload);
+        let info = inner.path().join(app).with_file_name("../Info.plist");
+        let info = plist::Value::from_file(info).expect("a property list");
+        let info = info.as_dictionary().expect("a dictionary");
+        let value = |key: &str| info.get(key).and_then(plist::Value::as_string);
+        assert_eq!(
+            value("CFBundleIdentifier"),
+            Some("io.gatepass.helper.sign-in")
+        );
+        assert_eq!(value("CFBundleExecutable"), Some("sign-in"));
+        assert_eq!(value("CFBundleVersion"), Some("1.2.3"));
+        assert_eq!(
+            fs::read(inner.path().join(program)).expect("a program")[..4],
+            [0xca, 0xfe, 0xba, 0xbe]
+        );
+    }
+}

@@ -90,37 +90,20 @@ fn describe(member: &Member, date: &str, number: &mut u32, files: &mut String, h
 #[cfg(test)]
 mod tests {
     use super::{Member, of};
+    use crate::package::pkg::tests::unpacked;
     use std::fs;
-    use std::process::Command;
 
     #[test]
     fn another_reader_finds_the_files() {
-        if Command::new("bsdtar").arg("--version").output().is_err() {
-            return;
-        }
-        let archive = of(
-            &[
-                Member::File("Distribution", b"<x/>".to_vec()),
-                Member::Folder(
-                    "a.pkg".to_owned(),
-                    vec![Member::File("Payload", vec![9; 100_000])],
-                ),
-            ],
-            "2026-01-02T03:04:05Z",
-        )
-        .expect("an archive");
-        let folder = std::env::temp_dir().join(format!("gatepass-xar-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("a.xar"), archive).expect("written");
-        let status = Command::new("bsdtar")
-            .args(["-x", "-f", "a.xar"])
-            .current_dir(&folder)
-            .status()
-            .expect("bsdtar");
-        let read = |file: &str| fs::read(folder.join(file)).expect("unpacked");
-        assert!(status.success());
+        let folder = vec![Member::File("Payload", vec![9; 100_000])];
+        let members = [
+            Member::File("Distribution", b"<x/>".to_vec()),
+            Member::Folder("a.pkg".to_owned(), folder),
+        ];
+        let archive = of(&members, "2026-01-02T03:04:05Z").expect("an archive");
+        let place = unpacked(&archive);
+        let read = |file: &str| fs::read(place.path().join(file)).expect("unpacked");
         assert_eq!(read("Distribution"), b"<x/>");
         assert_eq!(read("a.pkg/Payload"), [9; 100_000]);
-        fs::remove_dir_all(&folder).expect("removed");
     }
 }
