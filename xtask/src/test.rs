@@ -142,6 +142,18 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             run_watched(&mut cargo(&arguments), |line| tally.read(line))
         });
     }
+    #[cfg(target_os = "linux")]
+    if selection == Selection::All {
+        if crate::windows::can_be_tested() {
+            check("the Windows program", &mut || {
+                crate::windows::test(|line| tally.read(line))
+            });
+        } else {
+            println!(
+                "SKIPPED: the Windows program: Wine is entered by `unshare --mount`, which this user may not do"
+            );
+        }
+    }
     // Counts are compared with those of such a machine.
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     if selection == Selection::All {
