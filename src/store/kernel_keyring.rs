@@ -64,8 +64,8 @@ pub(super) fn write(name: &str, bytes: &[u8], lifetime: Option<u64>) -> Result<(
         None => Ok(()),
     });
     limited.inspect_err(|_| {
-        // What nobody else can read, or what does not end, is worse than nothing for a token that is cached. For a
-        // session, which has no end, it can only be a key that nobody could read before.
+        // A cached token that would never end, or a new key that this user's other processes could not read, is worse
+        // than none. A session that was there before has no such step left that could fail.
         let _ = keyring.unlink_key(key);
     })
 }
