@@ -14,7 +14,7 @@ use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{ResponseMode, Settings};
 use crate::config::value::Value;
-use crate::config::{Sources, UserFile};
+use crate::config::{self, Sources, UserFile};
 use crate::oidc::client;
 use crate::oidc::discovery::Metadata;
 use crate::oidc::id_token::{self, Occasion};
@@ -75,7 +75,7 @@ fn settings() -> &'static Settings {
     let made = MADE.get_or_init(|| {
         let text = format!("issuer = '{ISSUER}'\nclient_id = 'c'");
         let document = Document::parse(text.as_bytes()).ok()?;
-        crate::config::load(&sources(document), &ProfileName::default()).ok()
+        config::load(&sources(document), &ProfileName::default()).ok()
     });
     let Some(settings) = made else {
         unreachable!("the configuration above is right");
@@ -279,7 +279,14 @@ pub fn config_file(bytes: &[u8]) {
     }
     let sources = sources(document);
     for profile in sources.profiles() {
-        if let Ok(settings) = crate::config::load(&sources, &profile) {
+        config::says_the_same(bytes, &profile, |text| {
+            let (document, problems) = Document::parse_all(text);
+            match problems.is_empty() {
+                true => Ok(vec![document]),
+                false => Err(problems),
+            }
+        });
+        if let Ok(settings) = config::load(&sources, &profile) {
             let issuer = settings.issuer.to_ascii_lowercase();
             assert!(issuer.is_empty() || issuer.starts_with("http"), "{issuer}");
         }
@@ -296,6 +303,16 @@ pub fn policy_file(bytes: &[u8]) {
     };
     let mut sources = sources(file);
     let profile = ProfileName::default();
+    let described = [&policy.locked, &policy.defaults];
+    let described = described
+        .into_iter()
+        .flat_map(|document| document.profiles.keys());
+    for profile in described.chain([&profile]) {
+        config::says_the_same(bytes, profile, |text| {
+            let policy = Policy::parse(text)?;
+            Ok(vec![policy.locked, policy.defaults])
+        });
+    }
     let tables = [
         policy.locked.profiles.get(&profile),
         Some(&policy.locked.top),
@@ -306,7 +323,7 @@ pub fn policy_file(bytes: &[u8]) {
         .find_map(|table| table.get("issuer"))
         .map(|placed| placed.value.clone());
     sources.policy = Some(policy);
-    if let Ok(settings) = crate::config::load(&sources, &profile)
+    if let Ok(settings) = config::load(&sources, &profile)
         && let Some(locked) = locked
     {
         assert_eq!(

@@ -7,8 +7,12 @@ use std::io::Read;
 
 use memchr::{memchr, memmem, memrchr};
 
+#[cfg(any(test, fuzzing))]
+use super::document::{Document, Problem, Table};
 use super::in_order;
 use super::profile::ProfileName;
+#[cfg(any(test, fuzzing))]
+use super::value::Value;
 use crate::platform::files::{Opened, Unsafe};
 
 /// Files up to this size are understood as a whole: that takes no longer than leaving something out.
@@ -152,11 +156,45 @@ fn from_bracket(text: &[u8]) -> &[u8] {
     &[]
 }
 
+/// Asserts that an excerpt says about a profile what the whole text says, if that is in order.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn says_the_same(
+    text: &[u8],
+    profile: &ProfileName,
+    parse: impl Fn(&[u8]) -> Result<Vec<Document>, Vec<Problem>>,
+) {
+    let (Ok(whole), Some(part)) = (parse(text), excerpt(text, profile)) else {
+        return;
+    };
+    // Lines are those of the file, and an excerpt is none.
+    let values = |table: &Table| -> Vec<(&str, Value)> {
+        let pairs = table.iter();
+        pairs
+            .map(|(name, placed)| (*name, placed.value.clone()))
+            .collect()
+    };
+    let said = |documents: &[Document]| -> Vec<_> {
+        let documents = documents.iter();
+        documents
+            .map(|document| {
+                let own = document.profiles.get(profile);
+                (values(&document.top), own.map(values))
+            })
+            .collect()
+    };
+    assert_eq!(
+        parse(&part).map(|documents| said(&documents)),
+        Ok(said(&whole)),
+        "{}",
+        String::from_utf8_lossy(&part)
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::excerpt;
+    use super::{excerpt, says_the_same};
     use crate::config::document::Document;
     use crate::config::policy::Policy;
     use crate::config::profile::ProfileName;
@@ -249,38 +287,17 @@ mod tests {
 
         #[test]
         fn an_excerpt_says_the_same_about_its_profile(pieces in prop::collection::vec(piece(), 0..6)) {
-            let text = pieces.concat();
+            let text = pieces.concat().into_bytes();
             for name in ["a", "b", "default"] {
                 let profile = ProfileName::parse(name).unwrap();
-                let Some(kept) = excerpt(text.as_bytes(), &profile) else {
-                    continue;
-                };
-                if let Ok(whole) = Document::parse(text.as_bytes()) {
-                    let part = Document::parse(&kept).unwrap();
-                    prop_assert_eq!(without_lines(&part, &profile), without_lines(&whole, &profile));
-                }
-                if let Ok(whole) = Policy::parse(text.as_bytes()) {
-                    let part = Policy::parse(&kept).unwrap();
-                    for (part, whole) in [(&part.locked, &whole.locked), (&part.defaults, &whole.defaults)] {
-                        prop_assert_eq!(without_lines(part, &profile), without_lines(whole, &profile));
-                    }
-                }
+                says_the_same(&text, &profile, |text| {
+                    Document::parse(text).map(|one| vec![one]).map_err(|problem| vec![problem])
+                });
+                says_the_same(&text, &profile, |text| {
+                    let policy = Policy::parse(text)?;
+                    Ok(vec![policy.locked, policy.defaults])
+                });
             }
         }
-    }
-
-    /// What a document says about a profile. Lines are those of the file, and an excerpt is none.
-    fn without_lines(
-        document: &Document,
-        profile: &ProfileName,
-    ) -> impl PartialEq + std::fmt::Debug {
-        let values = |table: &crate::config::document::Table| -> Vec<_> {
-            let pairs = table.iter();
-            pairs
-                .map(|(name, placed)| (*name, placed.value.clone()))
-                .collect()
-        };
-        let own = document.profiles.get(profile);
-        (values(&document.top), own.map(values))
     }
 }

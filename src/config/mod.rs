@@ -31,6 +31,9 @@ use crate::error::{Failure, Result};
 use crate::platform::files::{self, Access, Unsafe};
 use crate::platform::paths;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use excerpt::says_the_same;
+
 use document::Document;
 use excerpt::understand;
 use layers::Layers;
