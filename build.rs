@@ -1,19 +1,280 @@
-//! Puts the Windows manifest into the Windows program, and leaves an index out of the Linux one.
+//! Puts two resources into the Windows program, its manifest and what Explorer and Task Manager show about it, and
+//! leaves an index out of the Linux one.
+//!
+//! The resources stand in one object file, which is written here: a resource compiler is on no machine by itself, and linkers
+//! take one such file only. Microsoft's linker embeds the manifest by itself and shows nothing about the program.
 #![allow(missing_docs, reason = "a build script has no interface")]
 
-use std::env;
+use std::{env, fs, io, path::Path};
 
-fn main() -> Result<(), std::io::Error> {
-    const MANIFEST: &str = "packaging/windows/gatepass.manifest";
+const MANIFEST: &str = "packaging/windows/gatepass.manifest";
+
+/// `RT_VERSION` and `RT_MANIFEST` (winuser.h).
+const VERSION_TYPE: u32 = 16;
+const MANIFEST_TYPE: u32 = 24;
+
+/// American English, in which the program speaks, and Unicode.
+const LANGUAGE: u16 = 0x0409;
+const UNICODE: u16 = 1200;
+
+fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={MANIFEST}");
-    let is = |name: &str, value: &str| env::var(name).as_deref() == Ok(value);
-    if is("CARGO_CFG_TARGET_OS", "windows") {
-        embed_manifest::embed_manifest_file(MANIFEST)?;
+    match variable("CARGO_CFG_TARGET_OS")?.as_str() {
+        "windows" => windows(),
+        // A panic ends the release at once and says where in our own words: nobody looks up how to unwind.
+        "linux" if variable("PROFILE")? == "release" => {
+            println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+            Ok(())
+        }
+        _ => Ok(()),
     }
-    // A panic ends the release at once and says where in our own words: nobody looks up how to unwind.
-    if is("CARGO_CFG_TARGET_OS", "linux") && is("PROFILE", "release") {
-        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+}
+
+fn windows() -> io::Result<()> {
+    if variable("CARGO_CFG_TARGET_ENV")? == "msvc" {
+        let manifest = fs::canonicalize(MANIFEST)?;
+        println!("cargo:rustc-link-arg-bins=/MANIFEST:EMBED");
+        println!("cargo:rustc-link-arg-bins=/MANIFESTUAC:NO");
+        println!(
+            "cargo:rustc-link-arg-bins=/MANIFESTINPUT:{}",
+            manifest.display()
+        );
+        return Ok(());
     }
+    let resources = section(&[
+        (VERSION_TYPE, version()?),
+        (MANIFEST_TYPE, fs::read(MANIFEST)?),
+    ]);
+    let file = Path::new(&variable("OUT_DIR")?).join("resources.o");
+    fs::write(
+        &file,
+        object(&variable("CARGO_CFG_TARGET_ARCH")?, &resources)?,
+    )?;
+    println!("cargo:rustc-link-arg-bins={}", file.display());
     Ok(())
+}
+
+fn variable(name: &str) -> io::Result<String> {
+    env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")))
+}
+
+/// A resource section, and where in it the linker puts addresses.
+struct Section {
+    bytes: Vec<u8>,
+    addresses: Vec<u32>,
+}
+
+/// Resources by type, in the order of their types, each with the name 1 and one language ("PE Format", `.rsrc`).
+fn section(resources: &[(u32, Vec<u8>)]) -> Section {
+    /// Sizes of a directory's head, of an entry in it, and of what describes a resource.
+    const HEAD: usize = 16;
+    const ENTRY: usize = 8;
+    const DESCRIPTION: usize = 16;
+    /// An entry that leads to another directory.
+    const DIRECTORY: u32 = 1 << 31;
+    let count = resources.len();
+    let names = HEAD + count * ENTRY;
+    let languages = names + count * (HEAD + ENTRY);
+    let descriptions = languages + count * (HEAD + ENTRY);
+    let mut bytes = Vec::new();
+    let directory = |bytes: &mut Vec<u8>, entries: &[(u32, u32)]| {
+        bytes.extend([0; HEAD - 2]);
+        put16(bytes, entries.len());
+        for (id, target) in entries {
+            bytes.extend(id.to_le_bytes());
+            bytes.extend(target.to_le_bytes());
+        }
+    };
+    let nth = |start: usize, size: usize, index: usize| number(start + size * index);
+    let types: Vec<_> = (0..count)
+        .map(|i| (resources[i].0, nth(names, HEAD + ENTRY, i) | DIRECTORY))
+        .collect();
+    directory(&mut bytes, &types);
+    for i in 0..count {
+        let language = nth(languages, HEAD + ENTRY, i) | DIRECTORY;
+        directory(&mut bytes, &[(1, language)]);
+    }
+    for i in 0..count {
+        let description = nth(descriptions, DESCRIPTION, i);
+        directory(&mut bytes, &[(LANGUAGE.into(), description)]);
+    }
+    let mut contents = Vec::new();
+    let first = descriptions + count * DESCRIPTION;
+    let mut addresses = Vec::new();
+    for (_, content) in resources {
+        addresses.push(number(bytes.len()));
+        put32(&mut bytes, first + contents.len());
+        put32(&mut bytes, content.len());
+        bytes.extend([0; 8]);
+        contents.extend(content);
+        contents.resize(contents.len().next_multiple_of(8), 0);
+    }
+    bytes.extend(contents);
+    Section { bytes, addresses }
+}
+
+/// The section as an object file: head, section, relocations, symbol (the same document, "COFF").
+fn object(processor: &str, section: &Section) -> io::Result<Vec<u8>> {
+    /// Of the file's head and the section's.
+    const HEADS: usize = 20 + 40;
+    /// Initialised data, readable and writable.
+    const FLAGS: u32 = 0xC000_0040;
+    // The processor's number, and that of "address from the program's beginning".
+    let (machine, relative) = match processor {
+        "x86_64" => (0x8664_u16, 3_u16),
+        "aarch64" => (0xAA64, 2),
+        other => return Err(io::Error::other(format!("unknown processor {other}"))),
+    };
+    let relocations = HEADS + section.bytes.len();
+    let symbols = relocations + section.addresses.len() * 10;
+    let mut out = Vec::new();
+    out.extend(machine.to_le_bytes());
+    put16(&mut out, 1);
+    // No time: builds of one commit are equal.
+    put32(&mut out, 0);
+    put32(&mut out, symbols);
+    put32(&mut out, 2);
+    out.extend([0; 4]);
+    out.extend(b".rsrc\0\0\0");
+    out.extend([0; 8]);
+    put32(&mut out, section.bytes.len());
+    put32(&mut out, HEADS);
+    put32(&mut out, relocations);
+    put32(&mut out, 0);
+    put16(&mut out, section.addresses.len());
+    put16(&mut out, 0);
+    out.extend(FLAGS.to_le_bytes());
+    out.extend(&section.bytes);
+    for address in &section.addresses {
+        out.extend(address.to_le_bytes());
+        put32(&mut out, 0);
+        out.extend(relative.to_le_bytes());
+    }
+    // The section's own symbol and what belongs to it; then a table of long names, which is empty.
+    out.extend(b".rsrc\0\0\0");
+    out.extend([0, 0, 0, 0, 1, 0, 0, 0, 3, 1]);
+    put32(&mut out, section.bytes.len());
+    put16(&mut out, section.addresses.len());
+    out.extend([0; 12]);
+    put32(&mut out, 4);
+    Ok(out)
+}
+
+/// What is shown about the program: a `VS_VERSIONINFO`.
+fn version() -> io::Result<Vec<u8>> {
+    let version = variable("CARGO_PKG_VERSION")?;
+    let part = |name: &str| -> io::Result<u32> {
+        let part = variable(&format!("CARGO_PKG_VERSION_{name}"))?;
+        part.parse().map_err(io::Error::other)
+    };
+    let high = part("MAJOR")? << 16 | part("MINOR")?;
+    let low = part("PATCH")? << 16;
+    let mut fixed = Vec::new();
+    // VS_FIXEDFILEINFO (verrsrc.h): signature, form, twice the version, no flags, Windows NT, a program.
+    for word in [
+        0xFEEF_04BD,
+        0x0001_0000,
+        high,
+        low,
+        high,
+        low,
+        0x3F,
+        0,
+        0x0004_0004,
+        1,
+        0,
+        0,
+        0,
+    ] {
+        fixed.extend(u32::to_le_bytes(word));
+    }
+    let licence = variable("CARGO_PKG_LICENSE")?;
+    let description = variable("CARGO_PKG_DESCRIPTION")?;
+    let texts: Vec<u8> = [
+        ("CompanyName", "gatepass developers"),
+        ("FileDescription", description.as_str()),
+        ("FileVersion", &version),
+        ("InternalName", "gatepass"),
+        ("LegalCopyright", &licence),
+        ("OriginalFilename", "gatepass.exe"),
+        ("ProductName", "gatepass"),
+        ("ProductVersion", &version),
+    ]
+    .iter()
+    .flat_map(|(name, text)| {
+        let text = wide(text);
+        padded(block(name, text.len() / 2, true, &text, &[]))
+    })
+    .collect();
+    let table = block(
+        &format!("{LANGUAGE:04x}{UNICODE:04x}"),
+        0,
+        true,
+        &[],
+        &texts,
+    );
+    let texts = padded(block("StringFileInfo", 0, true, &[], &table));
+    let languages: Vec<u8> = [LANGUAGE, UNICODE]
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    let translation = block("Translation", languages.len(), false, &languages, &[]);
+    let languages = block("VarFileInfo", 0, true, &[], &translation);
+    let children = [texts, languages].concat();
+    Ok(block(
+        "VS_VERSION_INFO",
+        fixed.len(),
+        false,
+        &fixed,
+        &children,
+    ))
+}
+
+/// A name, a value and what is below it. `length` is that of the value: texts count in characters.
+fn block(name: &str, length: usize, is_text: bool, value: &[u8], children: &[u8]) -> Vec<u8> {
+    let mut rest = Vec::new();
+    put16(&mut rest, length);
+    put16(&mut rest, usize::from(is_text));
+    rest.extend(wide(name));
+    // Counted from the block's beginning, of which the length is still missing.
+    while (rest.len() + 2) % 4 != 0 {
+        rest.push(0);
+    }
+    rest.extend(value);
+    if !children.is_empty() {
+        while (rest.len() + 2) % 4 != 0 {
+            rest.push(0);
+        }
+        rest.extend(children);
+    }
+    let mut out = Vec::new();
+    put16(&mut out, rest.len() + 2);
+    out.extend(rest);
+    out
+}
+
+fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect()
+}
+
+/// Sizes here are some kilobytes.
+fn number(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+fn put32(to: &mut Vec<u8>, size: usize) {
+    to.extend(number(size).to_le_bytes());
+}
+
+fn put16(to: &mut Vec<u8>, size: usize) {
+    to.extend(u16::try_from(size).unwrap_or(u16::MAX).to_le_bytes());
 }

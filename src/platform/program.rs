@@ -33,6 +33,12 @@ pub fn others_may_replace(_: &Path) -> bool {
     false
 }
 
+/// Whether macOS runs a copy of a downloaded program from a folder that it made for this start alone.
+pub fn is_translocated(path: &Path) -> bool {
+    path.components()
+        .any(|part| part.as_os_str() == "AppTranslocation")
+}
+
 /// Whether the system marked the file as downloaded; the answer is how to take the mark off.
 #[cfg(target_os = "macos")]
 pub fn quarantined(path: &Path) -> Option<String> {

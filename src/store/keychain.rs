@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc;
+#[cfg(target_os = "macos")]
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use keyring_core::{Entry, Error};
@@ -55,7 +57,10 @@ impl Keychain {
             .name("keychain".to_owned())
             .spawn(move || {
                 #[cfg(target_os = "macos")]
-                let _silence = self.silence();
+                let _silence = match self.silence() {
+                    Ok(silence) => silence,
+                    Err(why) => return drop(answer.send(Err(why))),
+                };
                 // Nobody listens any more if the time is over.
                 let _ = answer.send(call());
             });
@@ -72,11 +77,13 @@ impl Keychain {
     }
 
     /// Forbids the keychain to show a prompt, for as long as this is held: it then fails where it would need one.
+    /// Where that cannot be had, nothing is asked of it.
     #[cfg(target_os = "macos")]
-    fn silence(self) -> Option<KeychainUserInteractionLock> {
-        (self.prompting == Prompting::Forbidden)
-            .then(|| SecKeychain::disable_user_interaction().ok())
-            .flatten()
+    fn silence(self) -> Result<Option<Silence>, StoreError> {
+        match self.prompting {
+            Prompting::Forbidden => Silence::begin().map(Some),
+            Prompting::Allowed => Ok(None),
+        }
     }
 
     /// The keychain's own library opens a prompt for what is locked, so ask first where none may appear.
@@ -118,6 +125,41 @@ impl Keychain {
 #[cfg(target_os = "linux")]
 fn attributes(name: &str) -> HashMap<&str, &str> {
     HashMap::from([("service", SERVICE), ("username", name)])
+}
+
+/// Prompts are switched off for the whole process at once. A call that was given up may still run when the next one
+/// ends, so only the last one that ends switches them on again.
+#[cfg(target_os = "macos")]
+struct Silence;
+
+/// How many calls need silence, and what keeps it.
+#[cfg(target_os = "macos")]
+static SILENCE: Mutex<(usize, Option<KeychainUserInteractionLock>)> = Mutex::new((0, None));
+
+#[cfg(target_os = "macos")]
+impl Silence {
+    fn begin() -> Result<Self, StoreError> {
+        let mut shared = SILENCE.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.1.is_none() {
+            let lock = SecKeychain::disable_user_interaction().map_err(|error| {
+                StoreError::Other(format!("its prompts cannot be switched off: {error}"))
+            })?;
+            shared.1 = Some(lock);
+        }
+        shared.0 += 1;
+        Ok(Self)
+    }
+}
+
+#[cfg(target_os = "macos")]
+impl Drop for Silence {
+    fn drop(&mut self) {
+        let mut shared = SILENCE.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.0 = shared.0.saturating_sub(1);
+        if shared.0 == 0 {
+            shared.1 = None;
+        }
+    }
 }
 
 /// The keychain's single entries, which have a largest size on Windows.

@@ -303,6 +303,60 @@ fn callers_are_answered_in_time_and_the_refresh_is_finished() {
     assert_eq!(scene.provider.families_revoked(), 0);
 }
 
+/// The program is replaced, and at last removed, while its worker waits for the provider: nothing is lost, the next
+/// version joins, and a worker that dies is followed by one of the version that was started.
+#[test]
+fn an_upgrade_in_the_middle_of_a_refresh_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let installed = folder.path().join("gatepass");
+    let install = || {
+        let next = folder.path().join("next");
+        fs::copy(GATEPASS, &next).unwrap();
+        fs::rename(next, &installed).unwrap();
+    };
+    install();
+    let provider = Provider::start(provider::Settings::default());
+    let path = installed.to_str().unwrap();
+    let scene = Scene::around(path, provider, Person::without_browser()).signed_in();
+    scene
+        .provider
+        .script(Hook::RefreshGrant, Fault::Delay(Duration::from_secs(3)));
+    let old = scene.gatepass(["token", "--force-refresh"]).spawn();
+    assert!(
+        scene
+            .provider
+            .wait_for("/token", 1, Duration::from_secs(20))
+    );
+    install();
+    let new = scene.gatepass(["token", "--force-refresh"]).spawn();
+    let token = old.wait().expect(0).token();
+    assert_eq!(new.wait().expect(0).token(), token);
+    assert_eq!(scene.provider.token_grants("refresh_token"), 1);
+
+    // Removed, and its worker killed before the provider did anything: what runs still has itself.
+    let home = scene.home.path().display().to_string();
+    assert!(wait_until(Duration::from_secs(5), || workers(&home).is_empty()));
+    scene.provider.clear_script();
+    scene.provider.clear_requests();
+    scene
+        .provider
+        .script_times(Hook::RefreshGrant, ..1, Fault::Stall(When::Before));
+    let old = scene.gatepass(["token", "--force-refresh"]).spawn();
+    assert!(
+        scene
+            .provider
+            .wait_for("/token", 1, Duration::from_secs(20))
+    );
+    fs::remove_file(&installed).unwrap();
+    for id in workers(&home) {
+        kill(id);
+    }
+    assert_ne!(old.wait().expect(0).token(), token);
+    install();
+    scene.background().expect(0);
+    assert_eq!(scene.provider.families_revoked(), 0);
+}
+
 /// The provider rotates and the connection drops: the next call says what happened.
 #[test]
 fn an_answer_lost_on_the_way_is_told() {

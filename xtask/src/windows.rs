@@ -122,7 +122,8 @@ set -e
 mkdir -p '@SYSTEM@@KEPT@' '@KEPT@/windows'
 mount -t proc proc '@SYSTEM@/proc'
 mount --bind '@KEPT@' '@SYSTEM@@KEPT@'
-exec chroot '@SYSTEM@' /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
+exec chroot '@SYSTEM@' /usr/bin/env -i ${GATEPASS_WINE_FOLDER:+--chdir="$GATEPASS_WINE_FOLDER"} \
+    USER="${GATEPASS_WINE_USER:-root}" HOME=/root PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
     XDG_RUNTIME_DIR=/tmp WINEPREFIX="${GATEPASS_WINEPREFIX:-@KEPT@/windows}" WINEDEBUG=-all WINEDLLOVERRIDES=mscoree,mshtml= \
     ${CLAUDE_HELPER_CONTEXT:+CLAUDE_HELPER_CONTEXT="$CLAUDE_HELPER_CONTEXT"} \
     ${GATEPASS_LOG:+GATEPASS_LOG="$GATEPASS_LOG"} \

@@ -8,7 +8,8 @@ use crate::config::settings::{Audit, Settings};
 use crate::error::Failure;
 use crate::platform::paths;
 use crate::platform::policy::PLACE;
-use crate::platform::{program, system_log};
+use crate::platform::program::{self, Signature};
+use crate::platform::system_log;
 use crate::session::state::StateFiles;
 
 /// Largest file of our own that is opened to look at it, in bytes.
@@ -16,36 +17,64 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Where this program lies, whether others could replace it, and what the system holds against it.
 pub(super) fn binary() -> Finding {
-    let path = match std::env::current_exe() {
-        Ok(path) => path,
-        Err(error) => {
+    match std::env::current_exe() {
+        Ok(path) => Binary {
+            quarantined: program::quarantined(&path),
+            replaceable: program::others_may_replace(&path),
+            signature: program::signature(&path),
+            path: &path,
+        }
+        .judged(),
+        Err(error) => Finding::warning(
+            format!("gatepass cannot find out where it lies: {error}"),
+            "start it by its absolute path",
+        ),
+    }
+}
+
+/// What is known of this program's file.
+struct Binary<'a> {
+    path: &'a Path,
+    /// How to take off the mark of a download, if it has one.
+    quarantined: Option<String>,
+    replaceable: bool,
+    signature: Signature,
+}
+
+impl Binary<'_> {
+    fn judged(&self) -> Finding {
+        let shown = self.path.display();
+        let version = env!("CARGO_PKG_VERSION");
+        if program::is_translocated(self.path) {
             return Finding::warning(
-                format!("gatepass cannot find out where it lies: {error}"),
-                "start it by its absolute path",
+                format!(
+                    "macOS runs a copy of gatepass from a folder of its own ({shown}), since it was downloaded and not moved (App Translocation): the path is another one at each start, so hosts cannot be given it"
+                ),
+                "move gatepass into /Applications or /usr/local/bin with the Finder, or install the package",
             );
         }
-    };
-    let shown = path.display();
-    let version = env!("CARGO_PKG_VERSION");
-    if let Some(remedy) = program::quarantined(&path) {
-        return Finding::warning(
-            format!("{shown} is marked as downloaded, so the system may refuse to start it"),
-            remedy,
-        );
-    }
-    if program::others_may_replace(&path) {
-        return Finding::warning(
-            format!("other users may replace {shown}, which hosts run with your session"),
-            format!("chmod go-w '{shown}' and its folder, or install the package"),
-        );
-    }
-    match program::signature(&path) {
-        program::Signature::Bad(why) => Finding::warning(
-            format!("the signature of {shown} is not good: {why}"),
-            "install the package of your organisation again",
-        ),
-        program::Signature::Good => Finding::ok(format!("{shown}, version {version}, signed")),
-        program::Signature::Unknown => Finding::ok(format!("{shown}, version {version}")),
+        if let Some(remedy) = &self.quarantined {
+            return Finding::warning(
+                format!(
+                    "{shown} is marked as downloaded, so the system may refuse to start it, ask a person first, or run a copy of it from elsewhere"
+                ),
+                remedy,
+            );
+        }
+        if self.replaceable {
+            return Finding::warning(
+                format!("other users may replace {shown}, which hosts run with your session"),
+                format!("chmod go-w '{shown}' and its folder, or install the package"),
+            );
+        }
+        match &self.signature {
+            Signature::Bad(why) => Finding::warning(
+                format!("the signature of {shown} is not good: {why}"),
+                "install the package of your organisation again",
+            ),
+            Signature::Good => Finding::ok(format!("{shown}, version {version}, signed")),
+            Signature::Unknown => Finding::ok(format!("{shown}, version {version}")),
+        }
     }
 }
 
@@ -148,5 +177,49 @@ pub(super) fn system_log(settings: &Settings) -> Finding {
             ),
             "start journald or a syslog daemon (/dev/log), or set audit = \"off\"",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Binary, Signature};
+
+    /// What the system holds against the program, the worst first: each has its own words and its own remedy.
+    #[test]
+    fn what_is_wrong_with_the_program_is_explained() {
+        let installed = "/usr/local/bin/gatepass";
+        let copy = "/private/var/folders/zz/0/T/AppTranslocation/5F1D/d/gatepass.app/Contents/MacOS/gatepass";
+        let bad = || Signature::Bad("code object is not signed at all".to_owned());
+        let mark = Some("xattr -d com.apple.quarantine x");
+        for (path, quarantined, replaceable, signature, what, remedy) in [
+            (copy, mark, true, bad(), "App Translocation", "Finder"),
+            (
+                installed,
+                mark,
+                true,
+                bad(),
+                "marked as downloaded",
+                "xattr -d",
+            ),
+            (installed, None, true, bad(), "other users", "chmod go-w"),
+            (installed, None, false, bad(), "not signed at all", "again"),
+            (installed, None, false, Signature::Good, ", signed", ""),
+            (installed, None, false, Signature::Unknown, "version", ""),
+        ] {
+            let finding = Binary {
+                path: Path::new(path),
+                quarantined: quarantined.map(str::to_owned),
+                replaceable,
+                signature,
+            }
+            .judged();
+            assert!(finding.what().contains(what), "{finding:?}");
+            assert!(finding.what().contains(path), "{finding:?}");
+            assert_eq!(finding.remedy().is_none(), remedy.is_empty());
+            let said = finding.remedy().unwrap_or_default();
+            assert!(said.contains(remedy), "{finding:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The Windows program, run by Wine: what a person and a host see, with the real Credential Manager, registry and
 //! loopback of Wine, against a real provider. `cargo xtask test --windows` builds the program and runs these.
+//!
+//! Here are calls and sessions; one module per further idea.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +9,11 @@
     clippy::panic,
     reason = "a failed assumption should stop the test at once"
 )]
+
+mod commands;
+mod names;
+mod registry;
+mod upgrade;
 
 use std::env;
 use std::fs;
@@ -21,7 +28,9 @@ use gatepass_testkit::provider::{Fault, Hook, Provider, Settings, When, client};
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where gatepass's own policy lies, and Claude Desktop's.
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Gatepass";
+const HOST_POLICY: &str = r"HKLM\SOFTWARE\Policies\Claude";
 
 /// Where the browser that is configured leaves the address.
 const VISITS: &str = r"HKCU\SOFTWARE\GatepassTest";
@@ -109,6 +118,17 @@ fn state_folder() -> PathBuf {
     profile_folder().join(".gatepass")
 }
 
+/// A folder for a test's own files: as this machine sees it, and as Windows does.
+fn scratch() -> (PathBuf, &'static str) {
+    let folder = drive_c().join("scratch");
+    fs::create_dir_all(&folder).unwrap();
+    (folder, r"C:\scratch")
+}
+
+fn gatepass_exe() -> String {
+    env::var("GATEPASS_EXE").expect("run `cargo xtask test --windows`")
+}
+
 /// A Windows program to be run.
 fn program(name: &str, arguments: &[&str]) -> Command {
     keep_wine_running();
@@ -125,10 +145,7 @@ fn program(name: &str, arguments: &[&str]) -> Command {
 }
 
 fn gatepass(arguments: &[&str]) -> Command {
-    program(
-        &env::var("GATEPASS_EXE").expect("run `cargo xtask test --windows`"),
-        arguments,
-    )
+    program(&gatepass_exe(), arguments)
 }
 
 fn end(mut child: Child) -> Ended {
@@ -167,11 +184,13 @@ impl Windows {
                 ..settings
             }),
         };
-        reg(&["delete", POLICY, "/f"]);
-        reg(&["delete", VISITS, "/f"]);
+        for key in [POLICY, HOST_POLICY, VISITS] {
+            reg(&["delete", key, "/f"]);
+        }
         windows.configure("");
         run(gatepass(&["logout"]));
         let _ = fs::remove_dir_all(state_folder());
+        let _ = fs::remove_dir_all(scratch().0);
         windows.provider.clear_requests();
         windows
     }
@@ -182,7 +201,10 @@ impl Windows {
 
     /// `reg.exe` takes the address as one argument and leaves it where the test finds it.
     fn configure(&self, more: &str) {
-        let file = Self::config_file();
+        self.configure_at(&Self::config_file(), more);
+    }
+
+    fn configure_at(&self, file: &Path, more: &str) {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let text = format!(
             "issuer = \"{}\"\nclient_id = \"gatepass\"\n\
@@ -371,7 +393,7 @@ fn a_host_that_reads_to_the_end_does_not_wait_for_the_worker() {
         ..1,
         Fault::Delay(Duration::from_secs(12)),
     );
-    let gatepass = env::var("GATEPASS_EXE").unwrap();
+    let gatepass = gatepass_exe();
     // With its log the worker has a pipe to the visible process instead of nothing.
     for more in [&[][..], &["-v"]] {
         let call = ["token", "--force-refresh", "--timeout", "2"];
@@ -446,88 +468,6 @@ fn no_token_lies_in_the_clear() {
                 && !anywhere(Windows::config_file().parent().unwrap(), secret.as_bytes())
         );
     }
-}
-
-#[test]
-#[ignore = "needs Wine: cargo xtask test --windows"]
-fn what_the_registry_says_is_law() {
-    let windows = Windows::new(Settings::default());
-    let set = |key: &str, name: &str, kind: &str, value: &str| {
-        reg(&["add", key, "/v", name, "/t", kind, "/d", value, "/f"]).expect(0);
-    };
-    set(POLICY, "clientId", "REG_SZ", "from-policy");
-    set(POLICY, "minValidity", "REG_DWORD", "300");
-    set(POLICY, "notify", "REG_DWORD", "0");
-    set(POLICY, "scopes", "REG_SZ", r#"["openid","offline_access"]"#);
-    set(
-        &format!(r"{POLICY}\Profiles\work"),
-        "audience",
-        "REG_SZ",
-        "work-api",
-    );
-    set(
-        &format!(r"{POLICY}\Defaults"),
-        "loginHint",
-        "REG_SZ",
-        "someone",
-    );
-    let shown = run(gatepass(&["config", "show"])).expect(0).stdout;
-    for expected in ["from-policy", "300", "someone"] {
-        assert!(shown.contains(expected), "{expected} in:\n{shown}");
-    }
-    let work = run(gatepass(&["--profile", "work", "config", "show"]));
-    assert!(
-        work.stdout.contains("work-api") || work.code == Some(3),
-        "{}",
-        work.stderr
-    );
-    // What cannot be understood is not skipped.
-    for (name, kind, value) in [
-        ("mnValidity", "REG_DWORD", "1"),
-        ("minValidity", "REG_SZ", "soon"),
-        ("proxy", "REG_EXPAND_SZ", "%PROXY%"),
-    ] {
-        set(POLICY, name, kind, value);
-        let refused = run(Windows::host("background")).expect(3);
-        assert!(
-            refused.stderr.contains(r"HKLM\SOFTWARE\Policies\Gatepass"),
-            "{}",
-            refused.stderr
-        );
-        reg(&["delete", POLICY, "/v", name, "/f"]).expect(0);
-    }
-    reg(&["delete", POLICY, "/f"]).expect(0);
-    drop(windows);
-}
-
-#[test]
-#[ignore = "needs Wine: cargo xtask test --windows"]
-fn an_exported_registration_file_is_a_policy() {
-    const CLAUDE: &str = r"HKLM\SOFTWARE\Policies\Claude";
-    let windows = Windows::new(Settings::default());
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/windows/example.reg");
-    fs::copy(file, drive_c().join("example.reg")).unwrap();
-    reg(&["import", r"C:\example.reg"]).expect(0);
-    let shown = run(gatepass(&["config", "show"])).expect(0).stdout;
-    for expected in [
-        "issuer = \"https://idp.example.com\"  # policy (locked)",
-        "support_text = \"ask #it-help\"  # policy (locked)",
-        "interactive_timeout = 295  # policy (locked)",
-        "min_validity = 420  # policy (locked)",
-    ] {
-        assert!(shown.contains(expected), "{expected} in:\n{shown}");
-    }
-    let claude = reg(&["query", CLAUDE]).expect(0).stdout;
-    for expected in [
-        r"C:\Program Files\Gatepass\gatepass.exe",
-        r#"["claude-sonnet-4-5","claude-haiku-4-5"]"#,
-    ] {
-        assert!(claude.contains(expected), "{expected} in:\n{claude}");
-    }
-    for key in [POLICY, CLAUDE] {
-        reg(&["delete", key, "/f"]).expect(0);
-    }
-    drop(windows);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! The interface: the same table of commands that the other systems run, and what the program says about itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Settings, Windows, gatepass_exe, keep_wine_running, scratch, wine};
+
+/// Cases that are not about Windows.
+const LEFT_OUT: [&str; 1] = [
+    // Homes are known folders there, which no variable names.
+    "home-missing",
+];
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn the_command_line_behaves_as_written_down() {
+    let windows = Windows::new(Settings::default());
+    fs::remove_file(Windows::config_file()).unwrap();
+    keep_wine_running();
+    // What the table calls gatepass: Wine, in a folder that has the table's files.
+    let (folder, _) = scratch();
+    let files = folder.join("tests/cmd/files");
+    fs::create_dir_all(&files).unwrap();
+    for file in fs::read_dir("tests/cmd/files").unwrap().flatten() {
+        fs::copy(file.path(), files.join(file.file_name())).unwrap();
+    }
+    let script = folder.join("gatepass");
+    let (wine, exe) = (wine().display().to_string(), gatepass_exe());
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nexec '{wine}' '{exe}' \"$@\"\n"),
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let cases = trycmd::TestCases::new();
+    cases
+        .case("tests/cmd/*.toml")
+        .register_bin("gatepass", script.as_path())
+        .env("GATEPASS_WINE_FOLDER", folder.display().to_string())
+        .env("GATEPASS_LOG", "")
+        .env("CLAUDE_HELPER_CONTEXT", "");
+    for name in LEFT_OUT {
+        let case = format!("tests/cmd/{name}.toml");
+        assert!(Path::new(&case).is_file(), "{case}");
+        cases.skip(case);
+    }
+    cases.run();
+    drop(windows);
+}
+
+/// What Explorer shows, and the manifest that Windows follows, as another tool reads them out of the program.
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn the_program_says_what_it_is() {
+    let read = Command::new("x86_64-w64-mingw32-windres")
+        .args(["--input-format", "coff", "--output-format", "rc"])
+        .args(["-i", &gatepass_exe()])
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{read:?}");
+    let resources = String::from_utf8_lossy(&read.stdout);
+    let version = env!("CARGO_PKG_VERSION");
+    let numbers = version.replace('.', ", ");
+    for expected in [
+        format!("FILEVERSION {numbers}, 0"),
+        format!("PRODUCTVERSION {numbers}, 0"),
+        "VALUE \"ProductName\", \"gatepass\"".to_owned(),
+        format!(
+            "VALUE \"FileDescription\", \"{}\"",
+            env!("CARGO_PKG_DESCRIPTION")
+        ),
+        format!("VALUE \"ProductVersion\", \"{version}\""),
+        "VALUE \"Translation\", 0x409, 1200".to_owned(),
+        ">true</longPathAware>".to_owned(),
+        ">UTF-8</activeCodePage>".to_owned(),
+        "level=\"\"asInvoker\"\"".to_owned(),
+    ] {
+        assert!(resources.contains(&expected), "{expected} in:\n{resources}");
+    }
+}
