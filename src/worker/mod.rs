@@ -4,6 +4,9 @@
 //! its own refreshes, or keeps a sign-in open, and stores the result. It has left the caller's session and
 //! terminal, its life is bounded, and what it was told on its command line is no secret.
 //!
+//! During an upgrade a caller's worker may be of the next version (Windows and macOS start what lies there): the
+//! worker's arguments and lines may only grow.
+//!
 //! [`join`] waits for work, [`start`] starts a worker, [`serve`] is what it does, `answer` what passes between them.
 
 mod answer;

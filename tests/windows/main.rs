@@ -406,6 +406,37 @@ fn a_host_that_reads_to_the_end_does_not_wait_for_the_worker() {
 
 #[test]
 #[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_worker_leaves_a_job_that_lets_it_go_and_one_that_does_not_is_told_of() {
+    let call = gatepass_exe();
+    let call = [&call, "token", "--force-refresh", "--timeout", "2"];
+    for (job, fault, keeps) in [
+        ("--job-lets-go", Fault::Delay(Duration::from_secs(8)), false),
+        ("--job-keeps", Fault::Stall(When::Before), true),
+    ] {
+        let windows = Windows::signed_in(short_lived());
+        windows.configure("log_level = \"warn\"\n");
+        thread::sleep(Duration::from_secs(4));
+        windows.provider.clear_requests();
+        windows
+            .provider
+            .script_times(Hook::RefreshGrant, ..1, fault);
+        under_a_host(&[&[job], &call[..]].concat());
+        assert_eq!(refreshes(&windows), 1, "the refresh is under way");
+        let log = fs::read_to_string(state_folder().join("gatepass.log")).unwrap_or_default();
+        assert_eq!(
+            log.contains("the caller's job lets no process go"),
+            keeps,
+            "{log}"
+        );
+        // Everything in the job has ended with the host.
+        run(Windows::host("background")).token();
+        assert_eq!(refreshes(&windows), if keeps { 2 } else { 1 });
+        assert_eq!(windows.provider.families_revoked(), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
 fn a_lost_answer_is_not_asked_for_twice() {
     let windows = Windows::signed_in(short_lived());
     thread::sleep(Duration::from_secs(4));

@@ -20,6 +20,9 @@ fn an_account_may_have_any_name() {
     let windows = Windows::new(Settings::default());
     let profile = drive_c().join("users").join(ACCOUNT);
     let _ = fs::remove_dir_all(&profile);
+    for folder in ["AppData/Roaming", "AppData/Local"] {
+        fs::create_dir_all(profile.join(folder)).unwrap();
+    }
     // Where she has none, nobody else's counts.
     let path = run(as_her(&["config", "path"])).expect(0).stdout;
     assert_eq!(

@@ -4,7 +4,11 @@
 //! Under Wine only a Windows program can tell: a pipe that comes from Linux also lies, as descriptor 2, in every
 //! process that Wine starts on the way, whatever Windows' rules of inheritance say.
 
+#[cfg(windows)]
+mod job;
+
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +19,9 @@ const HAND_ON: &str = "--hand-on";
 
 /// Lives for a while.
 const STAY: &str = "--stay";
+
+/// Keeps everything that it starts in a job that ends with it, and lets those go that ask for it, or nobody.
+const JOBS: [(&str, bool); 2] = [("--job-lets-go", true), ("--job-keeps", false)];
 
 /// That while.
 const A_WHILE: Duration = Duration::from_secs(5);
@@ -34,8 +41,30 @@ fn main() -> io::Result<()> {
             stays.stdout(Stdio::null()).stderr(Stdio::null());
             stays.spawn().map(drop)
         }
-        Some(program) => watch(Command::new(program).args(&arguments[1..])),
+        Some(word) => {
+            let job = JOBS.iter().find(|(name, _)| word == name);
+            if let Some((_, lets_go)) = job {
+                enter_job(*lets_go)?;
+            }
+            run(&arguments[usize::from(job.is_some())..])
+        }
     }
+}
+
+fn run(arguments: &[OsString]) -> io::Result<()> {
+    let (program, arguments) = arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    watch(Command::new(program).args(arguments))
+}
+
+#[cfg(windows)]
+fn enter_job(lets_go: bool) -> io::Result<()> {
+    job::enter(lets_go)
+}
+
+/// Other systems have no jobs.
+#[cfg(not(windows))]
+fn enter_job(_: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Three numbers on standard output: the exit code; milliseconds until the end; milliseconds until the pipes' end.

@@ -205,11 +205,14 @@ fn fetch_package(kept: &Path, package: &str, release: &str) -> Result<PathBuf, S
             apt.arg("-o").arg(format!("{option}={}", value.display()));
         }
         apt.args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Languages=none"]);
+        // A mirror that does not answer is said to be one, not an empty one.
+        apt.args(["-o", "APT::Update::Error-Mode=any"]);
         apt.args(&arguments[1..])
             .current_dir(place.join("packages"));
         apt
     };
-    run(&mut apt(&["apt-get", "--quiet=2", "update"]))?;
+    run(&mut apt(&["apt-get", "--quiet=2", "update"]))
+        .map_err(|_| format!("{mirror} does not answer"))?;
     let offered = apt(&["apt-cache", "madison", package])
         .output()
         .map_err(|error| error.to_string())?;
