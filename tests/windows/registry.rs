@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::{
-    HOST_POLICY, POLICY, Settings, Windows, anywhere, drive_c, gatepass, gatepass_exe, program, reg, run, scratch,
+    HOST_POLICY, POLICY, Settings, Windows, anywhere, drive_c, gatepass, gatepass_exe, program,
+    reg, run, scratch,
 };
 
 #[test]
@@ -88,9 +89,6 @@ fn an_exported_registration_file_is_a_policy() {
     }
     drop(windows);
 }
-
-#[test]
-#[ignore = "needs Wine: cargo xtask test --windows"]
 
 /// The lines of a registration file that say something.
 fn lines(file: &Path) -> BTreeSet<String> {
