@@ -143,6 +143,40 @@ fn an_entry_that_somebody_damaged_is_no_session_and_no_crash() {
 }
 
 #[test]
+fn what_a_newer_version_kept_is_absent_and_left_alone() {
+    let scene = signed_in();
+    let (_, item) = scene
+        .keyring
+        .items_snapshot()
+        .pop_first()
+        .expect("an entry");
+    let ours = String::from_utf8(item.secret).unwrap();
+    let newer = ours.replacen("{\"v\":1,", "{\"v\":2,\"more\":[],", 1);
+    assert_ne!(newer, ours);
+    let attributes: Vec<(&str, &str)> = item
+        .attributes
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    scene.keyring.store(&attributes, &newer);
+    let entries = scene.keyring.items_snapshot();
+    for _ in 0..2 {
+        let run = scene.background();
+        run.expect(4);
+        assert!(run.stderr.contains("gatepass login"), "{}", run.stderr);
+    }
+    scene.gatepass(["status"]).run().expect(4);
+    assert!(scene.keyring.items_snapshot() == entries, "it was touched");
+    assert_eq!(scene.provider.requests(), NOTHING);
+    // Whoever goes forward again finds it.
+    scene.keyring.store(&attributes, &ours);
+    scene.background().token();
+    scene.keyring.store(&attributes, &newer);
+    scene.login();
+    scene.background().token();
+}
+
+#[test]
 fn a_sign_in_that_cannot_be_kept_is_exit_7() {
     let scene = Scene::new(GATEPASS);
     scene.keyring.lock();

@@ -8,6 +8,7 @@
     reason = "a failed assumption should stop the test at once"
 )]
 
+mod lint;
 mod linux;
 mod machine;
 mod msi;
@@ -47,15 +48,26 @@ impl Version {
         self.told("VERSION")
     }
 
-    /// Its package whose name ends like this.
+    /// Its package whose name ends like this, for the processor that tests run on.
     fn package(self, extension: &str) -> PathBuf {
         let folder = self.told("PACKAGES");
-        let all = fs::read_dir(&folder).unwrap();
-        let mut fitting = all
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|end| end == extension));
+        let start = format!(
+            "gatepass{}{}",
+            if extension == "deb" { '_' } else { '-' },
+            self.number()
+        );
+        let mut fitting = fs::read_dir(&folder).unwrap().flatten().filter(|file| {
+            let name = file.file_name().into_string().unwrap();
+            name.starts_with(&start)
+                && name.ends_with(&format!(".{extension}"))
+                && ["amd64", "x86_64", "x64"]
+                    .iter()
+                    .any(|word| name.contains(word))
+        });
         let package = fitting.next();
-        package.unwrap_or_else(|| panic!("no .{extension} in {folder}"))
+        package
+            .unwrap_or_else(|| panic!("no .{extension} in {folder}"))
+            .path()
     }
 }
 

@@ -40,6 +40,7 @@ usage: cargo xtask <command>
       --interop           only those with LiteLLM, Apache, Glewlwyd and LemonLDAP::NG
       --windows           only those of the Windows program, run by Wine (Linux, as root)
       --packages          only those that install, use, replace and remove packages (Linux, as root)
+          --finished      with those that `cargo xtask package` has left, in place of quickly made ones
   check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
@@ -92,7 +93,13 @@ impl Command {
             #[cfg(target_os = "linux")]
             ["test", "--windows"] => Some(Self::Test(test::Selection::Windows)),
             #[cfg(target_os = "linux")]
-            ["test", "--packages"] => Some(Self::Test(test::Selection::Packages)),
+            ["test", "--packages"] => {
+                Some(Self::Test(test::Selection::Packages(packages::Ours::Quick)))
+            }
+            #[cfg(target_os = "linux")]
+            ["test", "--packages", "--finished"] => Some(Self::Test(test::Selection::Packages(
+                packages::Ours::Finished,
+            ))),
             #[cfg(target_os = "linux")]
             ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
             #[cfg(target_os = "linux")]

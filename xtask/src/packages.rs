@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cross::toolchain::{self, Toolchain};
 use crate::install::{self, Part};
-use crate::package::trial::Trial;
+use crate::package::trial::{self, Trial};
 use crate::package::version;
 use crate::process::{answer, cargo, command, root, run, run_watched};
 use crate::windows;
@@ -60,14 +60,29 @@ pub(crate) fn tools() -> Result<(), String> {
     windows::tools()
 }
 
+/// Which packages are those of this version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ours {
+    /// Such with debug programs, which are quickly made.
+    Quick,
+    /// Those that `cargo xtask package` has left.
+    Finished,
+}
+
 /// Builds the packages of both versions, and runs the tests that install them.
-pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
+pub(crate) fn test(ours: Ours, line: impl FnMut(&str)) -> Result<(), String> {
     let kept = toolchain::kept()?;
     let debian = debian(&kept)?;
     let toolchain = Toolchain::provide(&[windows::TARGET])?;
     let wine = windows::wine(&kept)?;
     let place = kept.join("packages");
-    let this = build(&root(), version(), &place.join("this"), &toolchain)?;
+    let this = match ours {
+        Ours::Quick => build(&root(), version(), &place.join("this"), &toolchain)?,
+        Ours::Finished => Version {
+            number: version(),
+            packages: trial::finished()?,
+        },
+    };
     let source = place.join("source");
     let number = next_version(&source)?;
     let next = build(&source, number, &place.join("next"), &toolchain)?;

@@ -5,6 +5,8 @@ use std::env;
 use crate::install;
 #[cfg(target_os = "linux")]
 use crate::interop;
+#[cfg(target_os = "linux")]
+use crate::packages::Ours;
 use crate::process::{self, answer, cargo, run_watched, step};
 
 /// Which checks.
@@ -21,7 +23,7 @@ pub(crate) enum Selection {
     Windows,
     /// The tests that install packages.
     #[cfg(target_os = "linux")]
-    Packages,
+    Packages(Ours),
     /// The tests with real gateways and further providers, which the others leave out.
     #[cfg(target_os = "linux")]
     Interop,
@@ -74,13 +76,13 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         return failures;
     }
     #[cfg(target_os = "linux")]
-    if selection == Selection::Packages {
+    if let Selection::Packages(ours) = selection {
         check(
             "what the tests need from this machine",
             &mut crate::packages::tools,
         );
         check("packages, installed and used", &mut || {
-            crate::packages::test(|line| tally.read(line))
+            crate::packages::test(ours, |line| tally.read(line))
         });
         return failures;
     }
@@ -129,7 +131,7 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
             ],
         ),
         #[cfg(target_os = "linux")]
-        Selection::Windows | Selection::Packages => return failures,
+        Selection::Windows | Selection::Packages(_) => return failures,
         #[cfg(target_os = "linux")]
         Selection::Interop => (
             "tests with real gateways and providers",

@@ -100,7 +100,7 @@ pub(crate) fn wine(kept: &Path) -> Result<PathBuf, String> {
         })?;
         fs::rename(&unfinished, &system).map_err(|error| error.to_string())?;
     }
-    let runner = kept.join("wine");
+    let runner = kept.join("run-wine");
     let script = SCRIPT
         .replace("@SYSTEM@", &system.display().to_string())
         .replace("@KEPT@", &kept.display().to_string());

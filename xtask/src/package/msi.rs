@@ -1,7 +1,7 @@
 //! Windows Installer packages, by wixl and msibuild (msitools).
 //!
 //! wixl writes the tables that it knows; some things that it cannot do are added to its result: the folder's place on
-//! the machine's `PATH`, the condition for going back to an older version, properties that may be given to an installation that runs with more rights than its caller,
+//! the machine's `PATH`, the menu entry's minimized window, the condition for going back to an older version, properties that may be given to an installation that runs with more rights than its caller,
 //! and the processor for 64-bit Arm.
 
 use std::fmt::Write as _;
@@ -296,6 +296,9 @@ fn tables(work: &Path, settings: &[Setting]) -> Result<(), String> {
         })
         .collect();
     import("Component", &components)?;
+    // wixl knows no minimized window (7).
+    let minimized = "UPDATE Shortcut SET ShowCmd = 7";
+    run(&mut command("msibuild", &[&msi, "-q", minimized]))?;
     let mut names: Vec<String> = settings.iter().map(Setting::property).collect();
     names.extend(["NEWERFOUND", "OLDERFOUND", "ALLOWDOWNGRADE"].map(str::to_owned));
     let mut properties = exported("Property")?;
