@@ -13,6 +13,7 @@ mod linux;
 mod machine;
 mod msi;
 mod outcome;
+mod pkg;
 
 use std::env;
 use std::fs;
@@ -60,7 +61,7 @@ impl Version {
             let name = file.file_name().into_string().unwrap();
             name.starts_with(&start)
                 && name.ends_with(&format!(".{extension}"))
-                && ["amd64", "x86_64", "x64"]
+                && ["amd64", "x86_64", "x64", "universal"]
                     .iter()
                     .any(|word| name.contains(word))
         });

@@ -16,7 +16,7 @@ use crate::process::{answer, cargo, command, root, run, run_watched};
 use crate::windows;
 
 /// What to look for on this machine, and the Debian package that brings it.
-const PARTS: [(Part, &str); 11] = [
+const PARTS: [(Part, &str); 12] = [
     (Part::Program("mmdebstrap"), "mmdebstrap"),
     (Part::Program("nsenter"), "util-linux"),
     (Part::Program("strip"), "binutils"),
@@ -28,6 +28,7 @@ const PARTS: [(Part, &str); 11] = [
     (Part::Program("xmllint"), "libxml2-utils"),
     (Part::Program("desktop-file-validate"), "desktop-file-utils"),
     (Part::Program("shellcheck"), "shellcheck"),
+    (Part::Program("bsdtar"), "libarchive-tools"),
 ];
 
 /// The Debian release that packages are installed into, and what its desktops have that gatepass needs. `rpm` is there
@@ -145,9 +146,28 @@ fn build(
     let trial = Trial {
         version: number.clone(),
         folder: folder.to_owned(),
+        linux,
+        windows: exe,
+        mac: [
+            mac(toolchain, "aarch64", &programs)?,
+            mac(toolchain, "x86_64", &programs)?,
+        ],
     };
-    let packages = trial.pack(&linux, &exe)?;
+    let packages = trial.pack()?;
     Ok(Version { number, packages })
+}
+
+/// A program for Macs that does nothing. No Mac is here to run one: what is looked at is the package around it.
+fn mac(toolchain: &Toolchain, processor: &str, folder: &Path) -> Result<PathBuf, String> {
+    let program = folder.join(format!("gatepass-{processor}"));
+    let source = folder.join("nothing.c");
+    fs::write(&source, "int main(void) { return 0; }\n").map_err(|e| e.to_string())?;
+    run(toolchain
+        .c_compiler(&format!("{processor}-macos"))
+        .arg("-o")
+        .arg(&program)
+        .arg(source))?;
+    Ok(program)
 }
 
 /// Lays out the source of the next version, and says its number.

@@ -112,6 +112,13 @@ impl Toolchain {
         self.kept.join("target")
     }
 
+    /// The C compiler for a system, by Zig's name for it.
+    pub(crate) fn c_compiler(&self, system: &str) -> Command {
+        let mut compiler = Command::new(self.tools.join("python"));
+        compiler.args(["-m", "ziglang", "cc", "-target", system]);
+        compiler
+    }
+
     /// A cargo command for other targets. Only this command sees the switch that lets a stable compiler build its
     /// own library.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
