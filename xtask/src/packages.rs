@@ -5,6 +5,7 @@
 //! source under the next version's number, with newer formats for everything that gatepass keeps. Going back from
 //! them is going back from the worst that a next version may bring.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -186,6 +187,13 @@ fn next_version(folder: &Path) -> Result<String, String> {
     .map_err(|e| format!("git: {e}"))?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let number = raised(&version())?;
+    // What is there no more must not be found by cargo either.
+    let there: BTreeSet<PathBuf> = listed
+        .split('\0')
+        .filter(|name| root().join(name).is_file())
+        .map(|name| folder.join(name))
+        .collect();
+    prune(folder, &there)?;
     for file in listed.split('\0').filter(|name| !name.is_empty()) {
         let Ok(content) = fs::read(root().join(file)) else {
             // Removed and not committed yet.
@@ -219,6 +227,22 @@ fn next_version(folder: &Path) -> Result<String, String> {
             .map_err(|e| format!("{}: {e}", to.display()))?;
     }
     Ok(number)
+}
+
+/// Removes all files of a folder but these.
+fn prune(folder: &Path, but: &BTreeSet<PathBuf>) -> Result<(), String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        // There is none yet.
+        return Ok(());
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            prune(&path, but)?;
+        } else if !but.contains(&path) {
+            fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A file with another text in one place.
