@@ -364,6 +364,30 @@ fn an_upgrade_keeps_policy_and_session_and_going_back_has_to_be_asked_for() {
     );
 }
 
+/// Wine copies what Windows would leave out, so its going back shows nothing of this.
+#[test]
+#[ignore = "installs packages: cargo xtask test --packages"]
+fn no_version_of_the_program_that_is_there_keeps_another_from_being_copied() {
+    for version in [Version::This, Version::Next] {
+        let table = |name: &str| {
+            let mut reader = Command::new("msiinfo");
+            reader.arg("export").arg(version.package("msi")).arg(name);
+            String::from_utf8(reader.output().unwrap().stdout).unwrap()
+        };
+        let files = table("File");
+        let program = files.lines().find(|row| row.starts_with("Program\t"));
+        let promised = program.unwrap().split('\t').nth(4).unwrap();
+        assert_eq!(promised, "65535.0.0.0", "{files}");
+        let properties = table("Property");
+        assert!(
+            properties
+                .lines()
+                .any(|row| row.trim_end() == "REINSTALLMODE\tamus"),
+            "{properties}"
+        );
+    }
+}
+
 #[test]
 #[ignore = "installs packages: cargo xtask test --packages"]
 fn an_upgrade_in_the_middle_of_a_refresh_loses_nothing() {

@@ -296,9 +296,15 @@ fn tables(work: &Path, settings: &[Setting]) -> Result<(), String> {
         })
         .collect();
     import("Component", &components)?;
-    // wixl knows no minimized window (7).
-    let minimized = "UPDATE Shortcut SET ShowCmd = 7";
-    run(&mut command("msibuild", &[&msi, "-q", minimized]))?;
+    for change in [
+        // wixl knows no minimized window (7).
+        "UPDATE Shortcut SET ShowCmd = 7",
+        // Windows Installer decides what to copy before it removes the version that is there, and leaves out a program
+        // whose version is not above that one's: none of the two would be left. No program has a version above this.
+        "UPDATE File SET Version = '65535.0.0.0' WHERE File = 'Program'",
+    ] {
+        run(&mut command("msibuild", &[&msi, "-q", change]))?;
+    }
     let mut names: Vec<String> = settings.iter().map(Setting::property).collect();
     names.extend(["NEWERFOUND", "OLDERFOUND", "ALLOWDOWNGRADE"].map(str::to_owned));
     let mut properties = exported("Property")?;
