@@ -1,4 +1,4 @@
-//! Puts two resources into the Windows program, its manifest and what Explorer and Task Manager show about it, and
+//! Puts resources into the Windows program, its icon, its manifest and what Explorer and Task Manager show about it, and
 //! leaves an index out of the Linux one.
 //!
 //! The resources stand in one object file, which is written here: a resource compiler is on no machine by itself, and linkers
@@ -9,7 +9,12 @@ use std::{env, fs, io, path::Path};
 
 const MANIFEST: &str = "packaging/windows/gatepass.manifest";
 
-/// `RT_VERSION` and `RT_MANIFEST` (winuser.h).
+/// A PNG of 256 by 256 pixels, the one size that Windows takes in this format; it makes the smaller ones.
+const ICON: &str = "packaging/icon.png";
+
+/// `RT_ICON`, `RT_GROUP_ICON`, `RT_VERSION` and `RT_MANIFEST` (winuser.h).
+const ICON_TYPE: u32 = 3;
+const ICONS_TYPE: u32 = 14;
 const VERSION_TYPE: u32 = 16;
 const MANIFEST_TYPE: u32 = 24;
 
@@ -20,6 +25,7 @@ const UNICODE: u16 = 1200;
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={MANIFEST}");
+    println!("cargo:rerun-if-changed={ICON}");
     match variable("CARGO_CFG_TARGET_OS")?.as_str() {
         "windows" => windows(),
         // A panic ends the release at once and says where in our own words: nobody looks up how to unwind.
@@ -42,7 +48,10 @@ fn windows() -> io::Result<()> {
         );
         return Ok(());
     }
+    let icon = fs::read(ICON)?;
     let resources = section(&[
+        (ICON_TYPE, icon.clone()),
+        (ICONS_TYPE, icons(icon.len())),
         (VERSION_TYPE, version()?),
         (MANIFEST_TYPE, fs::read(MANIFEST)?),
     ]);
@@ -159,6 +168,22 @@ fn object(processor: &str, section: &Section) -> io::Result<Vec<u8>> {
     out.extend([0; 12]);
     put32(&mut out, 4);
     Ok(out)
+}
+
+/// The sizes in which there is an icon of this many bytes: one.
+fn icons(length: usize) -> Vec<u8> {
+    let mut icons = Vec::new();
+    // GRPICONDIR: an icon, of which there is one.
+    put16(&mut icons, 0);
+    put16(&mut icons, 1);
+    put16(&mut icons, 1);
+    // GRPICONDIRENTRY: 256 is written as 0; one plane of 32 bits; the bytes of the resource with the name 1.
+    icons.extend([0; 4]);
+    put16(&mut icons, 1);
+    put16(&mut icons, 32);
+    put32(&mut icons, length);
+    put16(&mut icons, 1);
+    icons
 }
 
 /// What is shown about the program: a `VS_VERSIONINFO`.

@@ -364,21 +364,27 @@ fn an_upgrade_keeps_policy_and_session_and_going_back_has_to_be_asked_for() {
     );
 }
 
+/// What the package's tables say, read by a program of its own.
+fn read(version: Version, question: &str, name: &str) -> Vec<u8> {
+    let mut reader = Command::new("msiinfo");
+    reader.arg(question).arg(version.package("msi")).arg(name);
+    reader.output().unwrap().stdout
+}
+
+fn table(version: Version, name: &str) -> String {
+    String::from_utf8(read(version, "export", name)).unwrap()
+}
+
 /// Wine copies what Windows would leave out, so its going back shows nothing of this.
 #[test]
 #[ignore = "installs packages: cargo xtask test --packages"]
 fn no_version_of_the_program_that_is_there_keeps_another_from_being_copied() {
     for version in [Version::This, Version::Next] {
-        let table = |name: &str| {
-            let mut reader = Command::new("msiinfo");
-            reader.arg("export").arg(version.package("msi")).arg(name);
-            String::from_utf8(reader.output().unwrap().stdout).unwrap()
-        };
-        let files = table("File");
+        let files = table(version, "File");
         let program = files.lines().find(|row| row.starts_with("Program\t"));
         let promised = program.unwrap().split('\t').nth(4).unwrap();
         assert_eq!(promised, "65535.0.0.0", "{files}");
-        let properties = table("Property");
+        let properties = table(version, "Property");
         assert!(
             properties
                 .lines()
@@ -386,6 +392,17 @@ fn no_version_of_the_program_that_is_there_keeps_another_from_being_copied() {
             "{properties}"
         );
     }
+}
+
+#[test]
+#[ignore = "installs packages: cargo xtask test --packages"]
+fn the_menu_entry_has_the_programs_icon() {
+    let entry = table(Version::This, "Shortcut");
+    assert!(entry.contains("\tgatepass.ico\t"), "{entry}");
+    let icon = read(Version::This, "extract", "Icon.gatepass.ico");
+    let png = icon.get(22..30).unwrap();
+    assert!(icon.starts_with(&[0, 0, 1, 0, 1, 0]), "{icon:?}");
+    assert_eq!(png, b"\x89PNG\r\n\x1a\n");
 }
 
 #[test]

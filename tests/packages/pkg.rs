@@ -115,6 +115,7 @@ fn the_payload_is_roots_and_the_bill_of_materials_says_the_same() {
         "./usr/local/share/gatepass/uninstall",
         &format!("{APP}/Contents/Info.plist"),
         &format!("{APP}/Contents/MacOS/sign-in"),
+        &format!("{APP}/Contents/Resources/gatepass.icns"),
     ] {
         assert!(payload.contains_key(path), "{path} in {:?}", payload.keys());
     }
@@ -165,6 +166,10 @@ fn what_people_start_is_whole() {
     let info: Value = serde_json::from_str(&run("python3", &["-c", script], &[&plist])).unwrap();
     assert_eq!(info["CFBundleExecutable"], "sign-in");
     assert_eq!(info["CFBundlePackageType"], "APPL");
+    assert_eq!(info["CFBundleIconFile"], "gatepass");
+    let icon = package.file(&format!("{APP}/Contents/Resources/gatepass.icns"));
+    let icon = run("file", &["--brief"], &[&icon]);
+    assert!(icon.starts_with("Mac OS X icon"), "{icon}");
     assert_eq!(info["CFBundleShortVersionString"], *Version::This.number());
     assert!(
         info["CFBundleIdentifier"]

@@ -4,9 +4,6 @@ use super::stage::Stage;
 use super::{Release, tools};
 use crate::process::run;
 
-/// Who stands behind the packages; the same in `Cargo.toml`.
-pub(super) const MAINTAINER: &str = "gatepass developers <gatepass@users.noreply.github.com>";
-
 /// Makes the package.
 pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     let architecture = if stage.target.is_arm() {

@@ -9,6 +9,7 @@ mod archive;
 mod build;
 mod crates;
 mod deb;
+mod icon;
 mod licences;
 mod msi;
 mod pkg;

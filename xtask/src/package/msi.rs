@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::sbom::{timestamp, uuid};
 use super::stage::Stage;
-use super::{Release, make_folder, packaging, read, write};
+use super::{Release, icon, make_folder, packaging, read, write};
 use crate::process::{answer, command, run};
 use crate::templates::{Setting, Takes, escaped, settings};
 
@@ -28,6 +28,9 @@ const FILES: [&str; 6] = [
     "CHANGELOG.md",
     "gatepass.cdx.json",
 ];
+
+/// The picture of the menu entry and of the package in the list of what is installed.
+const ICON: &str = "gatepass.ico";
 
 /// What an installation does, in this order; an older version goes before the new one comes.
 const SEQUENCE: [(&str, u32); 24] = [
@@ -81,6 +84,7 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
     for file in FILES {
         copy(&stage.folder.join(file), file)?;
     }
+    write(&work.join(ICON), icon::for_windows()?)?;
     let settings = installable();
     let source = source(&release.version, architecture, &settings)?;
     write(&work.join("gatepass.wxs"), source)?;
@@ -126,7 +130,7 @@ pub(super) fn make(stage: &Stage, release: &Release) -> Result<(), String> {
 /// What tells packages with different content apart: a digest of the source, the program and all that lies beside it.
 fn digest(work: &Path) -> Result<String, String> {
     let mut digest = Sha256::new();
-    for file in ["gatepass.wxs", "gatepass.exe"].iter().chain(&FILES) {
+    for file in ["gatepass.wxs", "gatepass.exe", ICON].iter().chain(&FILES) {
         let content = fs::read(work.join(file)).map_err(|e| format!("{file}: {e}"))?;
         digest.update(Sha256::digest(&content));
     }

@@ -20,6 +20,9 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
 }
 
+/// Who stands behind the packages; the same in `Cargo.toml`.
+const MAINTAINER: &str = "gatepass developers <gatepass@users.noreply.github.com>";
+
 /// Shells, and the names that their completion files must have.
 pub(super) const COMPLETIONS: [(&str, &str); 4] = [
     ("bash", "gatepass.bash"),
@@ -108,7 +111,7 @@ impl Stage {
             format!(
                 "gatepass ({}) stable; urgency=medium\n\n  * What changed is in CHANGELOG.md.\n\n -- {}  {}\n",
                 release.version,
-                super::deb::MAINTAINER,
+                MAINTAINER,
                 String::from_utf8_lossy(&when.stdout).trim()
             ),
         )?;

@@ -12,7 +12,7 @@ mod xar;
 use std::fs;
 
 use super::stage::{Stage, compressed};
-use super::{Release, packaging, read, sbom, write};
+use super::{Release, icon, packaging, read, sbom, write};
 use crate::process::root;
 use crate::templates::escaped;
 use payload::Payload;
@@ -134,6 +134,11 @@ fn payload(stages: &[Stage], release: &Release) -> Result<Payload, String> {
     );
     let about = read(&packaging("macos/Info.plist"))?.replace("@VERSION@", &release.version);
     payload.file(&format!("{APP}/Info.plist"), false, about.into_bytes());
+    payload.file(
+        &format!("{APP}/Resources/gatepass.icns"),
+        false,
+        icon::for_macos()?,
+    );
     payload.file(
         &format!("{APP}/MacOS/sign-in"),
         true,
