@@ -69,6 +69,14 @@ impl<'s> Reader<'s> {
         token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
     }
 
+    /// Why this session must not be used, although it belongs to the configuration.
+    pub fn unusable(&self, record: &Record) -> Option<String> {
+        match self.state.over(record.generation) {
+            Some(why) => Some(why.to_owned()),
+            None => record.unusable(self.settings),
+        }
+    }
+
     /// The session, if these bytes hold one that belongs to the configuration.
     pub fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
         let record = bytes.and_then(Record::from_bytes);

@@ -13,7 +13,7 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::device::Invitation;
 use crate::person::{Person, Visit};
-use crate::platform::interrupt;
+use crate::platform::interrupt::{self, Stopped};
 use crate::platform::keyboard::{self, Keyboard};
 use crate::text;
 use crate::writer::install::SignedIn;
@@ -182,13 +182,19 @@ impl Terminal {
 
 impl Person for Terminal {
     fn begins(&self, why: Option<&str>) {
-        interrupt::watch(|| {
+        interrupt::watch(|stopped| {
             keyboard::give_back();
-            let failure = Failure::new(
-                Id::SignInFailed,
-                "you stopped the sign-in; nothing has changed",
-                "gatepass login",
-            );
+            let (what, remedy) = match stopped {
+                Stopped::InTime => (
+                    "you stopped the sign-in; nothing has changed",
+                    "gatepass login",
+                ),
+                Stopped::TooLate => (
+                    "you stopped the sign-in while its session was being stored",
+                    "gatepass status shows whether it was",
+                ),
+            };
+            let failure = Failure::new(Id::SignInFailed, what, remedy);
             let _ = std::io::stderr().write_all(format!("\n{failure}\n").as_bytes());
             std::process::exit(i32::from(failure.id.exit_code()));
         });

@@ -35,16 +35,16 @@ pub(super) fn understand<T, E>(
 ) -> Result<T, E> {
     let profile = profile.filter(|_| file.length() > LARGE);
     let stamp = file.stamp();
+    let is_known = profile.is_some() && file.length() <= limit && in_order::is_known(&stamp);
     if let Some(profile) = profile
-        && file.length() <= limit
-        && in_order::is_known(&stamp)
+        && is_known
         && let Some(part) = excerpt(&mut *file, profile)
         && let Ok(understood) = parse(&part)
     {
         return Ok(understood);
     }
     let understood = parse(&file.whole(limit).map_err(unreadable)?)?;
-    if profile.is_some() {
+    if profile.is_some() && !is_known {
         in_order::note(&stamp);
     }
     Ok(understood)

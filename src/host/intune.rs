@@ -5,9 +5,12 @@
 
 use std::fmt::Write as _;
 
+use sha2::{Digest, Sha256};
+
 use super::json::{Json, Object};
 use super::mobileconfig::escaped;
 use super::registry::{Section, Value};
+use crate::text::hex;
 
 /// Longest text that a value takes; without it a template allows 1023 characters.
 const LONGEST: u32 = 16_383;
@@ -17,7 +20,10 @@ const SERVICE: &str = "./Device/Vendor/MSFT/Policy";
 
 /// The profile. Those of several profiles of gatepass stand side by side: each has a template of its own name.
 pub fn write(profile: &str, title: &str, sections: &[Section]) -> Object {
-    let app = format!("GatepassExport{}", word(profile, ""));
+    let app = format!(
+        "GatepassExport{}",
+        distinct(profile, |b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    );
     let template = setting(
         "Template for the settings below",
         &format!("{SERVICE}/ConfigOperations/ADMXInstall/{app}/Policy/{app}Admx"),
@@ -119,25 +125,31 @@ fn key(section: &Section) -> String {
 fn category(section: &Section) -> String {
     let below = section.path.split_once(r"\Policies\").map(|(_, rest)| rest);
     let program = below.and_then(|rest| rest.split('\\').next());
-    word(program.unwrap_or("Values"), "_")
+    word(program.unwrap_or("Values"))
 }
 
 /// A name that no other value of the template has.
 fn policy(section: &Section, name: &str) -> String {
-    format!("{}_{}", category(section), word(name, "_"))
+    format!(
+        "{}_{}",
+        category(section),
+        distinct(name, |b| b.is_ascii_alphanumeric())
+    )
+}
+
+/// A word that no other text is made into: a digest follows where not all of the text can be told from it.
+fn distinct(text: &str, is_told: impl Fn(u8) -> bool) -> String {
+    if text.bytes().all(is_told) {
+        return text.to_owned();
+    }
+    let digest = Sha256::digest(text);
+    format!("{}{}", word(text), hex(&digest[..4]))
 }
 
 /// Letters and digits, which every part of an address and of a template may have.
-fn word(text: &str, otherwise: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c);
-        } else {
-            out.push_str(otherwise);
-        }
-    }
-    out
+fn word(text: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    text.chars().map(letter).collect()
 }
 
 fn text(value: &Value) -> String {
@@ -155,7 +167,33 @@ fn attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::write;
+    use crate::host::json::Json;
     use crate::host::registry::{Section, Value};
+
+    #[test]
+    fn no_two_profiles_and_no_two_values_share_a_name() {
+        let names = |profile: &str| {
+            let mut section = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude");
+            for name in ["a.b", "a_b", "ab"] {
+                section.push(name, Value::Number(1));
+            }
+            let profile = write(profile, "T", &[section]);
+            let settings = profile.get("omaSettings").unwrap().as_list().unwrap();
+            let addresses = settings.iter().map(|setting: &Json| {
+                let address = setting.as_object().unwrap().text("omaUri").unwrap();
+                address.to_ascii_lowercase()
+            });
+            addresses.collect::<Vec<_>>()
+        };
+        let mut all: Vec<String> = ["team-a", "team_a", "teama", "TeamA", "default"]
+            .iter()
+            .flat_map(|profile| names(profile))
+            .collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!((all.len(), count), (20, 20), "{all:?}");
+    }
 
     #[test]
     fn every_value_has_its_place_in_the_template() {
@@ -163,10 +201,10 @@ mod tests {
         claude.push("inferenceModels", Value::Text("[\"a<b\"]".to_owned()));
         let mut own = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Gatepass\Profiles\a.b");
         own.push("minValidity", Value::Number(420));
-        let profile = write("a.b", "T", &[claude, own]);
+        let profile = write("ab", "T", &[claude, own]);
         let settings = profile.get("omaSettings").unwrap().as_list().unwrap();
         let of = |place: usize, name: &str| {
-            let setting: &crate::host::json::Json = &settings[place];
+            let setting: &Json = &settings[place];
             setting.as_object().unwrap().text(name).unwrap()
         };
         let admx = of(0, "value");

@@ -19,11 +19,27 @@ pub fn looks_secret(name: &str, value: &str) -> bool {
         "sk-", "sk_", "arch_", "eyJ", "ghp_", "xoxb-", "Bearer ", "bearer ", "Basic ",
     ];
     let name = name.to_ascii_lowercase().replace('_', "-");
-    let long_token = name.ends_with("token") && value.len() >= 20 && !value.contains(' ');
+    let long_token = (name.ends_with("token") || name.ends_with("key"))
+        && value.len() >= 20
+        && !value.contains(' ');
     NAMES.iter().any(|part| name.contains(part))
         || BEGINNINGS.iter().any(|start| value.starts_with(start))
         || long_token
         || has_password(value)
+        || query_holds_secret(value)
+}
+
+/// An address with such a parameter.
+fn query_holds_secret(address: &str) -> bool {
+    let parameters = address
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('?'))
+        .map_or("", |(_, query)| query);
+    parameters.split(['&', '#']).any(|parameter| {
+        parameter
+            .split_once('=')
+            .is_some_and(|(name, value)| looks_secret(name, value))
+    })
 }
 
 /// An address with name and password in it.
@@ -98,6 +114,20 @@ mod tests {
             ("url", "https://ann:pw@proxy.example/x", true),
             ("url", "https://proxy.example/a:b@c", false),
             ("url", "https://ann@proxy.example", false),
+            (
+                "url",
+                "https://gw.example/mint?a=b&subscription-key=0123456789abcdef0123",
+                true,
+            ),
+            ("url", "https://gw.example/mint?api_key=x", true),
+            ("url", "https://gw.example/mint?version=2024-10-21", false),
+            (
+                "Ocp-Apim-Subscription-Key",
+                "0123456789abcdef0123456789abcdef",
+                true,
+            ),
+            ("X-Functions-Key", "0123456789abcdef0123", true),
+            ("X-Cache-Key", "team-a", false),
             ("X-Token-Budget", "500", false),
             ("X-Archestra-Agent-Id", "claude-desktop", false),
             ("X-TFY-METADATA", "{\"team\":\"a\"}", false),

@@ -215,6 +215,17 @@ fn http_exchange(http: &Http, exchange: &HttpExchange, subject: &Secret) -> Resu
                 "ask your administrator whether you may use the gateway",
             ));
         }
+        // What passes by itself: the service's state, not the configuration.
+        StatusCode::REQUEST_TIMEOUT
+        | StatusCode::CONFLICT
+        | StatusCode::LOCKED
+        | StatusCode::TOO_EARLY => {
+            return Err(refused(
+                Id::Unavailable,
+                format!("it answers {status}"),
+                "run it again in a moment",
+            ));
+        }
         _ => {
             return Err(refused(
                 Id::Config,

@@ -34,7 +34,15 @@ pub enum Session {
     Ended {
         /// Why, in words for people.
         why: String,
+        /// Generation of the last session of which this is true. A sign-in that died before it could note its success
+        /// has stored one of a later generation.
+        #[serde(default = "any_generation")]
+        generation: u64,
     },
+}
+
+fn any_generation() -> u64 {
+    u64::MAX
 }
 
 /// When a session ends.
@@ -180,6 +188,25 @@ impl State {
     /// Raises the generation. Milliseconds, so that a state file that was lost is not taken for the old one.
     pub fn raise_generation(&mut self) {
         self.generation = (self.generation + 1).max(clock::now_millis());
+    }
+
+    /// The session is of no use any more.
+    pub fn end(&mut self, why: &str) {
+        self.session = Session::Ended {
+            why: why.to_owned(),
+            generation: self.generation,
+        };
+    }
+
+    /// Why a session of this generation is of no use any more, if it is not.
+    pub fn over(&self, generation: u64) -> Option<&str> {
+        match &self.session {
+            Session::Ended {
+                why,
+                generation: last,
+            } if generation <= *last => Some(why),
+            _ => None,
+        }
     }
 
     /// Notes that the exchange refused this session under this configuration.

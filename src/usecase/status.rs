@@ -289,7 +289,7 @@ fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
 /// What was noted, and that a session has ended while its last token is still good.
 fn warnings(state: &State) -> Vec<Warning> {
     let mut warnings = state.warnings.clone();
-    if let Session::Ended { why } = &state.session {
+    if let Some(why) = state.over(state.generation) {
         warnings.push(Warning {
             at: clock::now(),
             text: format!("{why}; sign in again before the token ends"),
@@ -303,14 +303,14 @@ fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Fa
     if reader.cached().is_some_and(|token| reader.is_good(&token)) {
         return None;
     }
-    if let Some(failure) = without_session(&reader.state.session) {
+    if let Some(failure) = without_session(&reader.state) {
         return Some(failure);
     }
     match record {
         None => Some(sign_in_required("nobody is signed in")),
-        Some(record) if record.unusable(reader.settings).is_some() => record
-            .unusable(reader.settings)
-            .map(|why| sign_in_required(&why)),
+        Some(record) if reader.unusable(record).is_some() => {
+            reader.unusable(record).map(|why| sign_in_required(&why))
+        }
         Some(record) if record.refresh_token.is_some() => None,
         Some(record) => {
             let valid = record

@@ -153,7 +153,7 @@ impl TokenRequest<'_> {
         mut need: Need,
         handed: Option<&mut Handed>,
     ) -> Result<IssuedToken> {
-        if let Some(failure) = without_session(&reader.state.session) {
+        if let Some(failure) = without_session(&reader.state) {
             return Err(failure);
         }
         let store = self.store();
@@ -218,7 +218,7 @@ impl TokenRequest<'_> {
         let Some(record) = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice())) else {
             return Ok(None);
         };
-        if let Some(why) = record.unusable(reader.settings) {
+        if let Some(why) = reader.unusable(&record) {
             if record.is_recalled(reader.settings) {
                 Self::forget(reader);
             }

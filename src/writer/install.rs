@@ -10,6 +10,7 @@ use crate::oidc::exchange::Exchanged;
 use crate::oidc::id_token::Claims;
 use crate::oidc::registration::Registered;
 use crate::oidc::tokens::Grant;
+use crate::platform::interrupt;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, ProviderToken, Record, SignedInBy, missing_header};
 use crate::session::state::{Ends, Session};
@@ -178,6 +179,7 @@ impl Writer<'_> {
         token: IssuedToken,
         slides: Option<bool>,
     ) -> Result<SignedIn> {
+        interrupt::change_begins();
         self.reader.raise_generation();
         self.write_state()?;
         self.reader.cache.clear();

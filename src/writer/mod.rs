@@ -21,7 +21,7 @@ use crate::error::{Failure, Id, Result};
 use crate::reader::Reader;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Session, StateFiles};
+use crate::session::state::{Session, State, StateFiles};
 use crate::store::{SecretStore, StoreError};
 
 /// Longest wait for the store while others wait for the lock.
@@ -157,10 +157,9 @@ pub fn sign_in_required(why: &str) -> Failure {
 }
 
 /// The failure that a state without a usable session stands for, if it does.
-pub fn without_session(session: &Session) -> Option<Failure> {
-    match session {
-        Session::None => Some(sign_in_required("nobody is signed in")),
-        Session::Ended { why } => Some(sign_in_required(why)),
-        Session::Unknown | Session::Stored => None,
+pub fn without_session(state: &State) -> Option<Failure> {
+    if state.session == Session::None {
+        return Some(sign_in_required("nobody is signed in"));
     }
+    state.over(state.generation).map(sign_in_required)
 }

@@ -16,7 +16,7 @@ use super::install::Outcome;
 use super::issue::Times;
 use super::refresh::Need;
 use super::renewal::{NotRenewed, Renewal, Renewed};
-use super::{Budget, Writer};
+use super::{Budget, Writer, without_session};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::Sources;
@@ -82,6 +82,8 @@ struct World {
     boundary: Cell<u32>,
     dies_at: Cell<Option<u32>>,
     requests: Cell<u32>,
+    /// The gateway's issuer does not take the provider's token.
+    refuses_exchange: Cell<bool>,
     /// A rotated token may have been lost for a reason that nobody can help: the stored one may be used up.
     excused: Cell<bool>,
 }
@@ -206,6 +208,9 @@ impl Renewal for World {
     }
 
     fn exchange(&self, _: &Secret) -> Result<Exchanged> {
+        if self.refuses_exchange.get() {
+            return Err(Failure::new(Id::SignInFailed, "invalid_grant", "ask").from_provider());
+        }
         Ok(Exchanged {
             token: Secret::new("the-gateways"),
             end: End::In(Some(3600)),
@@ -251,11 +256,22 @@ impl Machine {
                 dies_at: Cell::default(),
                 requests: Cell::default(),
                 excused: Cell::default(),
+                refuses_exchange: Cell::default(),
             },
             settings: settings(),
             files: StateFiles::at(folder.path(), "model").unwrap(),
             now_ms: 1_800_000_000_000,
             _folder: folder,
+        }
+    }
+
+    fn with_exchange() -> Self {
+        let text = "issuer = 'https://model.example'\nclient_id = 'model'\ncache = 'file'\n\
+                    [exchange]\ntoken_url = 'https://model.example/exchange'";
+        Self {
+            settings: crate::config::load(&Sources::of_text(text), &ProfileName::default())
+                .unwrap(),
+            ..Self::new()
         }
     }
 
@@ -343,10 +359,10 @@ fn check(events: &[Event]) {
     for event in events {
         let alive = machine.world.stored_token_is_good();
         let ended = |machine: &Machine| {
-            matches!(
-                machine.files.read().unwrap().session,
-                Session::Ended { .. } | Session::None
-            )
+            let state = machine.files.read().unwrap();
+            let stored = machine.world.record();
+            without_session(&state).is_some()
+                || stored.is_some_and(|record| state.over(record.generation).is_some())
         };
         let had_ended = ended(&machine);
         let requests = machine.world.requests.get();
@@ -494,12 +510,55 @@ fn a_rotated_token_that_cannot_be_stored_is_printed_and_never_sent_again() {
 }
 
 #[test]
+fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
+    // After a session that the provider has ended, and after one that is still good.
+    for ended in [true, false] {
+        for dies_at in 0..4 {
+            let mut machine = Machine::new();
+            let calm = |step| Event {
+                step,
+                mood: Mood::Rotates,
+                dies_at: None,
+                failing_writes: 0,
+            };
+            machine.run(&calm(Step::SignIn)).unwrap().unwrap();
+            if ended {
+                machine.world.families.borrow_mut()[0].revoked = true;
+                let refused = machine.run(&calm(Step::Call { force: true })).unwrap();
+                assert_eq!(refused.unwrap_err().id, Id::SignInRequired);
+            }
+            let dying = Event {
+                dies_at: Some(dies_at),
+                ..calm(Step::SignIn)
+            };
+            let died = machine.run(&dying).is_none();
+            let (family, _) = World::parse(
+                machine
+                    .world
+                    .record()
+                    .unwrap()
+                    .refresh_token
+                    .unwrap()
+                    .expose(),
+            );
+            let requests = machine.world.requests.get();
+            let call = machine.run(&calm(Step::Call { force: true })).unwrap();
+            let case = format!("ended {ended}, dies at {dies_at}: {died}");
+            if family == 0 && ended {
+                assert_eq!(call.unwrap_err().id, Id::SignInRequired, "{case}");
+                assert_eq!(machine.world.requests.get(), requests, "{case}");
+            } else {
+                let token = call.unwrap().unwrap();
+                assert_eq!(World::parse(token.value.expose()).0, family, "{case}");
+            }
+            clock::fake::set(None);
+        }
+    }
+}
+
+#[test]
 fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
-    let mut machine = Machine::new();
-    let text = "issuer = 'https://model.example'\nclient_id = 'model'\ncache = 'file'\n\
-                [exchange]\ntoken_url = 'https://model.example/exchange'";
-    machine.settings =
-        crate::config::load(&Sources::of_text(text), &ProfileName::default()).unwrap();
+    let mut machine = Machine::with_exchange();
     let event = |step, failing_writes| Event {
         step,
         mood: Mood::Rotates,
@@ -520,5 +579,37 @@ fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
     assert!(renewed.unwrap().is_some());
     assert_eq!(machine.files.read().unwrap().session, Session::Stored);
     assert!(machine.world.stored_token_is_good());
+    clock::fake::set(None);
+}
+
+#[test]
+fn an_exchange_that_was_only_tried_before_a_refresh_is_not_remembered_as_refused() {
+    let mut machine = Machine::with_exchange();
+    let event = |step, mood| Event {
+        step,
+        mood,
+        dies_at: None,
+        failing_writes: 0,
+    };
+    let call = |force| Step::Call { force };
+    machine.run(&event(Step::SignIn, Mood::Rotates));
+    let renewed = machine.run(&event(call(true), Mood::Rotates)).unwrap();
+    assert!(renewed.unwrap().is_some());
+    machine.run(&event(Step::Sleep(3500), Mood::Rotates));
+    // What the provider gave is refused; whether it would take something newer is not known while it is away.
+    machine.world.refuses_exchange.set(true);
+    for _ in 0..2 {
+        let call = machine.run(&event(call(false), Mood::IsDown)).unwrap();
+        // The last token lives for another moment.
+        assert!(call.unwrap().is_some());
+    }
+    machine.run(&event(Step::Sleep(200), Mood::Rotates));
+    for _ in 0..2 {
+        let call = machine.run(&event(call(false), Mood::IsDown)).unwrap();
+        assert_eq!(call.unwrap_err().id, Id::Unavailable);
+    }
+    machine.world.refuses_exchange.set(false);
+    let healthy = machine.run(&event(call(false), Mood::Rotates)).unwrap();
+    assert!(healthy.unwrap().is_some());
     clock::fake::set(None);
 }

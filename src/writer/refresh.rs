@@ -44,7 +44,7 @@ impl Need {
 impl Writer<'_> {
     /// A token that meets the need: one that somebody else got in the meantime, or a new one.
     pub fn refresh(&mut self, need: Need, renewal: &dyn Renewal) -> Result<IssuedToken> {
-        if let Some(failure) = without_session(&self.reader.state.session) {
+        if let Some(failure) = without_session(&self.reader.state) {
             return Err(failure);
         }
         if let Some(token) = self.reader.cached()
@@ -62,6 +62,9 @@ impl Writer<'_> {
             self.note(Session::None)?;
             return Err(sign_in_required("nobody is signed in"));
         };
+        if let Some(why) = self.reader.state.over(record.generation) {
+            return Err(sign_in_required(why));
+        }
         // A state file that was lost starts again from what the record knows.
         self.reader.state.generation = self.reader.state.generation.max(record.generation);
         self.note(Session::Stored)?;
@@ -219,12 +222,9 @@ impl Writer<'_> {
                 Err(failure)
             }
             Err(failure) => {
-                // The check could not be performed. The old refresh token may be used up, so keep the new one.
-                self.keep_rotated(&Record {
-                    token: None,
-                    ..rotated
-                })?;
-                self.reader.cache.clear();
+                // The check could not be performed. The old refresh token may be used up, so keep the new one. The old
+                // token is as good as before.
+                self.keep_rotated(&rotated)?;
                 Err(failure)
             }
         }
@@ -337,6 +337,7 @@ impl Writer<'_> {
         match self.exchange(record.clone(), renewal) {
             // The gateway's issuer may have got to know that the provider's token is no good any more.
             Err(failure) if can_renew && matches!(failure.id, Id::SignInFailed | Id::Config) => {
+                self.reader.state.refused_exchange = None;
                 None
             }
             result => Some(result),
@@ -396,10 +397,9 @@ impl Writer<'_> {
                 failure.what
             );
             log::warn!("{warning}");
-            self.reader.state.session = Session::Ended {
-                why: "the renewed session could not be stored in the keychain".to_owned(),
-            };
-            self.reader.state.warn(warning);
+            let state = &mut self.reader.state;
+            state.end("the renewed session could not be stored in the keychain");
+            state.warn(warning);
             self.write_state()?;
         }
         Ok(())
@@ -425,9 +425,8 @@ impl Writer<'_> {
 
     /// Marks the session as of no use any more. It stays stored until a sign-in replaces it.
     fn end(&mut self, why: &str) -> Result<Failure> {
-        self.note(Session::Ended {
-            why: why.to_owned(),
-        })?;
+        self.reader.state.end(why);
+        self.write_state()?;
         audit::note(self.settings(), audit::Event::Ended(why));
         Ok(sign_in_required(why))
     }

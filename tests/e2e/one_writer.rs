@@ -388,7 +388,7 @@ fn a_sign_out_during_a_refresh_stays() {
     assert_eq!(scene.keyring.lookup("default"), None);
 }
 
-/// A sign-out while the provider redeems the code of a sign-in: nobody is signed in afterwards.
+/// A sign-out while the provider redeems the code of a sign-in: nobody is signed in afterwards, at the provider neither.
 #[test]
 fn a_sign_out_during_a_sign_in_stays() {
     let scene = scripted(provider::Settings::default());
@@ -405,6 +405,7 @@ fn a_sign_out_during_a_sign_in_stays() {
     login.wait().expect(5);
     scene.background().expect(4);
     assert_eq!(scene.keyring.lookup("default"), None);
+    assert_eq!(scene.provider.count("/revoke"), 1);
 }
 
 /// Claude Desktop asks again in the middle of a session just after it was given a token: the gateway has refused

@@ -221,6 +221,25 @@ fn a_change_of_large_files_counts_at_once() {
     assert!(expect(3).contains("for now"));
 }
 
+/// Lines alone do not tell where a text of several lines ends, so such a file is understood as a whole each time.
+#[test]
+fn a_large_file_that_has_no_excerpt_is_noted_once() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new();
+    home.config(&format!("{USER}# \"\"\"\n{}", others("")));
+    let note = home.path().join(".local/state/gatepass/in-order");
+    let mut notes = (0..5).map(|_| {
+        Gatepass::new(GATEPASS, &home).run().expect(7);
+        let file = fs::metadata(&note).ok()?.ino();
+        Some((file, fs::read_to_string(&note).unwrap()))
+    });
+    let settled = notes.nth(1).unwrap().unwrap();
+    assert_eq!(settled.1.lines().count(), 1);
+    for later in notes {
+        assert_eq!(later.unwrap(), settled);
+    }
+}
+
 #[test]
 fn a_forged_note_hides_nothing_but_mistakes_in_other_profiles() {
     use std::os::unix::fs::MetadataExt;

@@ -192,7 +192,7 @@ pub(super) fn round_trip(store: &dyn SecretStore, size: usize) -> Finding {
 /// Whether somebody is signed in, and what stands in the way of the next sign-in.
 fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
     let state = reader.map(|reader| &reader.state);
-    if let Some(Session::Ended { why }) = state.map(|state| &state.session) {
+    if let Some(why) = state.and_then(|state| state.over(state.generation)) {
         return sign_in_required(why).into();
     }
     let progress = reader.map(|reader| Progress::read(&reader.files));

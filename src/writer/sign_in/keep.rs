@@ -6,13 +6,14 @@ use super::endings::overtaken;
 use super::needs::SignIn;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::oidc::client;
 use crate::oidc::discovery::Provider;
 use crate::oidc::http::Http;
 use crate::oidc::tokens;
+use crate::secret::Secret;
 use crate::session::record::Record;
-use crate::session::state::StateFiles;
+use crate::session::state::{Session, StateFiles};
 use crate::writer::install::{Outcome, SignedIn};
 use crate::writer::{Budget, Writer};
 
@@ -28,6 +29,11 @@ impl SignIn<'_> {
         let budget = Budget::of(Deadline::after(LOCK));
         let mut writer = Writer::take(self.settings, files, self.store, budget)?;
         if writer.reader.state.generation != self.generation {
+            let signed_out = writer.reader.state.session == Session::None;
+            drop(writer);
+            if signed_out && self.settings.revoke_on_logout {
+                self.revoke_unwanted(&outcome);
+            }
             return Err(overtaken());
         }
         let before = self
@@ -52,22 +58,45 @@ impl SignIn<'_> {
         let (false, Some(refresh_token)) = (same, &before.refresh_token) else {
             return;
         };
-        let told = || -> Result<bool> {
-            let settings =
-                Settings::of_session(&self.settings.profile, &before.issuer, &before.client_id)
-                    .ok_or_else(|| Failure::internal("the old session names no issuer"))?;
-            let files = StateFiles::open(&settings)?;
-            let http = Http::new(&settings, Deadline::after(REVOCATION))?;
-            let provider = Provider::kept_or_fetch(&http, &settings, &files)?;
-            if provider.metadata.token_endpoint.as_str() != before.token_endpoint {
-                return Ok(false);
-            }
-            let client = client::client(&settings, &provider.metadata)?;
-            tokens::revoke(&http, &client, &provider.metadata, &settings, refresh_token)
+        let Some(settings) =
+            Settings::of_session(&self.settings.profile, &before.issuer, &before.client_id)
+        else {
+            return;
         };
-        match told() {
-            Ok(revoked) => log::info!("the session at {} was revoked: {revoked}", before.issuer),
-            Err(failure) => log::warn!("the session at {}: {}", before.issuer, failure.what),
+        revoke(&settings, &before.token_endpoint, refresh_token);
+    }
+
+    /// Revokes what somebody signed in for while somebody signed out: nobody else would ever do it.
+    fn revoke_unwanted(&self, outcome: &Outcome) {
+        let Some(refresh_token) = &outcome.grant.refresh_token else {
+            return;
+        };
+        let endpoint = &outcome.token_endpoint;
+        match &outcome.registered {
+            Some(registered) => {
+                let secret = registered.client_secret.as_ref();
+                let settings = self.settings.as_client(&registered.client_id, secret);
+                revoke(&settings, endpoint, refresh_token);
+            }
+            None => revoke(self.settings, endpoint, refresh_token),
         }
+    }
+}
+
+/// Tells the provider that a session is over. Where that fails, nothing else depends on it.
+fn revoke(settings: &Settings, token_endpoint: &str, refresh_token: &Secret) {
+    let told = || -> Result<bool> {
+        let files = StateFiles::open(settings)?;
+        let http = Http::new(settings, Deadline::after(REVOCATION))?;
+        let provider = Provider::kept_or_fetch(&http, settings, &files)?;
+        if provider.metadata.token_endpoint.as_str() != token_endpoint {
+            return Ok(false);
+        }
+        let client = client::client(settings, &provider.metadata)?;
+        tokens::revoke(&http, &client, &provider.metadata, settings, refresh_token)
+    };
+    match told() {
+        Ok(revoked) => log::info!("the session at {} was revoked: {revoked}", settings.issuer),
+        Err(failure) => log::warn!("the session at {}: {}", settings.issuer, failure.what),
     }
 }
