@@ -65,6 +65,8 @@ fn the_program_says_what_it_is() {
     let version = env!("CARGO_PKG_VERSION");
     let numbers = version.replace('.', ", ");
     for expected in [
+        "/* RT_ICON */".to_owned(),
+        "/* Has 1 elements.  */".to_owned(),
         format!("FILEVERSION {numbers}, 0"),
         format!("PRODUCTVERSION {numbers}, 0"),
         "VALUE \"ProductName\", \"gatepass\"".to_owned(),
