@@ -115,8 +115,9 @@ pub fn is_wsl() -> bool {
         .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
 }
 
+/// Whether the kernel is that of the Windows Subsystem for Linux.
 #[cfg(not(target_os = "linux"))]
-fn is_wsl() -> bool {
+pub fn is_wsl() -> bool {
     false
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use super::detached::Detached;
+use super::surroundings::is_wsl;
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
 
 /// The account that gatepass works for.
@@ -116,7 +117,10 @@ pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>>
         .into_iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
         .collect();
-    (!tables.is_empty()).then(|| tables.iter().find_map(|table| holder(table, ours, peer)))
+    let found = tables.iter().find_map(|table| holder(table, ours, peer));
+    // With WSL's mirrored network the browser may be one of Windows, whose sockets this kernel does not know.
+    let tells = !tables.is_empty() && (found.is_some() || !is_wsl());
+    tells.then_some(found)
 }
 
 /// The user who holds the end `peer` of a connection to `ours`, if anybody does. Whole addresses are compared:

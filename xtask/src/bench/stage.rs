@@ -13,6 +13,9 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use super::{grown, time};
 use crate::process::find;
 
+/// How long a sign-in is left alone.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// Programs that have to be there, and the Debian packages that bring them.
 const PROGRAMS: [(&str, &str); 8] = [
     ("dbus-daemon", "dbus"),
@@ -224,8 +227,11 @@ impl Stage {
         command
     }
 
+    /// Signs in, and waits until what the keychain and the file system do afterwards disturbs no measurement.
     pub(super) fn sign_in(&self) -> Result<(), String> {
-        self.succeed(&["login", "--browser"])
+        self.succeed(&["login", "--browser"])?;
+        thread::sleep(SETTLED);
+        Ok(())
     }
 
     pub(super) fn sign_out(&self) -> Result<(), String> {
