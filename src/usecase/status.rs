@@ -306,20 +306,19 @@ fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Fa
     if let Some(failure) = without_session(&reader.state) {
         return Some(failure);
     }
-    match record {
-        None => Some(sign_in_required("nobody is signed in")),
-        Some(record) if reader.unusable(record).is_some() => {
-            reader.unusable(record).map(|why| sign_in_required(&why))
-        }
-        Some(record) if record.refresh_token.is_some() => None,
-        Some(record) => {
-            let valid = record
-                .token
-                .as_ref()
-                .is_some_and(|token| token.life.left(now) > 0);
-            (!valid).then(|| {
-                sign_in_required("the token has expired and the provider issued no refresh token")
-            })
-        }
+    let Some(record) = record else {
+        return Some(sign_in_required("nobody is signed in"));
+    };
+    if let Some(why) = reader.unusable(record) {
+        return Some(sign_in_required(&why));
     }
+    if record.refresh_token.is_some() {
+        return None;
+    }
+    let valid = record
+        .token
+        .as_ref()
+        .is_some_and(|token| token.life.left(now) > 0);
+    (!valid)
+        .then(|| sign_in_required("the token has expired and the provider issued no refresh token"))
 }

@@ -10,6 +10,7 @@ mod model;
 mod probe;
 pub mod refresh;
 pub mod renewal;
+mod revocation;
 pub mod sign_in;
 pub mod sign_out;
 

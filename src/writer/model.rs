@@ -73,6 +73,16 @@ struct Family {
     revoked: bool,
 }
 
+/// Nothing goes wrong.
+fn calm(step: Step) -> Event {
+    Event {
+        step,
+        mood: Mood::Rotates,
+        dies_at: None,
+        failing_writes: 0,
+    }
+}
+
 /// Everything outside of the session code.
 struct World {
     entry: RefCell<Option<Vec<u8>>>,
@@ -482,12 +492,6 @@ proptest! {
 #[test]
 fn a_rotated_token_that_cannot_be_stored_is_printed_and_never_sent_again() {
     let mut machine = Machine::new();
-    let calm = |step| Event {
-        step,
-        mood: Mood::Rotates,
-        dies_at: None,
-        failing_writes: 0,
-    };
     machine.run(&calm(Step::SignIn)).unwrap().unwrap();
     let failing = Event {
         failing_writes: 9,
@@ -515,12 +519,6 @@ fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
     for ended in [true, false] {
         for dies_at in 0..4 {
             let mut machine = Machine::new();
-            let calm = |step| Event {
-                step,
-                mood: Mood::Rotates,
-                dies_at: None,
-                failing_writes: 0,
-            };
             machine.run(&calm(Step::SignIn)).unwrap().unwrap();
             if ended {
                 machine.world.families.borrow_mut()[0].revoked = true;
@@ -560,10 +558,8 @@ fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
 fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
     let mut machine = Machine::with_exchange();
     let event = |step, failing_writes| Event {
-        step,
-        mood: Mood::Rotates,
-        dies_at: None,
         failing_writes,
+        ..calm(step)
     };
     machine.run(&event(Step::SignIn, 0)).unwrap().unwrap();
     let renewed = machine.run(&event(Step::Call { force: true }, 0)).unwrap();
@@ -585,12 +581,7 @@ fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
 #[test]
 fn an_exchange_that_was_only_tried_before_a_refresh_is_not_remembered_as_refused() {
     let mut machine = Machine::with_exchange();
-    let event = |step, mood| Event {
-        step,
-        mood,
-        dies_at: None,
-        failing_writes: 0,
-    };
+    let event = |step, mood| Event { mood, ..calm(step) };
     let call = |force| Step::Call { force };
     machine.run(&event(Step::SignIn, Mood::Rotates));
     let renewed = machine.run(&event(call(true), Mood::Rotates)).unwrap();

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use super::Writer;
+use super::{Writer, revocation};
 use crate::audit;
 use crate::error::{Failure, Result};
-use crate::oidc::client;
-use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
-use crate::oidc::tokens;
 use crate::session::record::Record;
 use crate::session::state::Session;
 use crate::store;
@@ -130,22 +126,17 @@ impl Writer<'_> {
         if !self.settings().revoke_on_logout {
             return Revocation::Off;
         }
-        let told = || -> Result<Revocation> {
-            let http = Http::new(self.settings(), self.budget.answer_by.at_most(REVOCATION))?;
-            let provider = Provider::kept_or_fetch(&http, self.settings(), &self.reader.files)?;
-            if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
-                return Ok(Revocation::NotOffered);
-            }
-            let settings = self.settings().as_client_of(record);
-            let client = client::client(&settings, &provider.metadata)?;
-            Ok(
-                if tokens::revoke(&http, &client, &provider.metadata, &settings, refresh_token)? {
-                    Revocation::Done
-                } else {
-                    Revocation::NotOffered
-                },
-            )
-        };
-        told().unwrap_or_else(Revocation::Failed)
+        let told = revocation::revoke(
+            &self.settings().as_client_of(record),
+            &self.reader.files,
+            &record.token_endpoint,
+            refresh_token,
+            self.budget.answer_by.at_most(REVOCATION),
+        );
+        match told {
+            Ok(true) => Revocation::Done,
+            Ok(false) => Revocation::NotOffered,
+            Err(failure) => Revocation::Failed(failure),
+        }
     }
 }

@@ -7,15 +7,11 @@ use super::needs::SignIn;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::Result;
-use crate::oidc::client;
-use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
-use crate::oidc::tokens;
 use crate::secret::Secret;
 use crate::session::record::Record;
 use crate::session::state::{Session, StateFiles};
 use crate::writer::install::{Outcome, SignedIn};
-use crate::writer::{Budget, Writer};
+use crate::writer::{Budget, Writer, revocation};
 
 /// Longest wait for the lock once the person is done: a refresh that is under way is waited for.
 const LOCK: Duration = Duration::from_secs(60);
@@ -32,7 +28,7 @@ impl SignIn<'_> {
             let signed_out = writer.reader.state.session == Session::None;
             drop(writer);
             if signed_out && self.settings.revoke_on_logout {
-                self.revoke_unwanted(&outcome);
+                self.revoke_unwanted(&outcome, files);
             }
             return Err(overtaken());
         }
@@ -63,11 +59,14 @@ impl SignIn<'_> {
         else {
             return;
         };
-        revoke(&settings, &before.token_endpoint, refresh_token);
+        match StateFiles::open(&settings) {
+            Ok(files) => revoke(&settings, &files, &before.token_endpoint, refresh_token),
+            Err(failure) => log::warn!("{}", failure.what),
+        }
     }
 
     /// Revokes what somebody signed in for while somebody signed out: nobody else would ever do it.
-    fn revoke_unwanted(&self, outcome: &Outcome) {
+    fn revoke_unwanted(&self, outcome: &Outcome, files: &StateFiles) {
         let Some(refresh_token) = &outcome.grant.refresh_token else {
             return;
         };
@@ -76,26 +75,17 @@ impl SignIn<'_> {
             Some(registered) => {
                 let secret = registered.client_secret.as_ref();
                 let settings = self.settings.as_client(&registered.client_id, secret);
-                revoke(&settings, endpoint, refresh_token);
+                revoke(&settings, files, endpoint, refresh_token);
             }
-            None => revoke(self.settings, endpoint, refresh_token),
+            None => revoke(self.settings, files, endpoint, refresh_token),
         }
     }
 }
 
 /// Tells the provider that a session is over. Where that fails, nothing else depends on it.
-fn revoke(settings: &Settings, token_endpoint: &str, refresh_token: &Secret) {
-    let told = || -> Result<bool> {
-        let files = StateFiles::open(settings)?;
-        let http = Http::new(settings, Deadline::after(REVOCATION))?;
-        let provider = Provider::kept_or_fetch(&http, settings, &files)?;
-        if provider.metadata.token_endpoint.as_str() != token_endpoint {
-            return Ok(false);
-        }
-        let client = client::client(settings, &provider.metadata)?;
-        tokens::revoke(&http, &client, &provider.metadata, settings, refresh_token)
-    };
-    match told() {
+fn revoke(settings: &Settings, files: &StateFiles, token_endpoint: &str, refresh_token: &Secret) {
+    let deadline = Deadline::after(REVOCATION);
+    match revocation::revoke(settings, files, token_endpoint, refresh_token, deadline) {
         Ok(revoked) => log::info!("the session at {} was revoked: {revoked}", settings.issuer),
         Err(failure) => log::warn!("the session at {}: {}", settings.issuer, failure.what),
     }
