@@ -1,12 +1,57 @@
 //! Finding a token that may be printed. Nothing here can change a session or reach the network.
 
+use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::Settings;
-use crate::error::Result;
+use crate::error::{Failure, Id, Result};
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, State, StateFiles};
 use crate::session::validity::Freshness;
+use crate::store::SecretStore;
 use crate::store::cache::Cache;
+
+/// Why a caller wants another token than the one that is there, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renew {
+    /// A stored token that is good will do.
+    IfNeeded,
+    /// The gateway has refused the token that is there.
+    RefusedByGateway,
+    /// The person insists (`--force-refresh`).
+    Forced,
+}
+
+/// What a caller needs of the token.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequirement {
+    /// When the caller asked, in milliseconds since 1970. A token that arrived later is always good enough:
+    /// callers that wait for one refresh share its result.
+    pub asked_at_ms: u64,
+    /// Whether only such a token will do.
+    pub renew: Renew,
+}
+
+impl TokenRequirement {
+    /// Whether this token may be given to the caller.
+    pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
+        let newer = clock::has_been_since(token.obtained_at_ms, self.asked_at_ms)
+            && Reader::is_valid(token);
+        newer || (self.renew == Renew::IfNeeded && reader.is_good(token))
+    }
+}
+
+/// There is no session, or none that may be used ([`Id::SignInRequired`]).
+pub fn sign_in_required(why: &str) -> Failure {
+    Failure::new(Id::SignInRequired, why, "gatepass login").from_provider()
+}
+
+/// The failure that a state without a usable session stands for, if it does.
+pub fn without_session(state: &State) -> Option<Failure> {
+    if state.session == Session::None {
+        return Some(sign_in_required("nobody is signed in"));
+    }
+    state.over(state.generation).map(sign_in_required)
+}
 
 /// One profile's session, seen from the side that only reads.
 #[derive(Debug)]
@@ -77,8 +122,17 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// The stored session, if there is one that belongs to the configuration. Reading takes no lock.
+    ///
+    /// # Errors
+    /// [`Id::Keychain`] where the store does not answer until the deadline, is locked or missing.
+    pub fn stored(&self, store: &dyn SecretStore, deadline: Deadline) -> Result<Option<Record>> {
+        let bytes = store.read(self.settings.profile.as_str(), deadline)?;
+        Ok(self.accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
+    }
+
     /// The session, if these bytes hold one that belongs to the configuration.
-    pub fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
+    fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
         let record = bytes.and_then(Record::from_bytes);
         if bytes.is_some() && record.is_none() {
             log::warn!("the stored session cannot be read; it counts as absent");

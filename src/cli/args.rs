@@ -327,6 +327,9 @@ pub(super) struct WorkerArgs {
     pub(super) within: u64,
     #[arg(long)]
     pub(super) force: bool,
+    /// Because the gateway has refused the token that is there
+    #[arg(long)]
+    pub(super) refused: bool,
     #[arg(long, value_enum)]
     pub(super) caller: CallerOption,
     #[arg(long)]

@@ -20,6 +20,7 @@ use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
 use crate::platform::surroundings::Surroundings;
+use crate::reader::{Renew, TokenRequirement};
 use crate::session::record::IssuedToken;
 use crate::session::state::{self, StateFiles};
 use crate::store::Prompting;
@@ -28,7 +29,6 @@ use crate::usecase::login::Wanted;
 use crate::usecase::token::TokenRequest;
 use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
-use crate::writer::refresh::Need;
 use crate::writer::sign_out::Revocation;
 use crate::{logging, text};
 
@@ -180,9 +180,13 @@ pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
         args,
         &[("min_validity", Value::Number(worker.min_validity))],
     )?;
-    let need = Need {
+    let need = TokenRequirement {
         asked_at_ms: worker.asked_at,
-        force: worker.force,
+        renew: match (worker.force, worker.refused) {
+            (_, true) => Renew::RefusedByGateway,
+            (true, false) => Renew::Forced,
+            (false, false) => Renew::IfNeeded,
+        },
     };
     let caller = Caller {
         host: Host::recognise(worker.caller, &Signs::default()),

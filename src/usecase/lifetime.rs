@@ -6,10 +6,9 @@ use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::reader::Reader;
 use crate::session::state::Session;
-use crate::store::keychain::Keychain;
-use crate::store::{Prompting, SecretStore};
+use crate::store::{self, Prompting};
 
-/// Longest wait for the keychain. What is not known by then is not worth more.
+/// Longest wait for the store. What is not known by then is not worth more.
 const KEYCHAIN: Duration = Duration::from_secs(2);
 
 /// The whole life of the last token that was issued, in seconds.
@@ -19,11 +18,8 @@ pub fn of_tokens(settings: &Settings) -> Option<u64> {
         Some(token) => token.life,
         None if reader.state.session == Session::None => return None,
         None => {
-            let keychain = Keychain::new(Prompting::Forbidden);
-            let bytes = keychain
-                .read(settings.profile.as_str(), Deadline::after(KEYCHAIN))
-                .ok()??;
-            let record = reader.accept(Some(bytes.as_slice()))?;
+            let store = store::open(settings, Prompting::Forbidden);
+            let record = reader.stored(&*store, Deadline::after(KEYCHAIN)).ok()??;
             record.token_for(settings)?.life
         }
     };

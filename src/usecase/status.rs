@@ -9,14 +9,13 @@ use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Flow, Kind, Settings, TokenChoice};
 use crate::error::{Failure, Result};
-use crate::reader::Reader;
+use crate::reader::{Reader, sign_in_required, without_session};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{Record, SignedInBy};
 use crate::session::state::{Ended, Session, State, Warning};
 use crate::store::{self, Prompting};
 use crate::text;
-use crate::writer::{sign_in_required, without_session};
 
 /// Version of the JSON form. It grows only if a member changes its meaning or goes away.
 const FORMAT: u32 = 1;
@@ -191,8 +190,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
         None
     } else {
         let store = store::open(settings, Prompting::Forbidden);
-        let bytes = store.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
-        reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()))
+        reader.stored(&*store, Deadline::after(KEYCHAIN))?
     };
     let now = clock::now_millis();
     let unusable = unusable(&reader, record.as_ref(), now);

@@ -12,7 +12,7 @@ use crate::config::settings::Kind;
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::surroundings::Surroundings;
-use crate::reader::Reader;
+use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::session::handed::Handed;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, State};
@@ -21,9 +21,7 @@ use crate::usecase::login::{self, Wanted};
 use crate::usecase::logout;
 use crate::worker::join::Join;
 use crate::worker::start::Configuration;
-use crate::writer::refresh::Need;
 use crate::writer::sign_in::Way;
-use crate::writer::{sign_in_required, without_session};
 
 /// One request for a token.
 pub struct TokenRequest<'a> {
@@ -81,9 +79,9 @@ impl TokenRequest<'_> {
         if !self.ends_soon(&state) {
             return Ok(token);
         }
-        let mut need = Need {
+        let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
-            force: true,
+            renew: Renew::Forced,
         };
         // Whether a refresh moves the end is known after the first one.
         let slides = |state: &State| state.ends.is_some_and(|ends| ends.slides.is_none());
@@ -123,10 +121,14 @@ impl TokenRequest<'_> {
     }
 
     fn find(&self, reader: &Reader<'_>, mut handed: Option<&mut Handed>) -> Result<IssuedToken> {
-        let mut need = Need {
+        let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
             // Nobody can issue another key than the pasted one.
-            force: self.force_refresh && self.configuration.settings.kind != Kind::Key,
+            renew: if self.force_refresh && self.configuration.settings.kind != Kind::Key {
+                Renew::Forced
+            } else {
+                Renew::IfNeeded
+            },
         };
         let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {
@@ -135,7 +137,7 @@ impl TokenRequest<'_> {
                     log::info!("the cached token is good for {left} s");
                     return Ok(token);
                 }
-                need.force = true;
+                need.renew = Renew::RefusedByGateway;
                 Some(token)
             }
             other => other,
@@ -150,7 +152,7 @@ impl TokenRequest<'_> {
         &self,
         reader: &Reader<'_>,
         cached: Option<IssuedToken>,
-        mut need: Need,
+        mut need: TokenRequirement,
         handed: Option<&mut Handed>,
     ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&reader.state) {
@@ -169,7 +171,7 @@ impl TokenRequest<'_> {
                             Self::cache(reader, record.generation, &token);
                             return Ok(token);
                         }
-                        need.force = true;
+                        need.renew = Renew::RefusedByGateway;
                         Some(token)
                     }
                     other => other,
@@ -205,17 +207,15 @@ impl TokenRequest<'_> {
         }
     }
 
-    /// The stored session. Reading takes no lock.
+    /// The stored session, if it may be used.
     fn stored(&self, reader: &Reader<'_>, store: &dyn SecretStore) -> Result<Option<Record>> {
-        let name = reader.settings.profile.as_str();
         let most = if self.caller.may_prompt {
             UNLOCK
         } else {
             KEYCHAIN
         };
         let deadline = self.caller.deadline.less(RESERVE).at_most(most);
-        let bytes = store.read(name, deadline)?;
-        let Some(record) = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice())) else {
+        let Some(record) = reader.stored(store, deadline)? else {
             return Ok(None);
         };
         if let Some(why) = reader.unusable(&record) {
@@ -228,7 +228,7 @@ impl TokenRequest<'_> {
     }
 
     /// Signs in for a caller that may be prompted; for any other the answer stays what it is.
-    fn sign_in(&self, required: Failure, need: Need) -> Result<IssuedToken> {
+    fn sign_in(&self, required: Failure, need: TokenRequirement) -> Result<IssuedToken> {
         if !self.caller.may_prompt {
             return Err(required);
         }
@@ -260,7 +260,7 @@ impl TokenRequest<'_> {
         self.join(&*store, need).sign_in(way == Way::Browser)
     }
 
-    fn join<'s>(&'s self, store: &'s dyn SecretStore, need: Need) -> Join<'s> {
+    fn join<'s>(&'s self, store: &'s dyn SecretStore, need: TokenRequirement) -> Join<'s> {
         Join {
             configuration: self.configuration,
             need,

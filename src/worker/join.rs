@@ -11,13 +11,12 @@ use crate::caller::Caller;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Origin, Result};
-use crate::reader::Reader;
+use crate::reader::{Reader, TokenRequirement};
 use crate::session::lock::{Lock, Pause, Purpose};
 use crate::session::open_sign_in::{self, Progress};
 use crate::session::record::IssuedToken;
 use crate::session::state::{Ended, StateFiles};
 use crate::store::SecretStore;
-use crate::writer::refresh::Need;
 
 /// How long a sign-in that looks who waits may keep a waiter from showing itself.
 const LOOKED_AT: Duration = Duration::from_millis(150);
@@ -30,7 +29,7 @@ pub struct Join<'a> {
     /// The effective configuration.
     pub configuration: Configuration<'a>,
     /// What the caller needs.
-    pub need: Need,
+    pub need: TokenRequirement,
     /// Who it is.
     pub caller: Caller,
     /// Where the result can be read if there is no cache.
@@ -213,9 +212,7 @@ impl Join<'_> {
             Some(_) => Ok(None),
             // It succeeded, and there is no cache: the record has the token.
             None => {
-                let name = self.settings().profile.as_str();
-                let bytes = self.store.read(name, self.caller.deadline)?;
-                let record = reader.accept(bytes.as_ref().map(|bytes| bytes.as_slice()));
+                let record = reader.stored(self.store, self.caller.deadline)?;
                 Ok(record
                     .and_then(|record| record.token_for(self.settings()))
                     .filter(|token| self.need.is_met_by(token, reader))

@@ -14,11 +14,11 @@ use crate::error::{Failure, Id, Result};
 use crate::oidc::loopback::Running;
 use crate::platform;
 use crate::platform::surroundings::Surroundings;
+use crate::reader::TokenRequirement;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
-use crate::writer::refresh::Need;
 use crate::writer::renewal::AtProvider;
 use crate::writer::sign_in::{SignIn, Way};
 use crate::writer::{Budget, Writer};
@@ -33,7 +33,12 @@ const FINISH: Duration = Duration::from_secs(60);
 const LATE: Duration = Duration::from_secs(120);
 
 /// Runs a worker to its end.
-pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Result<()> {
+pub fn serve(
+    task: Task,
+    settings: &Settings,
+    need: TokenRequirement,
+    caller: Caller,
+) -> Result<()> {
     platform::become_session_leader();
     match task {
         Task::Refresh => {
@@ -62,7 +67,7 @@ pub fn serve(task: Task, settings: &Settings, need: Need, caller: Caller) -> Res
 /// been told yet.
 fn refresh(
     settings: &Settings,
-    need: Need,
+    need: TokenRequirement,
     caller: Caller,
     end_is_news: &mut bool,
 ) -> Result<IssuedToken> {

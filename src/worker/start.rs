@@ -14,8 +14,8 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::logging;
 use crate::platform::detached::start_detached;
+use crate::reader::{Renew, TokenRequirement};
 use crate::session::record::IssuedToken;
-use crate::writer::refresh::Need;
 
 /// Longest wait for the log of a worker that is done.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ impl Worker {
     pub fn start(
         task: Task,
         configuration: Configuration<'_>,
-        need: Need,
+        need: TokenRequirement,
         caller: Caller,
     ) -> Result<Self> {
         let settings = configuration.settings;
@@ -58,8 +58,11 @@ impl Worker {
         if !caller.may_prompt {
             add(&["--silent"]);
         }
-        if need.force {
-            add(&["--force"]);
+        match need.renew {
+            Renew::IfNeeded => {}
+            Renew::Forced => add(&["--force"]),
+            // A worker of an earlier version knows the first of them.
+            Renew::RefusedByGateway => add(&["--force", "--refused"]),
         }
         if let Some(file) = configuration.file {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());

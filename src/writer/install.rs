@@ -127,13 +127,13 @@ impl Writer<'_> {
         let key = key
             .cloned()
             .or_else(|| before?.token.as_ref().map(|token| token.value.clone()))
-            .ok_or_else(|| super::sign_in_required("no key was given"))?;
+            .ok_or_else(|| crate::reader::sign_in_required("no key was given"))?;
         let mut secret_headers = BTreeMap::new();
         for name in &self.settings().secret_headers {
             let secret = given
                 .get(name)
                 .or_else(|| before?.secret_headers.get(name))
-                .ok_or_else(|| super::sign_in_required(&missing_header(name)))?;
+                .ok_or_else(|| crate::reader::sign_in_required(&missing_header(name)))?;
             secret_headers.insert(name.clone(), secret.clone());
         }
         let now = clock::now();

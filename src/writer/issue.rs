@@ -229,7 +229,7 @@ fn headers(
     for name in &settings.secret_headers {
         let secret = secret_headers
             .get(name)
-            .ok_or_else(|| super::sign_in_required(&missing_header(name)))?;
+            .ok_or_else(|| crate::reader::sign_in_required(&missing_header(name)))?;
         headers.insert(name.clone(), secret.clone());
     }
     Ok(headers)

@@ -22,7 +22,7 @@ use crate::error::{Failure, Id, Result};
 use crate::reader::Reader;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Session, State, StateFiles};
+use crate::session::state::{Session, StateFiles};
 use crate::store::{SecretStore, StoreError};
 
 /// Longest wait for the store while others wait for the lock.
@@ -95,10 +95,7 @@ impl<'a> Writer<'a> {
     }
 
     fn stored_until(&self, deadline: Deadline) -> Result<Option<Record>> {
-        let bytes = self.store.read(self.entry(), deadline)?;
-        Ok(self
-            .reader
-            .accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
+        self.reader.stored(self.store, deadline)
     }
 
     /// Stores a record, trying again if the store fails for a moment.
@@ -150,17 +147,4 @@ impl<'a> Writer<'a> {
     fn publish(&self, token: &IssuedToken) {
         self.reader.cache.write(self.reader.state.generation, token);
     }
-}
-
-/// There is no session, or none that may be used.
-pub fn sign_in_required(why: &str) -> Failure {
-    Failure::new(Id::SignInRequired, why, "gatepass login").from_provider()
-}
-
-/// The failure that a state without a usable session stands for, if it does.
-pub fn without_session(state: &State) -> Option<Failure> {
-    if state.session == Session::None {
-        return Some(sign_in_required("nobody is signed in"));
-    }
-    state.over(state.generation).map(sign_in_required)
 }

@@ -14,9 +14,8 @@ use zeroize::Zeroizing;
 
 use super::install::Outcome;
 use super::issue::Times;
-use super::refresh::Need;
 use super::renewal::{NotRenewed, Renewal, Renewed};
-use super::{Budget, Writer, without_session};
+use super::{Budget, Writer};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::Sources;
@@ -26,7 +25,7 @@ use crate::error::{Failure, Id, Result};
 use crate::oidc::exchange::{End, Exchanged};
 use crate::oidc::id_token::Claims;
 use crate::oidc::tokens::Grant;
-use crate::reader::Reader;
+use crate::reader::{Reader, Renew, TokenRequirement, without_session};
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record, SignedInBy};
 use crate::session::state::{Session, StateFiles};
@@ -292,9 +291,13 @@ impl Machine {
 
     /// What a host's call does: read, and if that is not enough, one refresh.
     fn call(&self, force: bool) -> Result<IssuedToken> {
-        let need = Need {
+        let need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
-            force,
+            renew: if force {
+                Renew::Forced
+            } else {
+                Renew::IfNeeded
+            },
         };
         let reader = Reader::with(&self.settings, self.files.clone())?;
         if let Some(token) = reader.cached()

@@ -2,15 +2,15 @@
 
 use sha2::{Digest, Sha256};
 
+use super::Writer;
 use super::issue::{self, Company, Times};
 use super::renewal::{NotRenewed, Renewal, Renewed};
-use super::{Writer, sign_in_required, without_session};
 use crate::audit;
 use crate::clock;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::Grant;
-use crate::reader::Reader;
+use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Ended, Ends, InFlight, Session};
@@ -22,28 +22,13 @@ const WORTH_EXCHANGING: u64 = 30;
 /// By how many seconds an end may move without having moved.
 const SLACK: u64 = 60;
 
-/// What a caller needs of the token.
-#[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// When the caller asked, in milliseconds since 1970. A token that arrived later is always good enough:
-    /// callers that wait for one refresh share its result.
-    pub asked_at_ms: u64,
-    /// Only such a token will do (`--force-refresh`).
-    pub force: bool,
-}
-
-impl Need {
-    /// Whether this token may be given to the caller.
-    pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
-        let newer = clock::has_been_since(token.obtained_at_ms, self.asked_at_ms)
-            && Reader::is_valid(token);
-        newer || (!self.force && reader.is_good(token))
-    }
-}
-
 impl Writer<'_> {
     /// A token that meets the need: one that somebody else got in the meantime, or a new one.
-    pub fn refresh(&mut self, need: Need, renewal: &dyn Renewal) -> Result<IssuedToken> {
+    pub fn refresh(
+        &mut self,
+        need: TokenRequirement,
+        renewal: &dyn Renewal,
+    ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&self.reader.state) {
             return Err(failure);
         }
@@ -78,7 +63,8 @@ impl Writer<'_> {
             self.publish(token);
             return Ok(token.clone());
         }
-        let fallback = stored.filter(|token| Reader::is_valid(token) && !need.force);
+        let fallback =
+            stored.filter(|token| Reader::is_valid(token) && need.renew == Renew::IfNeeded);
         let result = match self.exchange_again(&record, need, renewal) {
             Some(result) => result,
             None => {
@@ -116,7 +102,7 @@ impl Writer<'_> {
 
     /// The provider's answer to an attempt that this caller waited for: it is everybody's answer. A failure of
     /// that attempt's own surroundings is not.
-    fn answer_of_the_attempt_waited_for(&self, need: Need) -> Option<Failure> {
+    fn answer_of_the_attempt_waited_for(&self, need: TokenRequirement) -> Option<Failure> {
         let ended = self.reader.state.refreshed.as_ref()?;
         if !clock::has_been_since(ended.at_ms, need.asked_at_ms) {
             return None;
@@ -126,9 +112,12 @@ impl Writer<'_> {
     }
 
     /// What the exchange's service said a moment ago: it has not changed its mind since.
-    fn refused_by_the_exchange(&self, need: Need) -> Option<Failure> {
+    fn refused_by_the_exchange(&self, need: TokenRequirement) -> Option<Failure> {
         let settings = self.settings();
-        settings.exchange.as_ref().filter(|_| !need.force)?;
+        settings
+            .exchange
+            .as_ref()
+            .filter(|_| need.renew != Renew::Forced)?;
         self.reader.state.still_refused(&settings.token_digest)
     }
 
@@ -315,7 +304,7 @@ impl Writer<'_> {
     fn exchange_again(
         &mut self,
         record: &Record,
-        need: Need,
+        need: TokenRequirement,
         renewal: &dyn Renewal,
     ) -> Option<Result<IssuedToken>> {
         self.settings().exchange.as_ref()?;
@@ -331,7 +320,7 @@ impl Writer<'_> {
             return None;
         }
         // Whoever wants another token than the last one wants one that is made of a new one.
-        if need.force && can_renew {
+        if need.renew != Renew::IfNeeded && can_renew {
             return None;
         }
         match self.exchange(record.clone(), renewal) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Budget;
 use super::issue::{self, Times};
-use super::{Budget, sign_in_required};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings, Usage};
@@ -15,6 +15,7 @@ use crate::oidc::exchange::{self, Exchanged};
 use crate::oidc::http::Http;
 use crate::oidc::id_token::{self, Claims, Occasion};
 use crate::oidc::tokens::{self, Grant, Refusal};
+use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::record::Record;
 use crate::session::state::StateFiles;

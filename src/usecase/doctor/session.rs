@@ -11,13 +11,13 @@ use crate::clock;
 use crate::config::settings::{Kind, Settings, TokenChoice};
 use crate::error::{Failure, Id, Result};
 use crate::reader::Reader;
+use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
 use crate::store::{self, Prompting, SecretStore};
 use crate::text;
-use crate::writer::sign_in_required;
 
 /// Longest wait for one answer of the keychain.
 const KEYCHAIN: Duration = Duration::from_secs(10);

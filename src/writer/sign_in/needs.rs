@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::oidc::loopback::Running;
 use crate::person::Person;
 use crate::platform::surroundings::Surroundings;
+use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::{Record, missing_header};
 use crate::store::SecretStore;
-use crate::writer::sign_in_required;
 
 /// How somebody will sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
