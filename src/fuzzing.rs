@@ -279,13 +279,6 @@ pub fn config_file(bytes: &[u8]) {
     }
     let sources = sources(document);
     for profile in sources.profiles() {
-        config::says_the_same(bytes, &profile, |text| {
-            let (document, problems) = Document::parse_all(text);
-            match problems.is_empty() {
-                true => Ok(vec![document]),
-                false => Err(problems),
-            }
-        });
         if let Ok(settings) = config::load(&sources, &profile) {
             let issuer = settings.issuer.to_ascii_lowercase();
             assert!(issuer.is_empty() || issuer.starts_with("http"), "{issuer}");
@@ -303,16 +296,6 @@ pub fn policy_file(bytes: &[u8]) {
     };
     let mut sources = sources(file);
     let profile = ProfileName::default();
-    let described = [&policy.locked, &policy.defaults];
-    let described = described
-        .into_iter()
-        .flat_map(|document| document.profiles.keys());
-    for profile in described.chain([&profile]) {
-        config::says_the_same(bytes, profile, |text| {
-            let policy = Policy::parse(text)?;
-            Ok(vec![policy.locked, policy.defaults])
-        });
-    }
     let tables = [
         policy.locked.profiles.get(&profile),
         Some(&policy.locked.top),

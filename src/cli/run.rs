@@ -69,17 +69,12 @@ pub(super) fn profile(args: &Args) -> Result<ProfileName> {
 
 fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<Settings> {
     let profile = profile(args)?;
-    let file = args.config.as_deref();
-    let resolve = |sources: &Sources| {
-        let mut layers = Layers::new(sources, &profile)?;
-        for (key, value) in from_command_line {
-            layers.set_from_command_line(key, value.clone());
-        }
-        Settings::resolve(&layers, &profile)
-    };
-    // What is wrong is said with the lines and the profiles of the whole files.
-    let settings =
-        resolve(&Sources::read_for(file, &profile)?).or_else(|_| resolve(&Sources::read(file)?))?;
+    let sources = Sources::read(args.config.as_deref())?;
+    let mut layers = Layers::new(&sources, &profile)?;
+    for (key, value) in from_command_line {
+        layers.set_from_command_line(key, value.clone());
+    }
+    let settings = Settings::resolve(&layers, &profile)?;
     logging::keep(&settings);
     Ok(settings)
 }

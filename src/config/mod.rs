@@ -3,17 +3,14 @@
 //! [`schema`] is the one list of keys; [`document`] reads a file against it and [`policy`] what an administrator
 //! has decided; [`preset`] has what suits a provider; [`layers`] decides which source wins; [`settings`] is the
 //! typed result that the rest of gatepass sees, made of the words in [`choice`] and read by `values`; `digest` says what
-//! cached tokens depend on; [`starter`] writes a first file. Of large files a run reads the `excerpt` that concerns its
-//! profile, where `in_order` knows that the rest is fine.
+//! cached tokens depend on; [`starter`] writes a first file.
 
 pub mod address;
 pub mod choice;
 mod digest;
 pub mod document;
-mod excerpt;
 pub mod exchange;
 pub mod header_names;
-mod in_order;
 pub mod layers;
 pub mod policy;
 pub mod preset;
@@ -31,11 +28,7 @@ use crate::error::{Failure, Result};
 use crate::platform::files::{self, Access, Unsafe};
 use crate::platform::paths;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use excerpt::says_the_same;
-
 use document::Document;
-use excerpt::understand;
 use layers::Layers;
 use policy::Policy;
 use profile::ProfileName;
@@ -56,11 +49,6 @@ pub struct UserFile {
 impl UserFile {
     /// Reads the user's file: `explicit` (from `--config`), which must exist, or the one in the usual place.
     pub fn read(explicit: Option<&Path>) -> Result<Self> {
-        Self::read_for(explicit, None)
-    }
-
-    /// The same, where one profile's part of it is enough.
-    fn read_for(explicit: Option<&Path>, profile: Option<&ProfileName>) -> Result<Self> {
         let path = match explicit {
             Some(path) => path.to_owned(),
             None => paths::config_dir()?.join("config.toml"),
@@ -85,12 +73,9 @@ impl UserFile {
                 ));
             }
             None => None,
-            Some(mut file) => {
-                let document =
-                    understand(&mut file, FILE_LIMIT, profile, unusable, |text: &[u8]| {
-                        Self::document(&path, text)
-                    });
-                Some(document?)
+            Some(file) => {
+                let text = file.whole(FILE_LIMIT).map_err(unusable)?;
+                Some(Self::document(&path, &text)?)
             }
         };
         Ok(Self { path, document })
@@ -144,16 +129,6 @@ impl Sources {
         Ok(Self {
             policy: Policy::read()?,
             file: UserFile::read(explicit)?,
-        })
-    }
-
-    /// Reads what of policy and file concerns one profile: of large files that were found to be in order before,
-    /// nothing else is looked at. It decides the same; but lines are not those of the files, and other profiles may
-    /// be missing.
-    pub fn read_for(explicit: Option<&Path>, profile: &ProfileName) -> Result<Self> {
-        Ok(Self {
-            policy: Policy::read_for(Some(profile))?,
-            file: UserFile::read_for(explicit, Some(profile))?,
         })
     }
 

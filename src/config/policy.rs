@@ -13,7 +13,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Problem, Reader, Table, number, text_value};
-use super::excerpt::understand;
 use super::profile::ProfileName;
 use super::schema::{Key, Shape};
 use crate::error::{Failure, Result};
@@ -95,17 +94,13 @@ pub struct Policy {
     pub disabled: Option<String>,
     /// Keys that only a newer gatepass knows, left out.
     pub ignored: Vec<String>,
-    digest: String,
+    /// As it was delivered.
+    text: Vec<u8>,
 }
 
 impl Policy {
     /// The policy of this machine, if there is one.
     pub fn read() -> Result<Option<Self>> {
-        Self::read_for(None)
-    }
-
-    /// The same, where one profile's part of it is enough.
-    pub(super) fn read_for(profile: Option<&ProfileName>) -> Result<Option<Self>> {
         let unusable = |why: &str| {
             Failure::config(
                 format!("the policy {} must not be followed: {why}", place::PLACE),
@@ -115,32 +110,25 @@ impl Policy {
         let Some(found) = place::read(native::names).map_err(|why| unusable(&why))? else {
             return Ok(None);
         };
-        let whole = |text: &[u8]| {
-            let mut policy = Self::parse(text)?;
-            // Nobody asks for it where a part is enough.
-            if profile.is_none() {
-                policy.digest = hex(&Sha256::digest(text));
-            }
-            Ok(policy)
-        };
         let problem = |what: String| vec![Problem { what, remedy: None }];
         let parsed = match found {
-            Found::File(mut file) => {
-                let unreadable = |why| match why {
+            Found::File(file) => file
+                .whole(place::LIMIT)
+                .map_err(|why| match why {
                     Unsafe::Size => problem("it is larger than 2 MiB".to_owned()),
                     other => problem(format!("it cannot be read: {other}")),
-                };
-                understand(&mut file, place::LIMIT, profile, unreadable, whole)
-            }
-            Found::Values(values) => native::to_toml(&values)
-                .map_err(problem)
-                .and_then(|text| whole(text.as_bytes()).map_err(native::without_lines)),
+                })
+                .and_then(|text| Ok((Self::parse(&text)?, text))),
+            Found::Values(values) => native::to_toml(&values).map_err(problem).and_then(|text| {
+                let policy = Self::parse(text.as_bytes()).map_err(native::without_lines)?;
+                Ok((policy, text.into_bytes()))
+            }),
         };
-        let policy = parsed.map_err(|problems| {
+        let (policy, text) = parsed.map_err(|problems| {
             let all: Vec<String> = problems.into_iter().map(Problem::in_one_line).collect();
             unusable(&all.join("; "))
         })?;
-        Ok(Some(policy))
+        Ok(Some(Self { text, ..policy }))
     }
 
     /// Every problem of a policy as the registry or managed preferences would have it.
@@ -316,10 +304,10 @@ impl Policy {
         }
     }
 
-    /// Digest of the policy as it was delivered (hexadecimal SHA-256), so that a fleet can be compared. Empty where it
-    /// was read for one profile.
-    pub fn digest(&self) -> &str {
-        &self.digest
+    /// Digest of the policy as it was delivered (hexadecimal SHA-256), so that a fleet can be compared. It is made
+    /// when it is asked for: a run that prints a token needs none.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(&self.text))
     }
 }
 

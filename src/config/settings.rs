@@ -1,6 +1,6 @@
 //! The effective configuration of one profile, typed and checked as a whole.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -147,7 +147,6 @@ impl Settings {
         let values = Values {
             layers,
             problems: RefCell::default(),
-            next: Cell::default(),
         };
         let settings = Self::read(&values, profile);
         settings.check(&values);

@@ -1,14 +1,14 @@
 //! Typed access to effective values, and what is wrong with them.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::choice::{ClientAuth, Kind, Redirect, RedirectHost, ResponseMode, Usage};
 use super::exchange::Exchange;
 use super::layers::{Layers, Source};
-use super::schema::KEYS;
+use super::schema::Key;
 use super::value::Value;
 use crate::error::Failure;
 
@@ -20,19 +20,11 @@ const CORRECT: &str = "correct that value (`gatepass config path` names the file
 pub(super) struct Values<'l, 'f> {
     pub(super) layers: &'l Layers<'f>,
     pub(super) problems: RefCell<Vec<Failure>>,
-    /// Where in the list the next key probably is: they are asked for in its order, more or less.
-    pub(super) next: Cell<usize>,
 }
 
 impl Values<'_, '_> {
     pub(super) fn get(&self, name: &str) -> Option<(Cow<'_, Value>, Source)> {
-        let from = self.next.get();
-        let (before, after) = KEYS.split_at_checked(from)?;
-        let mut candidates = after.iter().chain(before);
-        let offset = candidates.position(|key| key.name == name)?;
-        let at = (from + offset) % KEYS.len();
-        self.next.set(at + 1);
-        self.layers.effective(KEYS.get(at)?)
+        self.layers.effective(Key::find(name)?)
     }
 
     pub(super) fn value(&self, name: &str) -> Option<Value> {

@@ -3,7 +3,7 @@
 //! What is checked is the opened descriptor, never a path, so that nobody can swap the file in between.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,68 +94,29 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// What tells one state of a file from the next.
-///
-/// A change within a moment of the file system's clock that leaves the size alone goes unseen: nothing that matters may
-/// depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp([u64; 7]);
-
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|number| write!(f, " {number}"))
-    }
-}
-
 /// A file that was opened and checked, before it is read.
 #[derive(Debug)]
 pub struct Opened {
     file: File,
     about: Metadata,
-    touched: bool,
 }
 
 impl Opened {
     /// A file that somebody has checked who knows this about it.
     pub fn checked(file: File, about: Metadata) -> Self {
-        Self {
-            file,
-            about,
-            touched: false,
-        }
-    }
-
-    /// How long it was when it was opened.
-    pub fn length(&self) -> u64 {
-        self.about.len()
-    }
-
-    /// The stamp that it had when it was opened.
-    pub fn stamp(&self) -> Stamp {
-        Stamp(unix_only::stamp(&self.about))
+        Self { file, about }
     }
 
     /// Reads all of it, if that is at most `limit` bytes.
-    pub fn whole(&mut self, limit: u64) -> Result<Vec<u8>, Unsafe> {
-        if self.touched {
-            self.file.rewind()?;
-        }
-        self.touched = true;
-        let length = self.length().min(limit);
+    pub fn whole(self, limit: u64) -> Result<Vec<u8>, Unsafe> {
+        let length = self.about.len().min(limit);
         // One byte more than there is, so that the end is seen without another allocation.
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-        (&self.file).take(limit + 1).read_to_end(&mut bytes)?;
+        self.file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(Unsafe::Size);
         }
         Ok(bytes)
-    }
-}
-
-impl Read for Opened {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.touched = true;
-        self.file.read(buffer)
     }
 }
 
@@ -171,7 +132,7 @@ pub fn open_to_read(path: &Path, access: Access) -> Result<Option<Opened>, Unsaf
 /// Reads a whole file of at most `limit` bytes after checking it. `Ok(None)` if there is no such file.
 pub fn read(path: &Path, access: Access, limit: u64) -> Result<Option<Vec<u8>>, Unsafe> {
     let opened = open_to_read(path, access)?;
-    opened.map(|mut file| file.whole(limit)).transpose()
+    opened.map(|file| file.whole(limit)).transpose()
 }
 
 /// How files are called that are not complete yet.
@@ -360,19 +321,6 @@ mod unix_only {
         }
     }
 
-    pub(super) fn stamp(about: &Metadata) -> [u64; 7] {
-        [
-            about.dev(),
-            about.ino(),
-            about.size(),
-            about.mtime().cast_unsigned(),
-            about.mtime_nsec().cast_unsigned(),
-            // Nobody but the kernel sets this one.
-            about.ctime().cast_unsigned(),
-            about.ctime_nsec().cast_unsigned(),
-        ]
-    }
-
     pub(super) fn is_same(file: &File, path: &Path) -> bool {
         let (ours, there) = (file.metadata(), std::fs::symlink_metadata(path));
         ours.is_ok_and(|ours| {
@@ -413,12 +361,6 @@ mod unix_only {
             Err(Unsafe::Kind)
         }
     }
-    pub(super) fn stamp(about: &Metadata) -> [u64; 7] {
-        use std::os::windows::fs::MetadataExt;
-        let (written, created) = (about.last_write_time(), about.creation_time());
-        [about.file_size(), written, created, 0, 0, 0, 0]
-    }
-
     /// A file that is open cannot be replaced here.
     pub(super) fn is_same(_: &File, _: &Path) -> bool {
         true

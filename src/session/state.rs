@@ -16,6 +16,9 @@ const FORMAT: u32 = 1;
 /// Largest state file that is read, in bytes.
 const LIMIT: u64 = 64 * 1024;
 
+/// Files of earlier versions that no version reads any more.
+const OUTDATED: [&str; 1] = ["in-order"];
+
 /// Most warnings that are kept; older ones give way.
 const WARNINGS: usize = 10;
 
@@ -297,6 +300,14 @@ impl StateFiles {
         &self.dir
     }
 
+    /// Removes what writers that died have left behind, and what earlier versions kept here.
+    pub fn sweep(&self) {
+        self.dir.sweep();
+        for name in OUTDATED {
+            let _ = self.dir.remove(name);
+        }
+    }
+
     /// What all of this profile's files are called: see [`Settings::key`].
     pub fn key(&self) -> &str {
         &self.key
@@ -377,4 +388,22 @@ fn unusable(path: &std::path::Path, reason: &Unsafe) -> Failure {
             _ => format!("make sure that you can write to '{shown}'"),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OUTDATED, StateFiles};
+
+    #[test]
+    fn what_earlier_versions_kept_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let files = StateFiles::at(home.path(), "a").unwrap();
+        for name in OUTDATED.into_iter().chain(["a.state", "a.lock"]) {
+            files.dir().replace(name, b"x").unwrap();
+        }
+        files.sweep();
+        let left = |name: &str| files.dir().path().join(name).exists();
+        assert!(!left("in-order"));
+        assert!(left("a.state") && left("a.lock"));
+    }
 }

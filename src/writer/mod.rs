@@ -71,7 +71,7 @@ impl<'a> Writer<'a> {
         budget: Budget,
     ) -> Result<Self> {
         let lock = Lock::take(files, Purpose::Write, budget.answer_by)?;
-        files.dir().sweep();
+        files.sweep();
         Ok(Self {
             reader: Reader::with(settings, files.clone())?,
             store,

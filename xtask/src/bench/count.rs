@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use super::grown::Machine;
 use super::stage::Stage;
 use crate::process::find;
 
@@ -41,8 +42,8 @@ pub(super) struct Counts {
     pub(super) hot: Cost,
     /// A run that may not prompt, without a session.
     pub(super) silent: Cost,
-    /// A run that finds a good token, with a thousand profiles in the configuration.
-    pub(super) grown: Cost,
+    /// A run that finds a good token below a large policy, or why that is not known.
+    pub(super) large_policy: Result<Cost, String>,
     /// The program that does nothing: what it costs is the system's, and differs between systems.
     pub(super) empty: Cost,
     /// Requests to the provider for each refresh.
@@ -60,7 +61,7 @@ impl Counts {
 pub(super) fn all(stage: &Stage, requests: f64) -> Result<Counts, String> {
     Ok(Counts {
         hot: hot_run(stage)?,
-        grown: grown_run(stage)?,
+        large_policy: run_below_a_large_policy(stage),
         silent: {
             stage.sign_out()?;
             let silent = cost(stage, &stage.gatepass(&[]), 4)?;
@@ -76,21 +77,30 @@ fn hot_run(stage: &Stage) -> Result<Cost, String> {
     cost(stage, &stage.gatepass(&[]), 0)
 }
 
-fn grown_run(stage: &Stage) -> Result<Cost, String> {
-    let configuration = stage.grown_configuration();
-    let mut run = stage.gatepass_with(&configuration);
-    // The first one finds that the file is in order, and the next ones build on that.
-    super::time::once(&mut run, 0)?;
-    cost(stage, &run, 0)
+fn run_below_a_large_policy(stage: &Stage) -> Result<Cost, String> {
+    let machine = Machine::with_policy()?;
+    cost_where(stage, &stage.gatepass(&[]), 0, |command| {
+        machine.run(&command)
+    })
 }
 
 fn cost(stage: &Stage, command: &Command, code: i32) -> Result<Cost, String> {
+    cost_where(stage, command, code, Ok)
+}
+
+/// The cost of a command whose counting tool is started as `started` says.
+fn cost_where(
+    stage: &Stage,
+    command: &Command,
+    code: i32,
+    started: impl Fn(Command) -> Result<Command, String>,
+) -> Result<Cost, String> {
     let mut instructions = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
-        instructions.push(callgrind(stage, command, code)?);
+        instructions.push(callgrind(stage, command, code, &started)?);
     }
     instructions.sort_unstable();
-    let log = strace(stage, command, code)?;
+    let log = strace(stage, command, code, &started)?;
     Ok(Cost {
         instructions: instructions[RUNS / 2],
         ..calls(&log)
@@ -118,13 +128,18 @@ fn under(
     Ok(wrapped)
 }
 
-fn callgrind(stage: &Stage, command: &Command, code: i32) -> Result<u64, String> {
+fn callgrind(
+    stage: &Stage,
+    command: &Command,
+    code: i32,
+    started: impl Fn(Command) -> Result<Command, String>,
+) -> Result<u64, String> {
     let profile = profile(stage);
     let options = [
         "--tool=callgrind".to_owned(),
         format!("--callgrind-out-file={}", profile.display()),
     ];
-    let output = under(stage, "valgrind", &options, command)?
+    let output = started(under(stage, "valgrind", &options, command)?)?
         .stderr(Stdio::piped())
         .output()
         .map_err(|e| format!("valgrind cannot be started: {e}"))?;
@@ -144,7 +159,7 @@ fn profile(stage: &Stage) -> PathBuf {
 
 /// The functions that the instructions of a hot run belong to: alone, then together with what they call.
 pub(super) fn hot_spots(stage: &Stage) -> Result<(), String> {
-    let sum = callgrind(stage, &stage.gatepass(&[]), 0)?;
+    let sum = callgrind(stage, &stage.gatepass(&[]), 0, Ok)?;
     println!("{sum} instructions");
     for (inclusive, what) in [("no", "alone"), ("yes", "with what they call")] {
         let annotate = Command::new("callgrind_annotate")
@@ -163,10 +178,18 @@ pub(super) fn hot_spots(stage: &Stage) -> Result<(), String> {
     Ok(())
 }
 
-fn strace(stage: &Stage, command: &Command, code: i32) -> Result<String, String> {
+fn strace(
+    stage: &Stage,
+    command: &Command,
+    code: i32,
+    started: impl Fn(Command) -> Result<Command, String>,
+) -> Result<String, String> {
     let log = stage.folder().join("strace.out");
     let options = ["-f".to_owned(), format!("--output={}", log.display())];
-    super::time::once(&mut under(stage, "strace", &options, command)?, code)?;
+    super::time::once(
+        &mut started(under(stage, "strace", &options, command)?)?,
+        code,
+    )?;
     fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))
 }
 

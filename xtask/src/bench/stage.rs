@@ -10,7 +10,7 @@ use gatepass_testkit::lab::{Home, Keyring};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
-use super::{grown, time};
+use super::time;
 use crate::process::find;
 
 /// How long a sign-in is left alone.
@@ -130,18 +130,6 @@ impl Stage {
             "issuer = {:?}\nclient_id = \"gatepass\"\ncache = \"{cache}\"\nbrowser = [{browser:?}, \"bench\", \"visit\"]\n",
             self.provider.issuer(),
         )
-    }
-
-    /// A configuration of a thousand profiles; `gatepass_with` uses it.
-    pub(super) fn grown_configuration(&self) -> Home {
-        grown::configuration(&self.configuration("auto"))
-    }
-
-    /// A run of gatepass with another configuration.
-    pub(super) fn gatepass_with(&self, configuration: &Home) -> Command {
-        let mut command = self.gatepass(&[]);
-        command.env("XDG_CONFIG_HOME", configuration.path().join(".config"));
-        command
     }
 
     /// A run of gatepass that ends as soon as it begins: no profile can have this name.
