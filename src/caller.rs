@@ -41,6 +41,15 @@ pub enum Host {
     Script,
 }
 
+/// What a caller does with a token that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenUse {
+    /// It keeps the token and sends it for minutes.
+    Kept,
+    /// It sends the token at once and asks again for the next request.
+    AtOnce,
+}
+
 /// What `--caller` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum CallerOption {
@@ -168,6 +177,14 @@ impl Host {
     /// Whether it gets JSON with headers where headers are configured.
     pub fn reads_json(self) -> bool {
         matches!(self, Self::ClaudeDesktop(_))
+    }
+
+    /// What it does with a token.
+    pub fn token_use(self) -> TokenUse {
+        match self {
+            Self::ClaudeDesktop(_) | Self::ClaudeCode | Self::Codex => TokenUse::Kept,
+            Self::Terminal | Self::Script => TokenUse::AtOnce,
+        }
     }
 
     /// Whether a person reads standard error while we work.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::caller::Host;
-use crate::config::settings::{AuthScheme, Settings};
+use crate::clock;
+use crate::config::settings::{AuthScheme, Kind, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::platform;
 use crate::session::record::IssuedToken;
@@ -23,6 +24,9 @@ pub enum Shape {
     Header,
     /// A flat JSON map of all headers, the credential's included.
     Headers,
+    /// The token response of RFC 6749 section 5.1, with the time that is left.
+    #[value(name = "oauth")]
+    OAuth,
 }
 
 impl Shape {
@@ -35,10 +39,31 @@ impl Shape {
             Self::Bare
         }
     }
+
+    /// Checks that everything that the configuration adds to a token can be printed in this shape.
+    ///
+    /// # Errors
+    /// `config` where headers are configured and the shape has no place for them, although its reader would expect
+    /// a complete credential.
+    pub fn check(self, settings: &Settings) -> Result<()> {
+        let has_headers = !settings.headers.is_empty() || !settings.secret_headers.is_empty();
+        if self == Self::OAuth && has_headers {
+            return Err(Failure::config(
+                "`--output oauth` has no place for the headers that are configured",
+                "use --output json or --output headers, or remove `headers` and `secret_headers`",
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// The exact bytes to print.
-pub fn render(token: &IssuedToken, shape: Shape, scheme: AuthScheme) -> Zeroizing<Vec<u8>> {
+/// The exact bytes to print for a token of this kind of configuration.
+pub fn render(
+    token: &IssuedToken,
+    shape: Shape,
+    scheme: AuthScheme,
+    kind: Kind,
+) -> Zeroizing<Vec<u8>> {
     let value = token.value.expose();
     let (name, credential) = match scheme {
         AuthScheme::Bearer => ("Authorization", Zeroizing::new(format!("Bearer {value}"))),
@@ -61,6 +86,21 @@ pub fn render(token: &IssuedToken, shape: Shape, scheme: AuthScheme) -> Zeroizin
                 &mut out,
                 &mut token.headers.iter().map(|(n, v)| (n.as_str(), v.expose())),
             );
+            out.push(b'}');
+        }
+        Shape::OAuth => {
+            // `expires_at` is the addition that SDKs know. What a pasted key is stored with is the cache's life, not the
+            // key's.
+            out.extend_from_slice(b"{\"access_token\":");
+            out.extend_from_slice(Zeroizing::new(Value::from(value).to_string()).as_bytes());
+            out.extend_from_slice(b",\"token_type\":\"Bearer\"");
+            if kind != Kind::Key {
+                let left = token.life.left(clock::now_millis());
+                let end = token.life.expires_at();
+                out.extend_from_slice(
+                    format!(",\"expires_in\":{left},\"expires_at\":{end}").as_bytes(),
+                );
+            }
             out.push(b'}');
         }
         Shape::Headers => {
@@ -117,12 +157,13 @@ pub fn print(bytes: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::session::record::tests::sample;
+    use crate::session::validity::Life;
 
     #[test]
     fn the_shapes_are_exactly_these() {
         let mut token = sample().token.unwrap();
         let text = |token: &IssuedToken, shape, scheme| {
-            String::from_utf8(render(token, shape, scheme).to_vec()).unwrap()
+            String::from_utf8(render(token, shape, scheme, Kind::Oidc).to_vec()).unwrap()
         };
         use AuthScheme::{Bearer, XApiKey};
         assert_eq!(text(&token, Shape::Bare, Bearer), "at\n");
@@ -146,5 +187,28 @@ mod tests {
             text(&token, Shape::Headers, XApiKey),
             "{\"X-User\":\"ann\",\"x-api-key\":\"at\"}\n"
         );
+    }
+
+    #[test]
+    fn the_oauth_shape_says_what_is_left() {
+        let mut token = sample().token.unwrap();
+        token.life = Life {
+            issued_at_ms: 1_700_000_000_000,
+            expires_at_ms: 1_700_000_300_900,
+        };
+        clock::fake::set(Some(1_700_000_100_000));
+        let text = |kind| {
+            String::from_utf8(render(&token, Shape::OAuth, AuthScheme::XApiKey, kind).to_vec())
+                .unwrap()
+        };
+        assert_eq!(
+            text(Kind::Oidc),
+            "{\"access_token\":\"at\",\"token_type\":\"Bearer\",\"expires_in\":200,\"expires_at\":1700000300}\n"
+        );
+        assert_eq!(
+            text(Kind::Key),
+            "{\"access_token\":\"at\",\"token_type\":\"Bearer\"}\n"
+        );
+        clock::fake::set(None);
     }
 }

@@ -1,6 +1,6 @@
 //! Finding a token that may be printed. Nothing here can change a session or reach the network.
 
-use crate::caller::Deadline;
+use crate::caller::{Deadline, TokenUse};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
@@ -29,6 +29,8 @@ pub struct TokenRequirement {
     pub asked_at_ms: u64,
     /// Whether only such a token will do.
     pub renew: Renew,
+    /// What the caller does with it.
+    pub token_use: TokenUse,
 }
 
 impl TokenRequirement {
@@ -36,7 +38,7 @@ impl TokenRequirement {
     pub fn is_met_by(self, token: &IssuedToken, reader: &Reader<'_>) -> bool {
         let newer = clock::has_been_since(token.obtained_at_ms, self.asked_at_ms)
             && Reader::is_valid(token);
-        newer || (self.renew == Renew::IfNeeded && reader.is_good(token))
+        newer || (self.renew == Renew::IfNeeded && reader.is_good(token, self.token_use))
     }
 }
 
@@ -101,17 +103,17 @@ impl<'s> Reader<'s> {
         self.cache.read(self.state.generation, self.settings)
     }
 
-    /// Whether a token may be printed as it is.
-    pub fn is_good(&self, token: &IssuedToken) -> bool {
+    /// Whether a token may be printed as it is for a caller that uses it like this.
+    pub fn is_good(&self, token: &IssuedToken, token_use: TokenUse) -> bool {
         token
             .life
-            .freshness(clock::now_millis(), self.settings.min_validity)
+            .freshness(clock::now_millis(), self.settings.min_validity, token_use)
             == Freshness::Good
     }
 
     /// Whether a token has not ended yet, however little is left of it.
     pub fn is_valid(token: &IssuedToken) -> bool {
-        token.life.freshness(clock::now_millis(), 0) != Freshness::Expired
+        token.life.freshness(clock::now_millis(), 0, TokenUse::Kept) != Freshness::Expired
     }
 
     /// Why this session must not be used, although it belongs to the configuration.

@@ -116,6 +116,8 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
     }
     let settings = settings(args, &given)?;
     let host = Host::recognise(token.caller, &Signs::read());
+    let shape = args_shape(args, host, &settings);
+    shape.check(&settings)?;
     let caller = Caller::new(
         host,
         token.interactive,
@@ -141,8 +143,12 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         let token = request.answer()?;
         // Before it is printed: what was handed out is on record, whatever becomes of us then.
         put_on_record(&settings, host, asked_at_ms, &token);
-        let shape = args_shape(args, host, &settings);
-        output::print(&output::render(&token, shape, settings.auth_scheme))
+        output::print(&output::render(
+            &token,
+            shape,
+            settings.auth_scheme,
+            settings.kind,
+        ))
     };
     with_support(&settings, print())
 }
@@ -175,6 +181,7 @@ pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
         args,
         &[("min_validity", Value::Number(worker.min_validity))],
     )?;
+    let host = Host::recognise(worker.caller, &Signs::default());
     let need = TokenRequirement {
         asked_at_ms: worker.asked_at,
         renew: match (worker.force, worker.refused) {
@@ -182,9 +189,10 @@ pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
             (true, false) => Renew::Forced,
             (false, false) => Renew::IfNeeded,
         },
+        token_use: host.token_use(),
     };
     let caller = Caller {
-        host: Host::recognise(worker.caller, &Signs::default()),
+        host,
         may_prompt: !worker.silent,
         deadline: Deadline::after(Duration::from_millis(worker.within)),
     };

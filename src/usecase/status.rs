@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::caller::Deadline;
+use crate::caller::{Deadline, TokenUse};
 use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Flow, Kind, Settings, TokenChoice};
@@ -298,7 +298,10 @@ fn warnings(state: &State) -> Vec<Warning> {
 
 /// Why a call would need a sign-in, if it would.
 fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Failure> {
-    if reader.cached().is_some_and(|token| reader.is_good(&token)) {
+    if reader
+        .cached()
+        .is_some_and(|token| reader.is_good(&token, TokenUse::Kept))
+    {
         return None;
     }
     if let Some(failure) = without_session(&reader.state) {

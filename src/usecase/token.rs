@@ -82,6 +82,7 @@ impl TokenRequest<'_> {
         let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
             renew: Renew::Forced,
+            token_use: self.caller.host.token_use(),
         };
         // Whether a refresh moves the end is known after the first one.
         let slides = |state: &State| state.ends.is_some_and(|ends| ends.slides.is_none());
@@ -129,6 +130,7 @@ impl TokenRequest<'_> {
             } else {
                 Renew::IfNeeded
             },
+            token_use: self.caller.host.token_use(),
         };
         let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {

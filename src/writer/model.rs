@@ -16,7 +16,7 @@ use super::install::Outcome;
 use super::issue::Times;
 use super::renewal::{NotRenewed, Renewal, Renewed};
 use super::{Budget, Writer};
-use crate::caller::Deadline;
+use crate::caller::{Deadline, TokenUse};
 use crate::clock;
 use crate::config::Sources;
 use crate::config::profile::ProfileName;
@@ -298,6 +298,7 @@ impl Machine {
             } else {
                 Renew::IfNeeded
             },
+            token_use: TokenUse::Kept,
         };
         let reader = Reader::with(&self.settings, self.files.clone())?;
         if let Some(token) = reader.cached()

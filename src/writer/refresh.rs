@@ -64,7 +64,7 @@ impl Writer<'_> {
             return Ok(token.clone());
         }
         let fallback =
-            stored.filter(|token| Reader::is_valid(token) && need.renew == Renew::IfNeeded);
+            stored.filter(|token| Reader::is_valid(token) && need.renew != Renew::Forced);
         let result = match self.exchange_again(&record, need, renewal) {
             Some(result) => result,
             None => {
@@ -91,8 +91,13 @@ impl Writer<'_> {
             log::warn!("{}", failure.what);
         }
         match (result, fallback) {
-            // While the provider cannot be reached, a token that is still valid is better than none.
-            (Err(failure), Some(token)) if failure.id == Id::Unavailable => {
+            // While the provider cannot be reached, a token that is still valid is better than none. So is one that
+            // the gateway has refused, unless the account is another or allowed no more: the reason may be elsewhere.
+            (Err(failure), Some(token))
+                if failure.id == Id::Unavailable
+                    || (need.renew == Renew::RefusedByGateway
+                        && !matches!(failure.id, Id::UntrustedResponse | Id::SignInFailed)) =>
+            {
                 log::warn!("{}; the stored token is still valid", failure.what);
                 Ok(token)
             }
