@@ -78,8 +78,8 @@ impl Id {
 pub enum Origin {
     /// The provider answered, or the person did: everybody who waited has the same answer.
     Provider,
-    /// The attempt's own surroundings failed (keychain, browser, proxy, DNS): another caller may have better ones.
-    Surroundings,
+    /// Something on this machine failed (keychain, browser, proxy, DNS): another caller may be better off.
+    Local,
 }
 
 /// A failure, ready to be shown.
@@ -99,14 +99,14 @@ pub struct Failure {
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
-    /// A failure of gatepass's own surroundings. Both texts are cleaned of control characters: parts of them
+    /// A failure on this machine. Both texts are cleaned of control characters: parts of them
     /// may come from a server, a file or the environment.
     pub fn new(id: Id, what: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         Self {
             id,
             what: text::printable(what.as_ref(), MESSAGE_CHARACTERS),
             remedy: text::printable(remedy.as_ref(), MESSAGE_CHARACTERS),
-            origin: Origin::Surroundings,
+            origin: Origin::Local,
         }
     }
 

@@ -15,12 +15,12 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{ResponseMode, Settings};
 use crate::config::value::Value;
 use crate::config::{self, Sources, UserFile};
-use crate::oidc::client;
+use crate::oidc::client_auth::client;
 use crate::oidc::discovery::Metadata;
-use crate::oidc::id_token::{self, Occasion};
+use crate::oidc::id_token::{self, ValidationContext};
 use crate::oidc::keys::Keys;
+use crate::oidc::loopback::page::Parties;
 use crate::oidc::loopback::{self, Answer, Expected};
-use crate::oidc::page::Parties;
 use crate::oidc::{device, tokens};
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
@@ -212,10 +212,10 @@ pub fn device_answer(bytes: &[u8]) {
         return;
     };
     let hour = Duration::from_secs(3600);
-    if let Ok(invitation) = device::invitation(&response, settings(), &["idp.example"], hour) {
+    if let Ok(instructions) = device::instructions(&response, settings(), &["idp.example"], hour) {
         let addresses = [
-            Some(&invitation.address),
-            invitation.complete_address.as_ref(),
+            Some(&instructions.address),
+            instructions.complete_address.as_ref(),
         ];
         for address in addresses.into_iter().flatten() {
             let rest = address.strip_prefix("https://idp.example");
@@ -232,8 +232,8 @@ pub fn device_answer(bytes: &[u8]) {
             );
             assert!(address.bytes().all(|b| b.is_ascii_graphic()));
         }
-        assert!(invitation.user_code.is_ascii() && invitation.user_code.len() <= 20);
-        assert!(invitation.expires_in <= hour);
+        assert!(instructions.user_code.is_ascii() && instructions.user_code.len() <= 20);
+        assert!(instructions.expires_in <= hour);
     }
 }
 
@@ -261,13 +261,13 @@ pub fn id_token(bytes: &[u8]) {
     ]
     .map(str::to_owned);
     let access_token = "an-access-token";
-    let check = |occasion: &Occasion<'_>| {
-        id_token::check(token, access_token, occasion, keys, &all, settings(), NOW)
+    let check = |context: &ValidationContext<'_>| {
+        id_token::check(token, access_token, context, keys, &all, settings(), NOW)
     };
-    if check(&Occasion::DeviceSignIn).is_ok() {
+    if check(&ValidationContext::DeviceSignIn).is_ok() {
         assert!(genuine.iter().any(|one| one == token), "{token}");
     }
-    assert!(check(&Occasion::SignIn(&Secret::new("n"))).is_err());
+    assert!(check(&ValidationContext::SignIn(&Secret::new("n"))).is_err());
 }
 
 /// The user's configuration.

@@ -6,11 +6,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::{Failure, Id, Result};
-use crate::oidc::device::Invitation;
+use crate::oidc::device::DeviceInstructions;
 
 /// The address that must be opened in a browser.
 #[derive(Clone, Copy, Debug)]
-pub struct Visit<'a> {
+pub struct AuthorizationLink<'a> {
     /// Where to go.
     pub address: &'a Url,
     /// Where the browser comes back to, if the person may hand over that address in the browser's place.
@@ -25,13 +25,13 @@ pub trait Person {
     fn begins(&self, _why: Option<&str>) {}
 
     /// The browser was opened.
-    fn browser_opened(&self, _visit: Visit<'_>) {}
+    fn browser_opened(&self, _link: AuthorizationLink<'_>) {}
 
     /// No browser could be opened; the address must be opened by hand.
     ///
     /// # Errors
     /// Where nobody would see the address, the sign-in must not go on.
-    fn browser_missing(&self, _visit: Visit<'_>, why: &str) -> Result<()> {
+    fn browser_missing(&self, _link: AuthorizationLink<'_>, why: &str) -> Result<()> {
         Err(Failure::new(
             Id::SignInRequired,
             format!("a sign-in is needed, and {why}"),
@@ -40,7 +40,7 @@ pub trait Person {
     }
 
     /// A code must be typed at an address; `since` says why it is a code, if nobody asked for one.
-    fn invited(&self, _invitation: &Invitation, _since: Option<&'static str>) {}
+    fn invited(&self, _instructions: &DeviceInstructions, _since: Option<&'static str>) {}
 
     /// Nothing has happened for this long; called several times a second.
     fn waiting(&self, _so_far: Duration, _at_most: Duration) {}

@@ -15,8 +15,8 @@ use crate::config::settings::Settings;
 use crate::config::starter::Starter;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Id, Result};
+use crate::oidc::client_auth;
 use crate::oidc::discovery::{Metadata, Provider};
-use crate::oidc::http::Http;
 use crate::output;
 use crate::platform::files;
 
@@ -114,7 +114,7 @@ fn understood(
 }
 
 fn look(settings: &Settings) -> Result<Metadata> {
-    let http = Http::new(settings, Deadline::after(LOOK))?;
+    let http = client_auth::provider_http(settings, Deadline::after(LOOK))?;
     Provider::look(&http, settings).map(|provider| provider.metadata)
 }
 

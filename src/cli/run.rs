@@ -19,7 +19,7 @@ use crate::error::{Failure, Origin, Result};
 use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::reader::{Renew, TokenRequirement};
 use crate::session::record::IssuedToken;
 use crate::session::state::{self, StateFiles};
@@ -233,11 +233,11 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
             terminal.key_kept(&settings);
             return Ok(());
         }
-        let surroundings = Surroundings::look();
+        let environment = Environment::look();
         let signed_in = usecase::login::login(&Wanted {
             settings: &settings,
-            way: usecase::login::way(&settings, asked, surroundings, true)?,
-            surroundings,
+            way: usecase::login::way(&settings, asked, environment, true)?,
+            environment,
             why: None,
             deadline: Deadline::after(settings.sign_in_timeout),
             person: &terminal,

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::big_letters;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::oidc::device::Invitation;
-use crate::person::{Person, Visit};
+use crate::oidc::device::DeviceInstructions;
+use crate::person::{AuthorizationLink, Person};
 use crate::platform::interrupt::{self, Stopped};
 use crate::platform::keyboard::{self, Keyboard};
 use crate::text;
@@ -134,8 +134,8 @@ impl Terminal {
     }
 
     /// How to finish where the browser cannot come back to this machine.
-    fn offer_to_take_the_address(&self, visit: Visit<'_>) {
-        let Some(redirect) = visit.redirect else {
+    fn offer_to_take_the_address(&self, link: AuthorizationLink<'_>) {
+        let Some(redirect) = link.redirect else {
             return;
         };
         let keyboard = self.screen.is_terminal.then(Keyboard::open).flatten();
@@ -214,45 +214,50 @@ impl Person for Terminal {
         }
     }
 
-    fn browser_opened(&self, visit: Visit<'_>) {
-        let since = visit
+    fn browser_opened(&self, link: AuthorizationLink<'_>) {
+        let since = link
             .since
             .map_or_else(String::new, |since| format!(" (note that {since})"));
         self.explain(&format!(
             "Your browser has been opened{since}. If it has not, open this address:"
         ));
         // In one piece, so that terminals know it as a link and it can be copied.
-        self.say(visit.address.as_str());
-        self.offer_to_take_the_address(visit);
+        self.say(link.address.as_str());
+        self.offer_to_take_the_address(link);
     }
 
-    fn browser_missing(&self, visit: Visit<'_>, why: &str) -> Result<()> {
+    fn browser_missing(&self, link: AuthorizationLink<'_>, why: &str) -> Result<()> {
         let mut why = text::printable(why, 200);
         if let Some(first) = why.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        let place = if visit.redirect.is_some() && self.screen.is_terminal {
+        let place = if link.redirect.is_some() && self.screen.is_terminal {
             "in a browser"
         } else {
             "in a browser on this machine"
         };
         self.explain(&format!("{why}. Open this address {place}:"));
-        self.say(visit.address.as_str());
-        self.offer_to_take_the_address(visit);
+        self.say(link.address.as_str());
+        self.offer_to_take_the_address(link);
         Ok(())
     }
 
-    fn invited(&self, invitation: &Invitation, since: Option<&'static str>) {
+    fn invited(&self, instructions: &DeviceInstructions, since: Option<&'static str>) {
         if let Some(since) = since {
             self.explain(&format!(
                 "You sign in with a code on any device, since {since}."
             ));
         }
-        self.say(&format!("  Open    {}", self.strong(&invitation.address)));
-        self.say(&format!("  Enter   {}", self.strong(&invitation.user_code)));
+        self.say(&format!("  Open    {}", self.strong(&instructions.address)));
+        self.say(&format!(
+            "  Enter   {}",
+            self.strong(&instructions.user_code)
+        ));
         if self.screen.is_capable
-            && let Some(lines) =
-                big_letters::drawn(&invitation.user_code, self.screen.columns.saturating_sub(2))
+            && let Some(lines) = big_letters::drawn(
+                &instructions.user_code,
+                self.screen.columns.saturating_sub(2),
+            )
         {
             self.say("");
             for line in lines {
@@ -260,12 +265,12 @@ impl Person for Terminal {
             }
             self.say("");
         }
-        if let Some(complete) = &invitation.complete_address {
+        if let Some(complete) = &instructions.complete_address {
             self.draw_qr_code(complete);
         }
         self.explain(&format!(
             "The code is good for {}. Enter it only if you started this sign-in yourself.",
-            text::duration(invitation.expires_in.as_secs())
+            text::duration(instructions.expires_in.as_secs())
         ));
     }
 

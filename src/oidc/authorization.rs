@@ -4,7 +4,7 @@ use oauth2::{CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
 use std::borrow::Cow;
 use url::Url;
 
-use super::client::Client;
+use super::client_auth::client::Client;
 use crate::config::address::check_url;
 use crate::config::settings::{ResponseMode, Settings};
 use crate::error::{Failure, Result};

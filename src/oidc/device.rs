@@ -10,9 +10,9 @@ use oauth2::{
 };
 use url::Url;
 
-use super::client::Client;
-use super::http::{Http, HttpError};
+use super::client_auth::client::Client;
 use super::tokens::{self, Grant, Refusal, endpoint, extra};
+use super::transport::http::{Http, HttpError};
 use crate::clock;
 use crate::config::address::check_url;
 use crate::config::settings::Settings;
@@ -29,7 +29,7 @@ const BACK_OFF: Duration = Duration::from_secs(10);
 
 /// What the person needs to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invitation {
+pub struct DeviceInstructions {
     /// Where to go. Validated; a host name outside ASCII is in punycode.
     pub address: String,
     /// The same with the code in it, if the provider offers that.
@@ -44,7 +44,7 @@ pub struct Invitation {
 #[derive(Debug)]
 pub struct DeviceAuthorization {
     /// What the person needs to see.
-    pub invitation: Invitation,
+    pub instructions: DeviceInstructions,
     response: StandardDeviceAuthorizationResponse,
 }
 
@@ -72,9 +72,9 @@ impl DeviceAuthorization {
         let response = request
             .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http, client))
             .map_err(begin_failed)?;
-        let invitation = invitation(&response, settings, issuer_hosts, at_most)?;
+        let instructions = instructions(&response, settings, issuer_hosts, at_most)?;
         Ok(Self {
-            invitation,
+            instructions,
             response,
         })
     }
@@ -92,7 +92,7 @@ impl DeviceAuthorization {
         let stopped: Mutex<Option<Failure>> = Mutex::new(None);
         let has_stopped = || stopped.lock().is_ok_and(|failure| failure.is_some());
         let rest = |time: Duration| {
-            let time = interval(time).min(self.invitation.expires_in);
+            let time = interval(time).min(self.instructions.expires_in);
             if let (Err(failure), Ok(mut stopped)) = (pause(time), stopped.lock()) {
                 stopped.get_or_insert(failure);
             }
@@ -111,7 +111,7 @@ impl DeviceAuthorization {
         };
         // Section 3.5: the interval is the least time between polls; somebody who has not seen the code yet
         // cannot have confirmed it.
-        pause(interval(self.response.interval()).min(self.invitation.expires_in))?;
+        pause(interval(self.response.interval()).min(self.instructions.expires_in))?;
         let mut request = client
             .exchange_device_access_token(&self.response)
             .set_max_backoff_interval(interval(self.response.interval()).clamp(BACK_OFF, LONGEST))
@@ -119,7 +119,7 @@ impl DeviceAuthorization {
         for (name, value) in extra(settings) {
             request = request.add_extra_param(name, value);
         }
-        let time = self.invitation.expires_in;
+        let time = self.instructions.expires_in;
         let response = request.request(&endpoint(http, client), rest, Some(time));
         if let Ok(mut stopped) = stopped.lock()
             && let Some(failure) = stopped.take()
@@ -139,12 +139,12 @@ fn interval(given: Duration) -> Duration {
     }
 }
 
-pub(crate) fn invitation(
+pub(crate) fn instructions(
     response: &StandardDeviceAuthorizationResponse,
     settings: &Settings,
     issuer_hosts: &[&str],
     at_most: Duration,
-) -> Result<Invitation> {
+) -> Result<DeviceInstructions> {
     let user_code = response.user_code().secret();
     let code_character = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b' ';
     if !(4..=20).contains(&user_code.len()) || !user_code.bytes().all(code_character) {
@@ -157,7 +157,7 @@ pub(crate) fn invitation(
         .verification_uri_complete()
         .map(|uri| self::address(uri.secret(), settings, issuer_hosts))
         .transpose()?;
-    Ok(Invitation {
+    Ok(DeviceInstructions {
         address,
         complete_address,
         user_code: user_code.clone(),

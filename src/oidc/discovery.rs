@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::http::{Http, HttpError};
 use super::json::Object;
 use super::keys::Keys;
+use super::transport::http::{Http, HttpError};
 use crate::clock;
 use crate::config::address::{check_url, is_internal, is_loopback};
 use crate::config::settings::{ClientAuth, Kind, Settings};

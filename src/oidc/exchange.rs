@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::http::{Http, HttpError};
 use super::json::Object;
 use super::tokens::{LONGEST, check_printable, whole_seconds};
+use super::transport::http::{Http, HttpError};
 use crate::config::exchange::{
     Exchange, Expiry, ExpiryFormat, HttpExchange, Method, PLACEHOLDER, TokenExchange,
 };
@@ -127,7 +127,7 @@ fn token_exchange(http: &Http, exchange: &TokenExchange, subject: &Secret) -> Re
     let request = request
         .body(body.into_bytes())
         .map_err(|_| Failure::internal("the exchange's address cannot be requested"))?;
-    let response = http.call(request).map_err(at_exchange)?;
+    let response = http.oauth_request(request).map_err(at_exchange)?;
     let body = Zeroizing::new(response.body().clone());
     let answer = Object::parse(&body).ok();
     if !response.status().is_success() {
@@ -203,7 +203,7 @@ fn refused_exchange(answer: Option<&Object>, status: StatusCode) -> Failure {
 /// One request that gives a key.
 fn http_exchange(http: &Http, exchange: &HttpExchange, subject: &Secret) -> Result<Exchanged> {
     let response = http
-        .ask_now(http_request(exchange, subject)?)
+        .request(http_request(exchange, subject)?)
         .map_err(at_exchange)?;
     let status = response.status();
     match status {

@@ -1,27 +1,21 @@
 //! The OpenID Connect and OAuth protocol, seen from a native client (RFC 8252).
 //!
-//! Nothing here stores anything: these modules ask a provider, check what it says and hand the result back.
+//! These modules ask a provider, check what it says and hand the result back. The one thing that is stored here is
+//! public: the discovery document and keys ([`discovery`]), for a day.
 
-mod assertion;
 pub mod authorization;
-pub mod certificate;
-pub mod client;
-mod connection;
+pub mod client_auth;
 pub mod device;
 pub mod discovery;
 pub mod dpop;
-mod echo;
 pub mod exchange;
-pub mod http;
 pub mod id_token;
 pub mod json;
 mod jws;
-mod key_files;
 pub mod keys;
 pub mod loopback;
-pub mod page;
 pub mod par;
-mod probe;
-pub mod proxy;
 pub mod registration;
+mod sent_secrets;
 pub mod tokens;
+pub mod transport;

@@ -6,11 +6,11 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::authorization::AuthorizationRequest;
-use super::client::{self, Client};
+use super::client_auth::client::{self, Client};
 use super::discovery::Metadata;
-use super::http::{Http, HttpError};
 use super::json::Object;
 use super::tokens::{self, Refusal, endpoint};
+use super::transport::http::{Http, HttpError};
 use crate::config::settings::{Settings, Usage};
 use crate::error::{Failure, Id, Result};
 

@@ -4,8 +4,8 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::http::Http;
 use super::json::Object;
+use super::transport::http::Http;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::secret::Secret;
@@ -58,7 +58,7 @@ pub fn register(
         .header(ACCEPT, "application/json")
         .body(metadata.to_string().into_bytes())
         .map_err(|_| Failure::internal("the registration's address cannot be requested"))?;
-    let response = http.call(request)?;
+    let response = http.oauth_request(request)?;
     let answer = Object::parse(response.body()).ok();
     let word = |name: &str| {
         answer

@@ -11,11 +11,11 @@ use oauth2::{
 };
 use serde_json::Value;
 
-use super::client::{self, Client, TokenResponse};
+use super::client_auth::client::{self, Client, TokenResponse};
 use super::discovery::Metadata;
 use super::dpop::{self, Prover};
-use super::http::{Http, HttpError};
 use super::json::Object;
+use super::transport::http::{Http, HttpError};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::secret::Secret;

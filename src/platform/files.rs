@@ -55,14 +55,14 @@ pub enum Access {
 pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
     let mut options = OpenOptions::new();
     options.read(true);
-    unix_only::no_follow(&mut options, access);
+    os::no_follow(&mut options, access);
     match patiently(|| options.open(path)) {
         Ok(file) => {
-            unix_only::check_file(&file, access)?;
+            os::check_file(&file, access)?;
             Ok(Some(file))
         }
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) if unix_only::is_link(&error) => Err(Unsafe::Kind),
+        Err(error) if os::is_link(&error) => Err(Unsafe::Kind),
         Err(error) => Err(error.into()),
     }
 }
@@ -153,7 +153,7 @@ impl PrivateDir {
             None => {
                 let mut builder = DirBuilder::new();
                 builder.recursive(true);
-                unix_only::private_dir(&mut builder);
+                os::private_dir(&mut builder);
                 builder.create(path)?;
                 Self::open(path)?.ok_or(Unsafe::Kind)
             }
@@ -164,7 +164,7 @@ impl PrivateDir {
     pub fn open(path: &Path) -> Result<Option<Self>, Unsafe> {
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                unix_only::check_dir(&metadata)?;
+                os::check_dir(&metadata)?;
                 Ok(Some(Self(path.to_owned())))
             }
             Ok(_) => Err(Unsafe::Kind),
@@ -217,10 +217,10 @@ impl PrivateDir {
     pub fn append(&self, name: &str) -> Result<File, Unsafe> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
-        unix_only::no_follow(&mut options, Access::OwnerOnly);
-        unix_only::private_file(&mut options);
+        os::no_follow(&mut options, Access::OwnerOnly);
+        os::private_file(&mut options);
         let file = options.open(self.0.join(name))?;
-        unix_only::check_file(&file, Access::OwnerOnly)?;
+        os::check_file(&file, Access::OwnerOnly)?;
         Ok(file)
     }
 
@@ -247,7 +247,7 @@ impl PrivateDir {
 
     /// Whether an open file is the one that has this name now.
     pub fn is_named(&self, name: &str, file: &File) -> bool {
-        unix_only::is_same(file, &self.0.join(name))
+        os::is_same(file, &self.0.join(name))
     }
 
     /// Opens (or creates) a file without changing what is in it. Files to take locks on are never deleted: a lock
@@ -255,10 +255,10 @@ impl PrivateDir {
     pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        unix_only::no_follow(&mut options, Access::OwnerOnly);
-        unix_only::private_file(&mut options);
+        os::no_follow(&mut options, Access::OwnerOnly);
+        os::private_file(&mut options);
         let file = options.open(self.0.join(name))?;
-        unix_only::check_file(&file, Access::OwnerOnly)?;
+        os::check_file(&file, Access::OwnerOnly)?;
         Ok(file)
     }
 }
@@ -267,12 +267,12 @@ impl PrivateDir {
 pub fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    unix_only::private_file(&mut options);
+    os::private_file(&mut options);
     options.open(path)
 }
 
 #[cfg(unix)]
-mod unix_only {
+mod os {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};
     use std::io;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -341,7 +341,7 @@ mod unix_only {
 
 /// Windows guards these folders by the access control lists they inherit from the user's profile.
 #[cfg(windows)]
-mod unix_only {
+mod os {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};
     use std::io;
     use std::path::Path;

@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod detached;
+pub mod environment;
 pub mod files;
 pub mod interrupt;
 pub mod keyboard;
@@ -11,7 +12,6 @@ pub mod notify;
 pub mod paths;
 pub mod policy;
 pub mod program;
-pub mod surroundings;
 pub mod system_log;
 #[cfg(target_os = "linux")]
 pub mod wsl;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use super::detached::Detached;
-use super::surroundings::is_wsl;
+use super::environment::is_wsl;
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
 
 /// The account that gatepass works for.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::User;
-use super::surroundings::is_wsl;
+use super::environment::is_wsl;
 use crate::error::{Failure, Result};
 
 /// Where the package for Windows puts it, as WSL shows it: the places on the way of which each must be guarded.

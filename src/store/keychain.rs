@@ -14,7 +14,7 @@ use keyring_core::{Entry, Error};
 use security_framework::os::macos::keychain::{KeychainUserInteractionLock, SecKeychain};
 use zeroize::Zeroizing;
 
-use super::pieces::{self, Entries};
+use super::chunked::{self, Entries};
 #[cfg(target_os = "linux")]
 use super::secret_service;
 use super::{Prompting, SecretStore, StoreError};
@@ -207,7 +207,7 @@ impl SecretStore for Keychain {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let entries = self.entries(deadline);
         if SMALL_ENTRIES {
-            pieces::read(&entries, name)
+            chunked::read(&entries, name)
         } else {
             entries.get(name)
         }
@@ -216,7 +216,7 @@ impl SecretStore for Keychain {
     fn write(&self, name: &str, secret: &[u8], deadline: Deadline) -> Result<(), StoreError> {
         let entries = self.entries(deadline);
         if SMALL_ENTRIES {
-            pieces::write(&entries, name, secret)
+            chunked::write(&entries, name, secret)
         } else {
             entries.set(name, secret)
         }
@@ -225,7 +225,7 @@ impl SecretStore for Keychain {
     fn remove(&self, name: &str, deadline: Deadline) -> Result<bool, StoreError> {
         let entries = self.entries(deadline);
         if SMALL_ENTRIES {
-            pieces::remove(&entries, name)
+            chunked::remove(&entries, name)
         } else {
             entries.delete(name)
         }

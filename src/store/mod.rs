@@ -4,10 +4,10 @@
 //! microseconds.
 
 pub mod cache;
+mod chunked;
 pub mod file;
 pub mod keychain;
 pub mod keyutils;
-mod pieces;
 
 #[cfg(target_os = "linux")]
 mod kernel_keyring;

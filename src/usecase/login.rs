@@ -8,7 +8,7 @@ use crate::caller::{Deadline, Host};
 use crate::config::settings::{Flow, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::secret::Secret;
 use crate::session::lock::Pause;
 use crate::session::open_sign_in::{self, OpenSignIn};
@@ -30,13 +30,13 @@ const KEEP: Duration = Duration::from_secs(120);
 pub fn way(
     settings: &Settings,
     asked: Option<Flow>,
-    surroundings: Surroundings,
+    environment: Environment,
     code_is_seen: bool,
 ) -> Result<Way> {
     let way = match asked.unwrap_or(settings.flow) {
         Flow::Browser => Way::Browser,
         Flow::Device => Way::Device,
-        Flow::Auto if !settings.browser.is_empty() || surroundings.shows_browsers() => Way::Browser,
+        Flow::Auto if !settings.browser.is_empty() || environment.shows_browsers() => Way::Browser,
         Flow::Auto => Way::Elsewhere,
     };
     if way != Way::Browser && !code_is_seen {
@@ -45,7 +45,7 @@ pub fn way(
         } else {
             format!(
                 "a sign-in is needed, and no browser can be opened from here, since {}",
-                surroundings.in_words()
+                environment.in_words()
             )
         };
         return Err(Failure::new(
@@ -64,7 +64,7 @@ pub struct Wanted<'a> {
     /// How to sign in.
     pub way: Way,
     /// What kind of session this is.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Why a sign-in is needed, if the person did not ask for it by name.
     pub why: Option<&'a str>,
     /// When the sign-in expires.
@@ -127,11 +127,11 @@ fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
         store: &*store,
         deadline: wanted.deadline,
         host: Host::Terminal,
-        surroundings: wanted.surroundings,
+        environment: wanted.environment,
         person: wanted.person,
         open: &open,
         generation: files.read()?.generation,
-        late: RefCell::default(),
+        expired_server: RefCell::default(),
         secret_headers: wanted.secret_headers.clone(),
     };
     let result = sign_in.check_store().and_then(|()| sign_in.run(wanted.way));

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::settings::Kind;
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::session::handed::Handed;
 use crate::session::record::{IssuedToken, Record};
@@ -241,13 +241,13 @@ impl TokenRequest<'_> {
         }
         log::info!("a sign-in is needed: {}", required.what);
         let at_terminal = self.caller.host.is_terminal();
-        let surroundings = Surroundings::look();
-        let way = login::way(settings, None, surroundings, at_terminal)?;
+        let environment = Environment::look();
+        let way = login::way(settings, None, environment, at_terminal)?;
         if at_terminal {
             let wanted = Wanted {
                 settings,
                 way,
-                surroundings,
+                environment,
                 why: Some(&required.what),
                 deadline: self.caller.deadline,
                 person: self.person,

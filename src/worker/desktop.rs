@@ -5,7 +5,7 @@ use std::thread;
 use crate::caller::Host;
 use crate::config::settings::Settings;
 use crate::error::Failure;
-use crate::person::{Person, Visit};
+use crate::person::{AuthorizationLink, Person};
 use crate::platform::notify;
 
 /// Somebody at a desktop, for whom a tab opens that they did not ask for.
@@ -15,7 +15,7 @@ pub(super) struct AtDesktop<'a> {
 }
 
 impl Person for AtDesktop<'_> {
-    fn browser_opened(&self, _: Visit<'_>) {
+    fn browser_opened(&self, _: AuthorizationLink<'_>) {
         if !self.settings.notify {
             return;
         }

@@ -11,9 +11,9 @@ use super::desktop::{self, AtDesktop};
 use crate::caller::{Caller, Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::oidc::loopback::Running;
+use crate::oidc::loopback::LoopbackServer;
 use crate::platform;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::reader::TokenRequirement;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::IssuedToken;
@@ -51,12 +51,12 @@ pub fn serve(
             }
         }
         Task::SignIn => {
-            let mut late = None;
-            let result = sign_in(settings, caller.host, &mut late);
+            let mut expired_server = None;
+            let result = sign_in(settings, caller.host, &mut expired_server);
             Answer::Done(result).write(io::stdout());
-            if let Some(late) = late {
+            if let Some(expired_server) = expired_server {
                 std::thread::sleep(LATE);
-                late.close();
+                expired_server.close();
             }
         }
     }
@@ -92,9 +92,13 @@ fn refresh(
     result
 }
 
-/// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller. `late` is the
+/// Keeps a browser sign-in open, for as long as a sign-in lasts, whatever becomes of the caller. `expired_server` is the
 /// redirect of one that has expired.
-fn sign_in(settings: &Settings, host: Host, late: &mut Option<Running>) -> Result<IssuedToken> {
+fn sign_in(
+    settings: &Settings,
+    host: Host,
+    expired_server: &mut Option<LoopbackServer>,
+) -> Result<IssuedToken> {
     let files = StateFiles::open(settings)?;
     let Some(open) = OpenSignIn::begin(&files)? else {
         return Err(Failure::new(
@@ -110,17 +114,17 @@ fn sign_in(settings: &Settings, host: Host, late: &mut Option<Running>) -> Resul
         store: &*store,
         deadline: Deadline::after(settings.sign_in_timeout),
         host,
-        surroundings: Surroundings::look(),
+        environment: Environment::look(),
         person: &AtDesktop { settings, host },
         open: &open,
         generation: files.read()?.generation,
-        late: RefCell::default(),
+        expired_server: RefCell::default(),
         secret_headers: BTreeMap::new(),
     };
     let result = sign_in
         .check_store()
         .and_then(|()| sign_in.run(Way::Browser));
-    *late = sign_in.late.take();
+    *expired_server = sign_in.expired_server.take();
     open.end(result.as_ref().err());
     result.map(|signed_in| signed_in.token)
 }

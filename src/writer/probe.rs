@@ -3,7 +3,7 @@
 use crate::caller::Deadline;
 use crate::config::profile::ProfileName;
 use crate::error::{Failure, Result};
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::store::{SecretStore, StoreError};
 
 /// Size of a session record with tokens as large as providers make them, in bytes.
@@ -15,7 +15,7 @@ pub(super) fn probe(
     store: &dyn SecretStore,
     profile: &ProfileName,
     deadline: Deadline,
-    surroundings: Surroundings,
+    environment: Environment,
 ) -> Result<()> {
     let name = format!("{profile}.probe");
     let tried = || -> Result<(), StoreError> {
@@ -34,39 +34,39 @@ pub(super) fn probe(
         }
         removed.map(drop)
     };
-    tried().map_err(|error| not_begun(&error, surroundings))
+    tried().map_err(|error| not_begun(&error, environment))
 }
 
 /// What the person is told: that no sign-in was begun, and what helps in this kind of session.
-fn not_begun(error: &StoreError, surroundings: Surroundings) -> Failure {
+fn not_begun(error: &StoreError, environment: Environment) -> Failure {
     let failure = Failure::from(error.clone());
     let what = format!(
         "{}, and a sign-in that cannot be kept is not begun",
         failure.what
     );
-    let remedy = remedy(error, surroundings).unwrap_or(&failure.remedy);
+    let remedy = remedy(error, environment).unwrap_or(&failure.remedy);
     Failure::new(failure.id, what, remedy)
 }
 
 /// What helps here better than anywhere else.
-fn remedy(error: &StoreError, surroundings: Surroundings) -> Option<&'static str> {
-    match (error, surroundings) {
-        (StoreError::Locked, Surroundings::Ssh) if cfg!(target_os = "macos") => {
+fn remedy(error: &StoreError, environment: Environment) -> Option<&'static str> {
+    match (error, environment) {
+        (StoreError::Locked, Environment::Ssh) if cfg!(target_os = "macos") => {
             Some("security unlock-keychain, then run it again in the same SSH session")
         }
-        (StoreError::Locked, Surroundings::Ssh) => Some(
+        (StoreError::Locked, Environment::Ssh) => Some(
             "unlock the login keychain from here (gnome-keyring-daemon --unlock reads its password), then run it again",
         ),
-        (StoreError::Locked, Surroundings::Desktop | Surroundings::RemoteDesktop) => Some(
+        (StoreError::Locked, Environment::Desktop | Environment::RemoteDesktop) => Some(
             "unlock the login keychain (sign out of the desktop and in again, or open the keyring manager), then run it again",
         ),
-        (StoreError::Absent(_), Surroundings::Ssh) => Some(
+        (StoreError::Absent(_), Environment::Ssh) => Some(
             "sign in to that machine's desktop once and run it there, or set `store = \"file\"` for a machine without one",
         ),
-        (StoreError::Absent(_), Surroundings::Wsl) => Some(
+        (StoreError::Absent(_), Environment::Wsl) => Some(
             "install gatepass for Windows (it is then used from here as well), or set `store = \"file\"`",
         ),
-        (StoreError::Absent(_), Surroundings::Container) => Some(
+        (StoreError::Absent(_), Environment::Container) => Some(
             "give the container the session bus of its host, or set `store = \"file\"` with a private volume",
         ),
         _ => None,
@@ -139,7 +139,7 @@ mod tests {
                 &store,
                 &ProfileName::default(),
                 deadline,
-                Surroundings::Desktop,
+                Environment::Desktop,
             );
             assert_eq!(result.is_ok(), fits, "{session} {room} {result:?}");
             assert_eq!(*store.entries.borrow(), before);
@@ -154,16 +154,16 @@ mod tests {
     #[test]
     fn the_remedy_fits_the_session() {
         let absent = StoreError::Absent("no bus".to_owned());
-        for (error, surroundings, word) in [
-            (&absent, Surroundings::Ssh, "desktop once"),
-            (&absent, Surroundings::Wsl, "for Windows"),
-            (&absent, Surroundings::Container, "session bus of its host"),
-            (&absent, Surroundings::Desktop, "Secret Service"),
-            (&StoreError::Locked, Surroundings::Desktop, "login keychain"),
-            (&StoreError::Locked, Surroundings::Ssh, "unlock"),
-            (&StoreError::Full, Surroundings::Ssh, "fewer claims"),
+        for (error, environment, word) in [
+            (&absent, Environment::Ssh, "desktop once"),
+            (&absent, Environment::Wsl, "for Windows"),
+            (&absent, Environment::Container, "session bus of its host"),
+            (&absent, Environment::Desktop, "Secret Service"),
+            (&StoreError::Locked, Environment::Desktop, "login keychain"),
+            (&StoreError::Locked, Environment::Ssh, "unlock"),
+            (&StoreError::Full, Environment::Ssh, "fewer claims"),
         ] {
-            let failure = not_begun(error, surroundings);
+            let failure = not_begun(error, environment);
             assert_eq!(failure.id, crate::error::Id::Keychain);
             let fits = cfg!(not(target_os = "linux")) || failure.remedy.contains(word);
             assert!(fits, "{failure}");

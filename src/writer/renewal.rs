@@ -8,13 +8,13 @@ use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings, Usage};
 use crate::error::{Failure, Result};
-use crate::oidc::client;
+use crate::oidc::client_auth::{self, client};
 use crate::oidc::discovery::Provider;
 use crate::oidc::dpop::Prover;
 use crate::oidc::exchange::{self, Exchanged};
-use crate::oidc::http::Http;
-use crate::oidc::id_token::{self, Claims, Occasion};
+use crate::oidc::id_token::{self, Claims, ValidationContext};
 use crate::oidc::tokens::{self, Grant, Refusal};
+use crate::oidc::transport::http::Http;
 use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::record::Record;
@@ -93,7 +93,8 @@ impl Renewal for AtProvider<'_> {
         } else {
             Deadline::after(Duration::ZERO)
         };
-        let http = Http::new(self.settings, self.budget.finish_by)?.connecting_until(connect_until);
+        let http = client_auth::provider_http(self.settings, self.budget.finish_by)?
+            .connecting_until(connect_until);
         let mut provider = Provider::kept_or_fetch(&http, self.settings, self.files)?;
         if provider.metadata.token_endpoint.as_str() != record.token_endpoint {
             return Err(NotRenewed::Moved);
@@ -129,7 +130,7 @@ impl Renewal for AtProvider<'_> {
             .as_ref()
             .ok_or_else(|| Failure::internal("no exchange is configured"))?;
         let connect_until = self.budget.answer_by.less(RESERVE).at_most(PATIENCE);
-        let http = Http::reaching(how.url().as_str(), self.settings, self.budget.finish_by)?
+        let http = Http::for_url(self.settings, how.url(), self.budget.finish_by)?
             .connecting_until(connect_until);
         exchange::exchange(&http, how, from)
     }
@@ -168,14 +169,14 @@ impl AtProvider<'_> {
             issue::check_account(&Claims(record.claims.clone()), self.settings)?;
             return Ok(None);
         };
-        let occasion = Occasion::Refresh {
+        let context = ValidationContext::Refresh {
             subject: &record.subject,
             original: &record.claims,
         };
         let claims = id_token::validate(
             token,
             &grant.access_token,
-            &occasion,
+            &context,
             provider,
             self.settings,
             http,

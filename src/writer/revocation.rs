@@ -3,9 +3,8 @@
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::Result;
-use crate::oidc::client;
+use crate::oidc::client_auth::{self, client};
 use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
 use crate::oidc::tokens;
 use crate::secret::Secret;
 use crate::session::state::StateFiles;
@@ -19,7 +18,7 @@ pub(super) fn revoke(
     refresh_token: &Secret,
     deadline: Deadline,
 ) -> Result<bool> {
-    let http = Http::new(settings, deadline)?;
+    let http = client_auth::provider_http(settings, deadline)?;
     let provider = Provider::kept_or_fetch(&http, settings, files)?;
     if provider.metadata.token_endpoint.as_str() != token_endpoint {
         return Ok(false);

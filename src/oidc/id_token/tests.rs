@@ -67,7 +67,7 @@ fn outcome(result: Result<Claims, Rejection>) -> &'static str {
     }
 }
 
-fn check_at(raw: &str, keys: &Keys, occasion: &Occasion<'_>, more: &str) -> &'static str {
+fn check_at(raw: &str, keys: &Keys, context: &ValidationContext<'_>, more: &str) -> &'static str {
     let advertised = [
         "ES256".to_owned(),
         "RS256".to_owned(),
@@ -77,7 +77,7 @@ fn check_at(raw: &str, keys: &Keys, occasion: &Occasion<'_>, more: &str) -> &'st
     outcome(check(
         raw,
         ACCESS_TOKEN,
-        occasion,
+        context,
         keys,
         &advertised,
         &settings(more),
@@ -86,7 +86,7 @@ fn check_at(raw: &str, keys: &Keys, occasion: &Occasion<'_>, more: &str) -> &'st
 }
 
 fn check_sign_in(raw: &str, keys: &Keys) -> &'static str {
-    check_at(raw, keys, &Occasion::SignIn(&Secret::new("n")), "")
+    check_at(raw, keys, &ValidationContext::SignIn(&Secret::new("n")), "")
 }
 
 /// Tokens and keys made by another program (node), each with the `at_hash` that belongs to its algorithm.
@@ -156,7 +156,7 @@ fn what_the_usual_library_refuses_is_refused_here_too() {
             let ours = outcome(check(
                 &variant,
                 ACCESS_TOKEN,
-                &Occasion::DeviceSignIn,
+                &ValidationContext::DeviceSignIn,
                 &keys(std::slice::from_ref(&one["jwk"])),
                 &[name.to_owned()],
                 &settings(""),
@@ -189,7 +189,7 @@ fn every_asymmetric_algorithm_is_understood() {
             outcome(check(
                 token,
                 access_token,
-                &Occasion::DeviceSignIn,
+                &ValidationContext::DeviceSignIn,
                 &all,
                 advertised,
                 &settings(""),
@@ -508,11 +508,11 @@ fn a_renewed_token_tells_of_the_same_sign_in() {
         changed.as_object_mut().unwrap().remove("nonce");
         changed[name] = value;
         let token = issuer.sign(r#"{"alg":"ES256","kid":"k"}"#, &changed.to_string());
-        let occasion = Occasion::Refresh {
+        let context = ValidationContext::Refresh {
             subject: "s1",
             original: original.as_object().unwrap(),
         };
-        check_at(&token, &keys, &occasion, "")
+        check_at(&token, &keys, &context, "")
     };
     let original = json!({"nonce": "n", "auth_time": 1_700_000_000});
     for (name, value, expected) in [
@@ -564,7 +564,7 @@ fn what_was_asked_about_the_authentication_is_checked() {
         let token = issuer.sign(r#"{"alg":"ES256","kid":"k"}"#, &changed.to_string());
         let more = format!("[authorize_params]\n{asked}");
         let nonce = Secret::new("n");
-        let outcome = check_at(&token, &keys, &Occasion::SignIn(&nonce), &more);
+        let outcome = check_at(&token, &keys, &ValidationContext::SignIn(&nonce), &more);
         assert_eq!(outcome, expected, "{asked} {value}");
     }
 }

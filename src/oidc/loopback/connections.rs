@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
-use super::desk::{Caller, Desk, answer};
+use super::redirect_handler::{Caller, RedirectHandler, answer};
 use super::request::{ARRIVAL, HEAD};
 
 /// Most connections at a time; the oldest one gives way to a new one.
@@ -21,7 +21,11 @@ pub(super) const CONNECTIONS: usize = 128;
 const PAGE: Duration = Duration::from_secs(2);
 
 /// Answers on these sockets until the other side of `stopped` is dropped.
-pub(super) fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: oneshot::Receiver<()>) {
+pub(super) fn listen(
+    sockets: Vec<TcpListener>,
+    handler: Arc<RedirectHandler>,
+    stopped: oneshot::Receiver<()>,
+) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -39,7 +43,7 @@ pub(super) fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: onesho
             match ready {
                 Ok(socket) => accepting.push(tokio::spawn(accept(
                     socket,
-                    Arc::clone(&desk),
+                    Arc::clone(&handler),
                     Arc::clone(&connections),
                 ))),
                 Err(error) => log::warn!("a redirect socket cannot be used: {error}"),
@@ -48,8 +52,8 @@ pub(super) fn listen(sockets: Vec<TcpListener>, desk: Arc<Desk>, stopped: onesho
         // Ends when the owner drops its side.
         let _ = stopped.await;
         // A browser that brought the response is being told the end, perhaps at this very moment.
-        if desk.claimed.load(Ordering::SeqCst) {
-            let _ = tokio::time::timeout(PAGE, desk.page_fetched.notified()).await;
+        if handler.claimed.load(Ordering::SeqCst) {
+            let _ = tokio::time::timeout(PAGE, handler.page_fetched.notified()).await;
             // The page was handed to the connection; let it leave.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -66,7 +70,11 @@ struct Connection {
 
 type Connections = Arc<Mutex<VecDeque<Connection>>>;
 
-async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: Connections) {
+async fn accept(
+    socket: tokio::net::TcpListener,
+    handler: Arc<RedirectHandler>,
+    connections: Connections,
+) {
     loop {
         let Ok((stream, peer)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -77,10 +85,11 @@ async fn accept(socket: tokio::net::TcpListener, desk: Arc<Desk>, connections: C
             ends: stream.local_addr().ok().map(|ours| (ours, peer)),
             has_claimed: Arc::clone(&has_claimed),
         });
-        let desk = Arc::clone(&desk);
+        let handler = Arc::clone(&handler);
         let task = tokio::spawn(async move {
-            let service =
-                service_fn(move |request| answer(request, Arc::clone(&desk), Arc::clone(&caller)));
+            let service = service_fn(move |request| {
+                answer(request, Arc::clone(&handler), Arc::clone(&caller))
+            });
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(ARRIVAL)

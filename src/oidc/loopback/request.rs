@@ -14,7 +14,7 @@ pub(super) const ARRIVAL: Duration = Duration::from_secs(5);
 
 /// Where the redirect is, and how the response comes to it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct RedirectEndpoint {
     /// Host and port, as browsers write them in `Host`.
     pub(super) authority: String,
     pub(super) path: String,
@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Refused(StatusCode),
 }
 
-impl Place {
+impl RedirectEndpoint {
     pub(super) fn kind(&self, method: &Method, target: &http::Uri, headers: &HeaderMap) -> Kind {
         let host_fits = only(headers, &header::HOST)
             .is_some_and(|host| host.as_bytes() == self.authority.as_bytes());

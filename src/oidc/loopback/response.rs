@@ -1,6 +1,6 @@
 //! The authorization response in a redirect's parameters (RFC 6749 section 4.1.2, RFC 9207).
 
-use crate::oidc::page::Parties;
+use super::page::Parties;
 use crate::secret::Secret;
 
 /// Longest authorization code that is accepted, in bytes.

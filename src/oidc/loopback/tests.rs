@@ -2,10 +2,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::connections::CONNECTIONS;
-use super::desk::FORM;
+use super::page::{Ending, Parties};
+use super::redirect_handler::FORM;
 use super::request::HEAD;
 use super::*;
-use crate::oidc::page::{Ending, Parties};
 use crate::secret::Secret;
 
 fn expected(issuer_required: bool) -> Expected {
@@ -70,7 +70,7 @@ fn state_decides_before_everything_else() {
 }
 
 struct Listener {
-    running: Running,
+    running: LoopbackServer,
     port: u16,
 }
 
@@ -144,11 +144,11 @@ fn wrong_requests_never_end_the_wait_and_the_right_one_ends_it_once() {
         let host = host.clone();
         move || get(port, good, &host)
     });
-    let arrival = running.wait(Duration::from_secs(5)).unwrap();
-    assert!(matches!(&arrival.answer, Answer::Code(code) if code.expose() == "c"));
+    let response = running.wait(Duration::from_secs(5)).unwrap();
+    assert!(matches!(&response.answer, Answer::Code(code) if code.expose() == "c"));
     // The first one is still being worked on; a second one is told so.
     assert_eq!(status(get(port, good, &host)), "410");
-    arrival.tell(Ending::SignedIn {
+    response.tell(Ending::SignedIn {
         account: "ann@example.com".to_owned(),
         awaited: true,
     });
@@ -219,9 +219,9 @@ fn an_address_that_is_handed_over_is_judged_like_a_request() {
     let right = format!(" {}?state=s-t-a-t-e&code=c#_=_\r", &base["http://".len()..]);
     assert!(running.hand_over(right.as_bytes()));
     assert!(!running.hand_over(right.as_bytes()), "once");
-    let arrival = running.wait(Duration::from_secs(1)).unwrap();
-    assert!(matches!(&arrival.answer, Answer::Code(code) if code.expose() == "c"));
-    arrival.tell(Ending::Refused);
+    let response = running.wait(Duration::from_secs(1)).unwrap();
+    assert!(matches!(&response.answer, Answer::Code(code) if code.expose() == "c"));
+    response.tell(Ending::Refused);
     let started = std::time::Instant::now();
     running.close();
     assert!(
@@ -280,9 +280,9 @@ fn slow_huge_and_malformed_requests_do_not_delay_the_right_one() {
     }
     let started = std::time::Instant::now();
     let browser = thread::spawn(move || get(port, "/callback?code=c&state=s-t-a-t-e", &host));
-    let arrival = running.wait(Duration::from_secs(5)).unwrap();
+    let response = running.wait(Duration::from_secs(5)).unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
-    arrival.tell(Ending::Refused);
+    response.tell(Ending::Refused);
     assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
 }
 
@@ -468,7 +468,7 @@ fn a_crowd_cannot_push_out_the_browser_that_brought_the_response() {
     let Listener { running, port } = listener(ResponseMode::Query);
     let host = format!("127.0.0.1:{port}");
     let browser = thread::spawn(move || get(port, "/callback?code=c&state=s-t-a-t-e", &host));
-    let arrival = running.wait(Duration::from_secs(5)).unwrap();
+    let response = running.wait(Duration::from_secs(5)).unwrap();
     let crowd: Vec<TcpStream> = (0..CONNECTIONS * 2)
         .filter_map(|_| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -480,7 +480,7 @@ fn a_crowd_cannot_push_out_the_browser_that_brought_the_response() {
     // One more that is answered: by then the whole crowd has been let in.
     let last = get(port, "/favicon.ico", "x");
     assert!(last.starts_with("HTTP/1.1 421"), "{last}");
-    arrival.tell(Ending::Refused);
+    response.tell(Ending::Refused);
     assert!(browser.join().unwrap().starts_with("HTTP/1.1 303"));
 }
 
@@ -493,9 +493,9 @@ fn of_many_right_responses_at_once_one_counts() {
             thread::spawn(move || get(port, &target, &format!("127.0.0.1:{port}")))
         })
         .collect();
-    let arrival = running.wait(Duration::from_secs(5)).unwrap();
+    let response = running.wait(Duration::from_secs(5)).unwrap();
     assert!(running.wait(Duration::from_millis(300)).is_none());
-    arrival.tell(Ending::Refused);
+    response.tell(Ending::Refused);
     let answers: Vec<String> = browsers
         .into_iter()
         .map(|one| one.join().unwrap())

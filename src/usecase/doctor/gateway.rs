@@ -12,7 +12,7 @@ use super::{Finding, network};
 use crate::caller::Deadline;
 use crate::config::settings::{AuthScheme, Settings};
 use crate::error::{Failure, Id};
-use crate::oidc::http::{Http, HttpError};
+use crate::oidc::transport::http::{Http, HttpError};
 use crate::session::record::IssuedToken;
 use crate::text;
 
@@ -140,8 +140,8 @@ fn ask(
     let url = Url::parse(&address).map_err(|error| wrong(format!("{address}: {error}")))?;
     let request = request(settings, &url, token, body).map_err(|error| wrong(error.to_string()))?;
     let time = if body.is_some() { MESSAGE } else { MODELS };
-    let http = Http::towards(settings, Some(&url), Deadline::after(time)).map_err(Finding::from)?;
-    http.ask(request)
+    let http = Http::for_url(settings, &url, Deadline::after(time)).map_err(Finding::from)?;
+    http.send(request)
         .map_err(|error| unanswered(settings, &url, error))
 }
 

@@ -15,10 +15,11 @@ use crate::clock;
 use crate::config::address::is_loopback;
 use crate::config::settings::{ClientAuth, Flow, Kind, Settings};
 use crate::error::{Failure, Id};
-use crate::oidc::certificate;
+use crate::oidc::client_auth;
 use crate::oidc::discovery::{Provider, metadata_urls};
-use crate::oidc::http::{Http, HttpError};
-use crate::oidc::proxy::Proxies;
+use crate::oidc::transport::certificate;
+use crate::oidc::transport::http::{Http, HttpError};
+use crate::oidc::transport::proxy::Proxies;
 use crate::text;
 
 /// Longest time for one step.
@@ -73,7 +74,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         return None;
     }
     let sent_at = clock::now();
-    let http = match Http::towards(settings, Some(&target), Deadline::after(STEP)) {
+    let http = match Http::for_url(settings, &target, Deadline::after(STEP)) {
         Ok(http) => http,
         Err(failure) => {
             chain.found("tls", failure);
@@ -97,8 +98,8 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         chain.found("discovery", Finding::skipped(why));
         return None;
     }
-    let looked =
-        Http::new(settings, Deadline::after(STEP)).and_then(|http| Provider::look(&http, settings));
+    let looked = client_auth::provider_http(settings, Deadline::after(STEP))
+        .and_then(|http| Provider::look(&http, settings));
     match looked {
         Ok(provider) => {
             chain.found("discovery", offers(settings, &provider));
@@ -128,7 +129,7 @@ fn look(http: &Http, address: &Url) -> Result<HeaderMap, HttpError> {
             host: text::from_server(&host_of(address)),
             why: error.to_string(),
         })?;
-    http.ask(request).map(|answer| answer.headers().clone())
+    http.send(request).map(|answer| answer.headers().clone())
 }
 
 /// The proxy that requests to an address take.
@@ -307,12 +308,12 @@ fn trusted_without_own(settings: &Settings, address: &Url) -> bool {
         .uri(address.as_str())
         .body(Vec::new());
     let (Ok(http), Ok(request)) = (
-        Http::towards(&system_alone, Some(address), Deadline::after(STEP)),
+        Http::for_url(&system_alone, address, Deadline::after(STEP)),
         request,
     ) else {
         return false;
     };
-    !matches!(http.ask(request), Err(HttpError::Tls { .. }))
+    !matches!(http.send(request), Err(HttpError::Tls { .. }))
 }
 
 /// The same error once more, to make a failure of it.

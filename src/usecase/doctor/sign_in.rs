@@ -10,7 +10,7 @@ use crate::config::settings::{Flow, Kind, Redirect, Settings};
 use crate::error::Failure;
 use crate::oidc::loopback::Loopback;
 use crate::platform::browser;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 
 /// Longest wait for a connection to ourselves.
 const LOCAL: Duration = Duration::from_secs(2);
@@ -102,9 +102,9 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
     if settings.flow == Flow::Device {
         return Finding::skipped("`flow` is \"device\": no browser is opened");
     }
-    let surroundings = Surroundings::look();
+    let environment = Environment::look();
     let found = browser::find(&settings.browser);
-    let by_itself = surroundings.shows_browsers() || !settings.browser.is_empty();
+    let by_itself = environment.shows_browsers() || !settings.browser.is_empty();
     match (by_itself, found) {
         (true, Ok(program)) => Finding::ok(format!("{program} would be started")),
         (true, Err(why)) => Failure::config(
@@ -117,7 +117,7 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
         )
         .into(),
         (false, _) => {
-            let why = surroundings.in_words();
+            let why = environment.in_words();
             if settings.flow == Flow::Browser {
                 return Finding::warning(
                     format!(

@@ -9,14 +9,14 @@ use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings};
 use crate::error::{Failure, Result};
-use crate::oidc::client::{self, Client};
+use crate::oidc::client_auth::client::{self, Client};
 use crate::oidc::discovery::Provider;
 use crate::oidc::dpop::{self, Prover};
 use crate::oidc::exchange;
-use crate::oidc::http::Http;
-use crate::oidc::id_token::{self, Claims, Occasion};
+use crate::oidc::id_token::{self, Claims, ValidationContext};
 use crate::oidc::registration::{self, Registered};
 use crate::oidc::tokens::Grant;
+use crate::oidc::transport::http::Http;
 use crate::session::record::SignedInBy;
 use crate::session::state::StateFiles;
 use crate::writer::install::{Exchange, Outcome};
@@ -89,7 +89,7 @@ impl<'a> Attempt<'a> {
         mut self,
         grant: Grant,
         asked_at_ms: u64,
-        occasion: &Occasion<'_>,
+        context: &ValidationContext<'_>,
         by: SignedInBy,
     ) -> Result<Outcome> {
         let settings = self.sign_in.settings;
@@ -105,7 +105,7 @@ impl<'a> Attempt<'a> {
                 let claims = id_token::validate(
                     id_token,
                     &grant.access_token,
-                    occasion,
+                    context,
                     &mut self.provider,
                     settings,
                     self.http,
@@ -141,7 +141,7 @@ fn exchanged(
     };
     let from = issue::token_to_exchange(how, settings, grant, claims, times)
         .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
-    let http = Http::reaching(how.url().as_str(), settings, Deadline::after(REDEEM))?
+    let http = Http::for_url(settings, how.url(), Deadline::after(REDEEM))?
         .connecting_until(Deadline::after(CONNECT));
     let asked_at_ms = clock::now_millis();
     let exchanged = exchange::exchange(&http, how, &from.value)?;

@@ -12,15 +12,15 @@ use crate::config::settings::ResponseMode;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
-use crate::oidc::id_token::Occasion;
-use crate::oidc::loopback::{Answer, Arrival, Expected, Loopback, Running};
-use crate::oidc::page::{Ending, Parties};
+use crate::oidc::id_token::ValidationContext;
+use crate::oidc::loopback::page::{Ending, Parties};
+use crate::oidc::loopback::{Answer, AuthorizationResponse, Expected, Loopback, LoopbackServer};
 use crate::oidc::par;
 use crate::oidc::tokens::{self, Refusal};
-use crate::person::Visit;
+use crate::oidc::transport::http::Http;
+use crate::person::AuthorizationLink;
 use crate::platform::browser;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Asked;
 use crate::session::record::SignedInBy;
@@ -80,39 +80,39 @@ pub(super) fn by_browser(
         },
     })?;
     let is_query = sign_in.settings.redirect.response_mode == ResponseMode::Query;
-    let visit = Visit {
+    let link = AuthorizationLink {
         address: &first,
         redirect: is_query.then_some(&redirect_uri),
-        since: (sign_in.surroundings != Surroundings::Desktop)
-            .then(|| sign_in.surroundings.in_words()),
+        since: (sign_in.environment != Environment::Desktop)
+            .then(|| sign_in.environment.in_words()),
     };
-    if sign_in.settings.browser.is_empty() && !sign_in.surroundings.shows_browsers() {
+    if sign_in.settings.browser.is_empty() && !sign_in.environment.shows_browsers() {
         let why = format!(
             "no browser is opened here, since {}",
-            sign_in.surroundings.in_words()
+            sign_in.environment.in_words()
         );
-        sign_in.person.browser_missing(visit, &why)?;
+        sign_in.person.browser_missing(link, &why)?;
     } else {
         match browser::open(&sign_in.settings.browser, &first) {
-            Ok(()) => sign_in.person.browser_opened(visit),
-            Err(why) => sign_in.person.browser_missing(visit, &why)?,
+            Ok(()) => sign_in.person.browser_opened(link),
+            Err(why) => sign_in.person.browser_missing(link, &why)?,
         }
     }
     sign_in.open.tab_opened();
-    let arrival = match wait(sign_in, &running, &address) {
-        Ok(arrival) => arrival,
+    let response = match wait(sign_in, &running, &address) {
+        Ok(response) => response,
         Err(failure) => {
             // A port that was chosen freely is in nobody's way.
             if sign_in.deadline.passed() && sign_in.settings.redirect.ports == [0] {
                 running.expire();
-                sign_in.late.replace(Some(running));
+                sign_in.expired_server.replace(Some(running));
             }
             return Err(failure);
         }
     };
     // Whoever waits is gone as soon as the token can be had, so this is asked before.
     let awaited = is_awaited(sign_in, files);
-    let result = redeem(attempt, &arrival, &request, &redirect_uri).and_then(|outcome| {
+    let result = redeem(attempt, &response, &request, &redirect_uri).and_then(|outcome| {
         // Here the person has done everything right, whatever becomes of it.
         sign_in.keep(outcome, files).map_err(|failure| Stopped {
             failure,
@@ -126,7 +126,7 @@ pub(super) fn by_browser(
         }
         Err(Stopped { failure, ending }) => (Err(failure), ending),
     };
-    arrival.tell(ending);
+    response.tell(ending);
     running.close();
     result
 }
@@ -139,14 +139,14 @@ fn is_awaited(sign_in: &SignIn<'_>, files: &StateFiles) -> bool {
 /// Waits for the person, opening the tab again or giving way when somebody else asks for it.
 fn wait(
     sign_in: &SignIn<'_>,
-    running: &Running,
+    running: &LoopbackServer,
     address: &dyn Fn() -> Result<Url>,
-) -> Result<Arrival> {
+) -> Result<AuthorizationResponse> {
     let started = Instant::now();
     let at_most = sign_in.deadline.left();
-    let arrival = loop {
-        if let Some(arrival) = running.wait(LOOK.min(sign_in.deadline.left())) {
-            break Ok(arrival);
+    let response = loop {
+        if let Some(response) = running.wait(LOOK.min(sign_in.deadline.left())) {
+            break Ok(response);
         }
         if sign_in.person.has_stopped() {
             break Err(stopped());
@@ -184,17 +184,17 @@ fn wait(
         sign_in.person.waiting(started.elapsed(), at_most);
     };
     sign_in.person.done();
-    arrival
+    response
 }
 
 /// Gives the code for tokens, and looks at them.
 fn redeem(
     attempt: Attempt<'_>,
-    arrival: &Arrival,
+    response: &AuthorizationResponse,
     request: &AuthorizationRequest,
     redirect_uri: &str,
 ) -> Result<Outcome, Stopped> {
-    let code = match &arrival.answer {
+    let code = match &response.answer {
         Answer::Code(code) => code,
         Answer::WrongIssuer => {
             return Err(Failure::untrusted(
@@ -218,8 +218,8 @@ fn redeem(
     )
     // A code is refused when it is too old, or was used before.
     .map_err(|refusal| Stopped::told(code_refused(refusal), Ending::Expired))?;
-    let occasion = Occasion::SignIn(&request.nonce);
-    let checked = attempt.checked(grant, asked_at_ms, &occasion, SignedInBy::Browser);
+    let context = ValidationContext::SignIn(&request.nonce);
+    let checked = attempt.checked(grant, asked_at_ms, &context, SignedInBy::Browser);
     checked.map_err(Stopped::from)
 }
 

@@ -12,8 +12,8 @@ use crate::config::settings::Settings;
 use crate::error::Result;
 use crate::oidc::device::DeviceAuthorization;
 use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
-use crate::oidc::id_token::Occasion;
+use crate::oidc::id_token::ValidationContext;
+use crate::oidc::transport::http::Http;
 use crate::session::open_sign_in::Asked;
 use crate::session::record::SignedInBy;
 use crate::session::state::StateFiles;
@@ -37,10 +37,10 @@ pub(super) fn by_device(
         &hosts,
         sign_in.deadline.left(),
     )?;
-    sign_in.person.invited(&authorization.invitation, since);
+    sign_in.person.invited(&authorization.instructions, since);
     sign_in.open.tab_opened();
     let started = Instant::now();
-    let at_most = authorization.invitation.expires_in;
+    let at_most = authorization.instructions.expires_in;
     let pause = |time: Duration| {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -64,8 +64,8 @@ pub(super) fn by_device(
     // The token was issued at the last poll, at most one poll's pause ago; its life is counted from the
     // answer less the longest request.
     let asked_at_ms = clock::now_millis().saturating_sub(2000).max(asked_at_ms);
-    let occasion = Occasion::DeviceSignIn;
-    let outcome = attempt.checked(grant, asked_at_ms, &occasion, SignedInBy::Device)?;
+    let context = ValidationContext::DeviceSignIn;
+    let outcome = attempt.checked(grant, asked_at_ms, &context, SignedInBy::Device)?;
     sign_in.keep(outcome, files)
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use crate::caller::{Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::Result;
-use crate::oidc::loopback::Running;
+use crate::oidc::loopback::LoopbackServer;
 use crate::person::Person;
-use crate::platform::surroundings::Surroundings;
+use crate::platform::environment::Environment;
 use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::open_sign_in::OpenSignIn;
@@ -38,7 +38,7 @@ pub struct SignIn<'a> {
     /// Who asked for it.
     pub host: Host,
     /// What kind of session this is.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Who is told what happens.
     pub person: &'a dyn Person,
     /// The right to have a sign-in open.
@@ -47,7 +47,7 @@ pub struct SignIn<'a> {
     pub generation: u64,
     /// The redirect of a sign-in that has expired: a host's worker leaves it open for a while, for people who finish
     /// too late.
-    pub late: RefCell<Option<Running>>,
+    pub expired_server: RefCell<Option<LoopbackServer>>,
     /// The person's secrets for the gateway that were given now; others are taken from the session before.
     pub secret_headers: BTreeMap<String, Secret>,
 }

@@ -5,7 +5,8 @@
 //! HTTP library's to refuse: it bounds header size and time, and the listener bounds connections.
 
 mod connections;
-mod desk;
+pub mod page;
+mod redirect_handler;
 mod request;
 mod response;
 #[cfg(test)]
@@ -22,9 +23,9 @@ use tokio::sync::oneshot;
 use crate::config::settings::{Redirect, RedirectHost, ResponseMode};
 use crate::error::{Failure, Result};
 use crate::platform;
-pub use desk::Arrival;
-use desk::Desk;
-use request::Place;
+pub use redirect_handler::AuthorizationResponse;
+use redirect_handler::RedirectHandler;
+use request::RedirectEndpoint;
 pub use response::{Answer, Expected, read_parameters};
 
 /// Bound sockets, not answering yet. The port is ours from here to the end.
@@ -72,10 +73,10 @@ impl Loopback {
     }
 
     /// Starts answering.
-    pub fn serve(self, expected: Expected) -> Result<Running> {
-        let (arrivals_in, arrivals) = mpsc::channel();
+    pub fn serve(self, expected: Expected) -> Result<LoopbackServer> {
+        let (responses_in, responses) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let place = Place {
+        let endpoint = RedirectEndpoint {
             authority: self.authority,
             // Not to be guessed, so that nobody else uses up the page.
             done_path: format!(
@@ -86,16 +87,16 @@ impl Loopback {
             path: self.path,
             mode: self.mode,
         };
-        let desk = Arc::new(Desk::new(place, expected, arrivals_in));
+        let handler = Arc::new(RedirectHandler::new(endpoint, expected, responses_in));
         let sockets = self.sockets;
-        let shared = Arc::clone(&desk);
+        let shared = Arc::clone(&handler);
         let thread = thread::Builder::new()
             .name("loopback".to_owned())
-            .spawn(move || connections::listen(sockets, desk, stopped))
+            .spawn(move || connections::listen(sockets, handler, stopped))
             .map_err(|error| Failure::internal(format!("no thread for the redirect: {error}")))?;
-        Ok(Running {
-            desk: shared,
-            arrivals,
+        Ok(LoopbackServer {
+            handler: shared,
+            responses,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -126,29 +127,29 @@ fn bind_port(host: RedirectHost, port: u16) -> std::io::Result<(Vec<TcpListener>
 }
 
 /// A listener that answers.
-pub struct Running {
-    desk: Arc<Desk>,
-    arrivals: mpsc::Receiver<Arrival>,
+pub struct LoopbackServer {
+    handler: Arc<RedirectHandler>,
+    responses: mpsc::Receiver<AuthorizationResponse>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Running {
+impl LoopbackServer {
     /// Waits for the response, at most this long.
-    pub fn wait(&self, time: Duration) -> Option<Arrival> {
-        self.arrivals.recv_timeout(time).ok()
+    pub fn wait(&self, time: Duration) -> Option<AuthorizationResponse> {
+        self.responses.recv_timeout(time).ok()
     }
 
     /// Takes the address to which a browser was redirected, from the person in the place of that browser. It goes
-    /// through everything that a request goes through. Whether it is the expected response; [`Running::wait`] then
+    /// through everything that a request goes through. Whether it is the expected response; [`LoopbackServer::wait`] then
     /// has it.
     pub fn hand_over(&self, address: &[u8]) -> bool {
-        self.desk.visit(address).is_some()
+        self.handler.visit(address).is_some()
     }
 
     /// From now on whoever brings the response is told that it is too late.
     pub fn expire(&self) {
-        self.desk.expire();
+        self.handler.expire();
     }
 
     /// Closes the port, after the browser had a moment to fetch the result page.
@@ -164,7 +165,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for LoopbackServer {
     fn drop(&mut self) {
         self.end();
     }
@@ -177,13 +178,13 @@ pub(crate) fn judge(
     expected: &Expected,
     request: &http::Request<&[u8]>,
 ) -> Option<Answer> {
-    let place = Place {
+    let endpoint = RedirectEndpoint {
         authority: "127.0.0.1:4711".to_owned(),
         path: "/callback".to_owned(),
         done_path: "/callback/done".to_owned(),
         mode,
     };
-    match place.kind(request.method(), request.uri(), request.headers()) {
+    match endpoint.kind(request.method(), request.uri(), request.headers()) {
         request::Kind::Query(query) => read_parameters(query.as_bytes(), expected),
         request::Kind::Form => read_parameters(request.body(), expected),
         request::Kind::Done | request::Kind::Refused(_) => None,

@@ -6,9 +6,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-use super::jws::SigningKey;
 use crate::config::settings::{ClientAuth, Settings};
 use crate::error::{Failure, Result};
+use crate::oidc::jws::SigningKey;
 use crate::platform::files::{self, Access};
 use crate::secret::Secret;
 

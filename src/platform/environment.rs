@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// The kind of session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surroundings {
+pub enum Environment {
     /// A desktop of this machine.
     Desktop,
     /// A desktop whose screen is somewhere else: the browser opens there, but may be another machine's.
@@ -39,7 +39,7 @@ const REMOTE_DESKTOPS: [&str; 5] = [
     "CITRIX_SESSION_ID",
 ];
 
-impl Surroundings {
+impl Environment {
     /// Looks around. This costs a few system calls, so only sign-ins do it.
     pub fn look() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -137,7 +137,7 @@ fn is_container() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Signs, Surroundings};
+    use super::{Environment, Signs};
 
     #[test]
     fn sessions_are_recognised() {
@@ -146,16 +146,16 @@ mod tests {
             has_display: true,
             ..none
         };
-        for (signs, surroundings, shows_browsers) in [
-            (none, Surroundings::NoDisplay, false),
-            (display, Surroundings::Desktop, true),
-            (Signs { ssh: true, ..none }, Surroundings::Ssh, false),
+        for (signs, environment, shows_browsers) in [
+            (none, Environment::NoDisplay, false),
+            (display, Environment::Desktop, true),
+            (Signs { ssh: true, ..none }, Environment::Ssh, false),
             (
                 Signs {
                     ssh: true,
                     ..display
                 },
-                Surroundings::Desktop,
+                Environment::Desktop,
                 true,
             ),
             (
@@ -163,7 +163,7 @@ mod tests {
                     wsl: true,
                     ..display
                 },
-                Surroundings::Wsl,
+                Environment::Wsl,
                 false,
             ),
             (
@@ -172,7 +172,7 @@ mod tests {
                     ssh: true,
                     ..none
                 },
-                Surroundings::Wsl,
+                Environment::Wsl,
                 false,
             ),
             (
@@ -180,7 +180,7 @@ mod tests {
                     container: true,
                     ..none
                 },
-                Surroundings::Container,
+                Environment::Container,
                 false,
             ),
             (
@@ -189,7 +189,7 @@ mod tests {
                     ssh: true,
                     ..none
                 },
-                Surroundings::Ssh,
+                Environment::Ssh,
                 false,
             ),
             (
@@ -197,7 +197,7 @@ mod tests {
                     container: true,
                     ..display
                 },
-                Surroundings::Desktop,
+                Environment::Desktop,
                 true,
             ),
             (
@@ -205,7 +205,7 @@ mod tests {
                     remote_desktop: true,
                     ..display
                 },
-                Surroundings::RemoteDesktop,
+                Environment::RemoteDesktop,
                 true,
             ),
             (
@@ -213,12 +213,12 @@ mod tests {
                     remote_desktop: true,
                     ..none
                 },
-                Surroundings::NoDisplay,
+                Environment::NoDisplay,
                 false,
             ),
         ] {
-            assert_eq!(Surroundings::recognise(signs), surroundings, "{signs:?}");
-            assert_eq!(surroundings.shows_browsers(), shows_browsers);
+            assert_eq!(Environment::recognise(signs), environment, "{signs:?}");
+            assert_eq!(environment.shows_browsers(), shows_browsers);
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::Certificate;
 use reqwest::blocking::{Client, ClientBuilder};
+use reqwest::{Certificate, Identity};
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,13 +15,12 @@ use url::Url;
 
 use super::certificate;
 use super::connection;
-use super::echo::Sent;
-use super::key_files;
-use super::probe;
 use super::proxy::{Proxies, Route};
+use super::proxy_probe;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
+use crate::oidc::sent_secrets::SentSecrets;
 use crate::platform::files::{self, Access};
 use crate::platform::paths;
 use crate::text;
@@ -155,42 +154,47 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client for the configured issuer. Its requests end at the deadline at the latest.
-    pub fn new(settings: &Settings, deadline: Deadline) -> Result<Self> {
-        Self::reaching(&settings.issuer, settings, deadline)
+    /// A client for the configured issuer. Its requests end at the deadline at the latest. Only endpoints that ask
+    /// for the client's certificate are shown this identity ([`Http::oauth_request_with_certificate`]).
+    ///
+    /// # Errors
+    ///
+    /// `config`: `ca_file`, `proxy`, the identity or the system's certificates cannot be used.
+    pub fn new(
+        settings: &Settings,
+        identity: Option<Identity>,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let url = Url::parse(&settings.issuer).ok();
+        Self::to(settings, url.as_ref(), identity, deadline)
     }
 
-    /// A client for the server at this address, with the configuration's certificates and proxy. Plain HTTP is for
-    /// a server on this machine only.
-    pub fn reaching(address: &str, settings: &Settings, deadline: Deadline) -> Result<Self> {
-        let url = Url::parse(address).ok();
+    /// A client for one address, such as the gateway's: plain HTTP and no proxy only if it is this machine.
+    ///
+    /// # Errors
+    ///
+    /// `config`: `ca_file`, `proxy` or the system's certificates cannot be used.
+    pub fn for_url(settings: &Settings, url: &Url, deadline: Deadline) -> Result<Self> {
+        Self::to(settings, Some(url), None, deadline)
+    }
+
+    fn to(
+        settings: &Settings,
+        url: Option<&Url>,
+        identity: Option<Identity>,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let proxies = Proxies::new(settings);
-        if let Some(url) = &url {
+        if let Some(url) = url {
             proxies.check(url)?;
         }
-        let builder = || trusting(settings, &proxies, url.as_ref());
-        let with_certificate = key_files::tls_identity(settings)?
-            .filter(|_| address == settings.issuer)
+        let builder = || trusting(settings, &proxies, url);
+        let with_certificate = identity
             .map(|identity| build(builder()?.identity(identity)))
             .transpose()?;
         Ok(Self {
             client: build(builder()?)?,
             with_certificate,
-            proxies,
-            deadline,
-            connect_until: Deadline::after(Duration::ZERO),
-        })
-    }
-
-    /// A client for one address, such as the gateway's: plain HTTP and no proxy only if it is this machine.
-    pub fn towards(settings: &Settings, address: Option<&Url>, deadline: Deadline) -> Result<Self> {
-        let proxies = Proxies::new(settings);
-        if let Some(address) = address {
-            proxies.check(address)?;
-        }
-        Ok(Self {
-            client: build(trusting(settings, &proxies, address)?)?,
-            with_certificate: None,
             proxies,
             deadline,
             connect_until: Deadline::after(Duration::ZERO),
@@ -208,8 +212,8 @@ impl Http {
     }
 
     /// Sends one request and gives its answer, whatever it is: for those who look at the answer itself.
-    pub fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.send(&self.client, request)
+    pub fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.send_by(&self.client, request)
     }
 
     /// Fetches a JSON document.
@@ -223,7 +227,7 @@ impl Http {
                 host: host(url),
                 why: error.to_string(),
             })?;
-        let response = self.send(&self.client, request)?;
+        let response = self.send_by(&self.client, request)?;
         if response.status() != StatusCode::OK {
             return Err(HttpError::Status {
                 host: host(url),
@@ -237,7 +241,7 @@ impl Http {
     }
 
     /// Sends one request and reads its answer, whatever its status.
-    fn send(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn send_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut pause = PAUSES.0;
         loop {
             match self.send_once(client, request.clone()) {
@@ -369,13 +373,13 @@ impl Http {
     }
 
     /// Sends a request and reads its answer, if it is one that means more than "not now".
-    pub fn ask_now(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.ask_by(&self.client, request)
+    pub fn request(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.request_by(&self.client, request)
     }
 
-    fn ask_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn request_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let response = self.send(client, request)?;
+        let response = self.send_by(client, request)?;
         let status = response.status();
         let not_now = status.is_redirection()
             || status.is_server_error()
@@ -391,25 +395,32 @@ impl Http {
     /// Sends a request to one of the OAuth endpoints and sorts out what is no answer in the protocol's terms.
     ///
     /// What is left for the caller: 200 with JSON, and 4xx with JSON or with nothing.
-    pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.call_by(&self.client, request)
+    pub fn oauth_request(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.oauth_request_by(&self.client, request)
     }
 
     /// The same, showing the client's certificate if one is configured (RFC 8705).
-    pub fn call_with_certificate(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    pub fn oauth_request_with_certificate(
+        &self,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
         let client = self.with_certificate.as_ref().unwrap_or(&self.client);
-        self.call_by(client, request)
+        self.oauth_request_by(client, request)
     }
 
-    fn call_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    fn oauth_request_by(
+        &self,
+        client: &Client,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let sent = Sent::of(&request);
-        let mut response = self.ask_by(client, request)?;
+        let sent = SentSecrets::of(&request);
+        let mut response = self.request_by(client, request)?;
         let status = response.status();
         if response.body().is_empty() {
             return Ok(response);
         }
-        match super::json::Object::parse(response.body()) {
+        match crate::oidc::json::Object::parse(response.body()) {
             Ok(mut object) => {
                 if status.is_success() && object.0.get("error").is_some_and(|e| e.is_string()) {
                     // Some providers send errors with 200.
@@ -505,7 +516,7 @@ fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route, deadline: Deadline
     };
     let said = |what: &str| causes(error).any(|cause| cause.to_string().contains(what));
     if said("proxy authorization required") {
-        let schemes = probe::ask_proxy(route, url, deadline)
+        let schemes = proxy_probe::ask_proxy(route, url, deadline)
             .unwrap_or_default()
             .schemes;
         let offers = |name: &str| {
@@ -535,7 +546,7 @@ fn by_proxy(error: &reqwest::Error, url: &Url, route: &Route, deadline: Deadline
         };
     }
     if said("tunnel error: unsuccessful") {
-        let why = match probe::ask_proxy(route, url, deadline) {
+        let why = match proxy_probe::ask_proxy(route, url, deadline) {
             Some(answer) if answer.status > 0 => format!("it answers {}", answer.status),
             _ => "it refuses".to_owned(),
         };

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::discovery::Provider;
-use super::http::Http;
 use super::json::Object;
 use super::keys::{Algorithm, Key, Keys};
+use super::transport::http::Http;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
@@ -30,9 +30,9 @@ const TRIES: usize = 50;
 /// Claims of the sign-in's token that section 12.2 compares those of later tokens with. They are kept for that.
 pub const ORIGINAL: [&str; 2] = ["nonce", "auth_time"];
 
-/// On what occasion the token was issued.
+/// On what occasion the token was issued, which decides what it must say.
 #[derive(Debug)]
-pub enum Occasion<'a> {
+pub enum ValidationContext<'a> {
     /// A sign-in with a browser: the nonce must come back.
     SignIn(&'a Secret),
     /// A sign-in with a device code, which has no nonce.
@@ -80,7 +80,7 @@ pub(crate) enum Rejection {
 pub fn validate(
     token: &Secret,
     access_token: &Secret,
-    occasion: &Occasion<'_>,
+    context: &ValidationContext<'_>,
     provider: &mut Provider,
     settings: &Settings,
     http: &Http,
@@ -90,7 +90,7 @@ pub fn validate(
         check(
             token.expose(),
             access_token.expose(),
-            occasion,
+            context,
             &provider.keys,
             &provider.metadata.id_token_signing_alg_values_supported,
             settings,
@@ -113,7 +113,7 @@ pub fn validate(
 pub(crate) fn check(
     raw: &str,
     access_token: &str,
-    occasion: &Occasion<'_>,
+    context: &ValidationContext<'_>,
     keys: &Keys,
     advertised: &[String],
     settings: &Settings,
@@ -140,8 +140,8 @@ pub(crate) fn check(
     let algorithm = algorithm(&header, advertised)?;
     check_signature(signed, &signature, &header, algorithm, keys)?;
     check_issue(&claims, settings, now)?;
-    check_claims(&claims, occasion, settings, now)?;
-    check_authentication(&claims, occasion, settings, now)?;
+    check_claims(&claims, context, settings, now)?;
+    check_authentication(&claims, context, settings, now)?;
     check_access_token_hash(algorithm, &claims, access_token)?;
     Ok(Claims(claims))
 }
@@ -290,7 +290,7 @@ fn check_issue(
 /// The subject, the nonce, and what is easily forgotten: `azp`, `iat`, `nbf`.
 fn check_claims(
     claims: &Map<String, Value>,
-    occasion: &Occasion<'_>,
+    context: &ValidationContext<'_>,
     settings: &Settings,
     now: u64,
 ) -> Result<(), Rejection> {
@@ -299,22 +299,22 @@ fn check_claims(
         None | Some("") => return failed("it names nobody (`sub`)"),
         Some(subject) if subject.len() > 255 => return failed("its `sub` is too long"),
         Some(subject) => {
-            if let Occasion::Refresh {
+            if let ValidationContext::Refresh {
                 subject: before, ..
-            } = occasion
+            } = context
                 && subject != *before
             {
                 return failed("it names somebody else than the person who signed in (`sub`)");
             }
         }
     }
-    if let Occasion::SignIn(sent) = occasion {
+    if let ValidationContext::SignIn(sent) = context {
         let given = claims.get("nonce").and_then(Value::as_str);
         if !given.is_some_and(|given| sent.equals(given)) {
             return failed("it answers another request (`nonce`)");
         }
     }
-    if let Occasion::Refresh { original, .. } = occasion {
+    if let ValidationContext::Refresh { original, .. } = context {
         // Both may be missing from a renewed token.
         let given = |name: &str| claims.get(name).filter(|value| !value.is_null());
         if given("nonce").is_some_and(|nonce| original.get("nonce") != Some(nonce)) {
@@ -337,7 +337,7 @@ fn check_claims(
     if issued_at > now + LEEWAY {
         return failed("it comes from the future (`iat`), or this machine's clock is slow");
     }
-    if !matches!(occasion, Occasion::Refresh { .. }) && issued_at + OLDEST < now {
+    if !matches!(context, ValidationContext::Refresh { .. }) && issued_at + OLDEST < now {
         return failed("it is too old (`iat`), or this machine's clock is fast");
     }
     if claims.contains_key("nbf") && seconds(claims, "nbf").is_none_or(|from| from > now + LEEWAY) {
@@ -349,12 +349,12 @@ fn check_claims(
 /// What the configuration asked the provider for with `max_age` and `acr_values` (items 12 and 13).
 fn check_authentication(
     claims: &Map<String, Value>,
-    occasion: &Occasion<'_>,
+    context: &ValidationContext<'_>,
     settings: &Settings,
     now: u64,
 ) -> Result<(), Rejection> {
     // Device authorization requests do not carry these parameters.
-    if !matches!(occasion, Occasion::SignIn(_)) {
+    if !matches!(context, ValidationContext::SignIn(_)) {
         return Ok(());
     }
     let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));

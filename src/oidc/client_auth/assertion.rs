@@ -5,12 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::discovery::Metadata;
-use super::jws::{NotSigned, SigningKey, unique_id};
 use super::key_files;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
+use crate::oidc::discovery::Metadata;
+use crate::oidc::jws::{NotSigned, SigningKey, unique_id};
 
 /// RFC 7523 section 2.2.
 const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_request_has_its_own_short_lived_assertion_for_the_issuer_alone() {
-        let pem = super::super::jws::tests::p256_pem();
+        let pem = crate::oidc::jws::tests::p256_pem();
         let signer = Signer {
             key: SigningKey::from_pem(pem.as_bytes()).unwrap(),
             header: json!({"alg": "ES256"}),

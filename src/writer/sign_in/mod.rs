@@ -14,8 +14,8 @@ use super::probe::probe;
 use crate::audit;
 use crate::caller::Deadline;
 use crate::error::Result;
+use crate::oidc::client_auth;
 use crate::oidc::discovery::Provider;
-use crate::oidc::http::Http;
 use crate::session::record::Record;
 use crate::session::state::StateFiles;
 use attempt::{CONNECT, REDEEM};
@@ -36,7 +36,7 @@ impl SignIn<'_> {
             let before = before.and_then(|bytes| Record::from_bytes(&bytes));
             self.all_secret_headers(before.as_ref())?;
         }
-        probe(self.store, profile, deadline, self.surroundings)
+        probe(self.store, profile, deadline, self.environment)
     }
 
     /// Signs in and stores the session.
@@ -57,15 +57,15 @@ impl SignIn<'_> {
         let files = StateFiles::open(self.settings)?;
         // What the person has done in the last moment is still redeemed.
         let finish_by = Deadline::after(self.deadline.left() + REDEEM);
-        let http =
-            Http::new(self.settings, finish_by)?.connecting_until(self.deadline.at_most(CONNECT));
+        let http = client_auth::provider_http(self.settings, finish_by)?
+            .connecting_until(self.deadline.at_most(CONNECT));
         // Always fetched anew: what was kept may be what made the last sign-in fail.
         let provider = Provider::fetch(&http, self.settings, &files)?;
         let offers_device_codes = provider.metadata.device_authorization_endpoint.is_some();
         match way {
             Way::Device => by_device(self, &http, provider, &files, None),
             Way::Elsewhere if offers_device_codes => {
-                let since = self.surroundings.in_words();
+                let since = self.environment.in_words();
                 by_device(self, &http, provider, &files, Some(since))
             }
             Way::Browser | Way::Elsewhere => by_browser(self, &http, provider, &files),

@@ -2,9 +2,9 @@
 
 use std::io;
 
-#[cfg_attr(target_os = "linux", path = "system_log/linux.rs")]
-#[cfg_attr(windows, path = "system_log/windows.rs")]
-#[cfg_attr(not(any(windows, target_os = "linux")), path = "system_log/unix.rs")]
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(windows, target_os = "linux")), path = "unix.rs")]
 mod system;
 
 /// How much a line matters.

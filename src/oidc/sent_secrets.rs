@@ -39,9 +39,9 @@ const LEAST: usize = 4;
 
 /// What must not be seen of a request.
 #[derive(Debug)]
-pub(super) struct Sent(Vec<Secret>);
+pub(super) struct SentSecrets(Vec<Secret>);
 
-impl Sent {
+impl SentSecrets {
     /// The values of a form, and the password of a client that shows one in the head.
     pub(super) fn of(request: &HttpRequest) -> Self {
         let mut secrets = Vec::new();
@@ -95,7 +95,7 @@ mod tests {
         if let Some(pair) = basic {
             request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
         }
-        let sent = Sent::of(&request.body(body.into_bytes()).unwrap());
+        let sent = SentSecrets::of(&request.body(body.into_bytes()).unwrap());
         let json = serde_json::json!({"error": "invalid_client", "error_description": said});
         let mut error = Object::parse(json.to_string().as_bytes()).unwrap();
         sent.taken_out_of(&mut error);

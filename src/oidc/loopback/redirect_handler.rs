@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::sync::{Notify, oneshot};
 
-use super::request::{ARRIVAL, HEAD, Kind, Place};
+use super::page::{self, Ending, Language};
+use super::request::{ARRIVAL, HEAD, Kind, RedirectEndpoint};
 use super::response::{Answer, Expected, read_parameters};
-use crate::oidc::page::{self, Ending, Language};
 use crate::platform;
 
 /// Longest body of a form post, in bytes.
@@ -20,19 +20,19 @@ pub(super) const FORM: usize = 64 * 1024;
 
 /// An answer, and the browser that waits to be told how it ended.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct AuthorizationResponse {
     /// What came.
     pub answer: Answer,
     reply: oneshot::Sender<()>,
     ending: Arc<Mutex<Option<Ending>>>,
 }
 
-impl Arrival {
+impl AuthorizationResponse {
     /// Tells the person at the browser how the sign-in ended.
     pub fn tell(self, ending: Ending) {
         // Noted here and not by the connection: a person who reloads must find the end, too.
-        if let Ok(mut place) = self.ending.lock() {
-            *place = Some(ending);
+        if let Ok(mut ended) = self.ending.lock() {
+            *ended = Some(ending);
         }
         // A browser that has gone away needs no page.
         let _ = self.reply.send(());
@@ -57,34 +57,38 @@ impl Caller {
 }
 
 /// What all connections share.
-pub(super) struct Desk {
-    pub(super) place: Place,
+pub(super) struct RedirectHandler {
+    pub(super) endpoint: RedirectEndpoint,
     pub(super) expected: Expected,
     /// Set by the first right response; there is no second one.
     pub(super) claimed: AtomicBool,
     /// Set once the sign-in has ended.
     pub(super) ending: Arc<Mutex<Option<Ending>>>,
     pub(super) page_fetched: Notify,
-    arrivals: mpsc::Sender<Arrival>,
+    responses: mpsc::Sender<AuthorizationResponse>,
 }
 
-impl Desk {
-    pub(super) fn new(place: Place, expected: Expected, arrivals: mpsc::Sender<Arrival>) -> Self {
+impl RedirectHandler {
+    pub(super) fn new(
+        endpoint: RedirectEndpoint,
+        expected: Expected,
+        responses: mpsc::Sender<AuthorizationResponse>,
+    ) -> Self {
         Self {
-            place,
+            endpoint,
             expected,
             claimed: AtomicBool::new(false),
             ending: Arc::default(),
             page_fetched: Notify::new(),
-            arrivals,
+            responses,
         }
     }
 
     /// From now on whoever brings the response is told that it is too late.
     pub(super) fn expire(&self) {
         self.claimed.store(true, Ordering::SeqCst);
-        if let Ok(mut place) = self.ending.lock() {
-            place.get_or_insert(Ending::Expired);
+        if let Ok(mut ended) = self.ending.lock() {
+            ended.get_or_insert(Ending::Expired);
         }
     }
 
@@ -101,7 +105,7 @@ impl Desk {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().ok()?);
         let Kind::Query(query) = self
-            .place
+            .endpoint
             .kind(&Method::GET, &target.parse().ok()?, &headers)
         else {
             return None;
@@ -110,14 +114,14 @@ impl Desk {
         if self.claimed.swap(true, Ordering::SeqCst) {
             return None;
         }
-        let arrival = Arrival {
+        let response = AuthorizationResponse {
             answer,
             // The other browser waits for no page of ours.
             reply: oneshot::channel().0,
             ending: Arc::clone(&self.ending),
         };
         self.page_fetched.notify_one();
-        self.arrivals.send(arrival).ok()
+        self.responses.send(response).ok()
     }
 
     async fn respond(&self, parameters: &[u8], language: Language, caller: &Caller) -> Reply {
@@ -133,17 +137,17 @@ impl Desk {
         }
         caller.has_claimed.store(true, Ordering::SeqCst);
         let (reply, ended) = oneshot::channel();
-        let arrival = Arrival {
+        let response = AuthorizationResponse {
             answer,
             reply,
             ending: Arc::clone(&self.ending),
         };
-        if self.arrivals.send(arrival).is_ok() {
+        if self.responses.send(response).is_ok() {
             let _ = ended.await;
         }
-        if let Ok(mut place) = self.ending.lock() {
+        if let Ok(mut ended) = self.ending.lock() {
             // Whoever should have told the end has gone without a word.
-            place.get_or_insert(Ending::Failed);
+            ended.get_or_insert(Ending::Failed);
         }
         self.to_the_end()
     }
@@ -156,7 +160,7 @@ impl Desk {
         // Away from the address with the code in it, so that it stays out of the browser's history.
         let mut response = page_headers(Response::new(Full::default()));
         *response.status_mut() = StatusCode::SEE_OTHER;
-        if let Ok(location) = self.place.done_path.parse() {
+        if let Ok(location) = self.endpoint.done_path.parse() {
             response.headers_mut().insert(header::LOCATION, location);
         }
         response
@@ -179,28 +183,30 @@ type Reply = Response<Full<Bytes>>;
 /// Answers one request.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    desk: Arc<Desk>,
+    handler: Arc<RedirectHandler>,
     caller: Arc<Caller>,
 ) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
     let language = parts.headers.get(header::ACCEPT_LANGUAGE);
     let language = Language::wanted(language.map(header::HeaderValue::as_bytes));
-    let mut kind = desk.place.kind(&parts.method, &parts.uri, &parts.headers);
+    let mut kind = handler
+        .endpoint
+        .kind(&parts.method, &parts.uri, &parts.headers);
     if matches!(kind, Kind::Query(_) | Kind::Form) && caller.is_a_stranger() {
         log::warn!("another user of this machine tried to answer the sign-in");
         kind = Kind::Refused(StatusCode::FORBIDDEN);
     }
     Ok(match kind {
-        Kind::Query(query) => desk.respond(query.as_bytes(), language, &caller).await,
+        Kind::Query(query) => handler.respond(query.as_bytes(), language, &caller).await,
         Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
         {
-            Ok(Ok(form)) => desk.respond(&form.to_bytes(), language, &caller).await,
+            Ok(Ok(form)) => handler.respond(&form.to_bytes(), language, &caller).await,
             _ => refusal(StatusCode::BAD_REQUEST),
         },
-        Kind::Done => match desk.ended() {
+        Kind::Done => match handler.ended() {
             Some(ending) => {
-                desk.page_fetched.notify_one();
-                desk.page(StatusCode::OK, &ending, language)
+                handler.page_fetched.notify_one();
+                handler.page(StatusCode::OK, &ending, language)
             }
             None => refusal(StatusCode::NOT_FOUND),
         },

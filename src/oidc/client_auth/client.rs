@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::assertion::Signer;
-use super::discovery::Metadata;
-use super::dpop::Prover;
-use super::http::{DPOP_NONCE, Http, HttpError};
-use super::json::Object;
-use super::jws::NotSigned;
 use super::key_files;
 use crate::config::settings::{ClientAuth, Settings};
 use crate::error::{Failure, Result};
+use crate::oidc::discovery::Metadata;
+use crate::oidc::dpop::Prover;
+use crate::oidc::json::Object;
+use crate::oidc::jws::NotSigned;
+use crate::oidc::transport::http::{DPOP_NONCE, Http, HttpError};
 use crate::secret::Secret;
 
 /// Members of a token answer beyond RFC 6749.
@@ -153,7 +153,7 @@ impl Client {
     }
 
     /// Sends a form to one of the provider's endpoints, with everything that shows who sends it.
-    pub(super) fn send(
+    pub(in crate::oidc) fn send(
         &self,
         http: &Http,
         mut request: HttpRequest,
@@ -182,8 +182,8 @@ impl Client {
 
     fn send_once(&self, http: &Http, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         match &self.identity {
-            Identity::Plain => http.call(request),
-            Identity::Certificate => http.call_with_certificate(request),
+            Identity::Plain => http.oauth_request(request),
+            Identity::Certificate => http.oauth_request_with_certificate(request),
             Identity::Assertion(signer) => {
                 let parameters = signer
                     .parameters()
@@ -195,7 +195,7 @@ impl Client {
                 debug_assert!(start > 0, "a form names its client at least");
                 form.extend_pairs(parameters);
                 *request.body_mut() = form.finish().into_bytes();
-                http.call(request)
+                http.oauth_request(request)
             }
         }
     }
@@ -234,7 +234,7 @@ fn asks_for_nonce(response: &HttpResponse) -> bool {
 
 /// A form request to an endpoint that the protocol library has no request for, with the client's
 /// authentication as far as the library would add it (RFC 6749 section 2.3).
-pub(super) fn form_request(
+pub(in crate::oidc) fn form_request(
     url: &Url,
     form: &[(&str, &str)],
     client_id: &ClientId,

@@ -1,18 +1,18 @@
 //! A secret that is larger than one entry of its store, kept in several.
 //!
 //! The Windows Credential Manager takes 2560 bytes per entry; a session with two tokens is larger. So the entry
-//! under the secret's own name, the head, names the pieces, their number and a digest of the whole:
+//! under the secret's own name, the index, names the chunks, their number and a digest of the whole:
 //!
 //! ```text
 //! default        gatepass-pieces 1 a 3 <sha256 of the whole>
-//! default#a.0    the first piece
+//! default#a.0    the first chunk
 //! default#a.1
 //! default#a.2
 //! ```
 //!
-//! The head is replaced in one step, and only once every piece of the new set lies there; the two sets, `a` and
-//! `b`, take turns. Whatever moment a process ends at, the head names a complete set: the old one or the new one.
-//! What such a death leaves behind has a name that the next change finds and removes: a set's pieces are written
+//! The index is replaced in one step, and only once every chunk of the new set lies there; the two sets, `a` and
+//! `b`, take turns. Whatever moment a process ends at, the index names a complete set: the old one or the new one.
+//! What such a death leaves behind has a name that the next change finds and removes: a set's chunks are written
 //! upwards and removed downwards, so they never have a gap.
 
 use std::fmt::Write;
@@ -25,13 +25,13 @@ use super::StoreError;
 /// Largest entry of the Windows Credential Manager, in bytes (`CRED_MAX_CREDENTIAL_BLOB_SIZE`).
 pub(super) const ENTRY: usize = 5 * 512;
 
-/// Most pieces: more than the largest session record needs.
+/// Most chunks: more than the largest session record needs.
 const MOST: usize = 128;
 
-/// First words of a head. No session record begins so.
-const HEAD: &str = "gatepass-pieces 1 ";
+/// First words of an index. No session record begins so.
+const INDEX: &str = "gatepass-pieces 1 ";
 
-/// How often a reader looks again, where a writer removed the pieces that it was reading.
+/// How often a reader looks again, where a writer removed the chunks that it was reading.
 const LOOKS: usize = 5;
 
 /// The store of single entries underneath. Each call is one step, done or not done.
@@ -68,48 +68,48 @@ impl Set {
         }
     }
 
-    /// The name of a piece. `#` stands in no profile's name.
-    fn piece(self, name: &str, index: usize) -> String {
-        format!("{name}#{}.{index}", self.letter())
+    /// The name of a chunk. `#` stands in no profile's name.
+    fn chunk(self, name: &str, number: usize) -> String {
+        format!("{name}#{}.{number}", self.letter())
     }
 }
 
-/// What a head names.
+/// The entry under the secret's own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Head {
+struct ChunkIndex {
     set: Set,
-    pieces: usize,
+    chunks: usize,
     digest: String,
 }
 
-impl Head {
+impl ChunkIndex {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = str::from_utf8(bytes).ok()?.strip_prefix(HEAD)?;
+        let text = str::from_utf8(bytes).ok()?.strip_prefix(INDEX)?;
         let mut words = text.split(' ');
         let letter = words.next()?;
         let set = Set::BOTH.into_iter().find(|set| set.letter() == letter)?;
-        let pieces = words.next()?.parse().ok().filter(|count| *count <= MOST)?;
+        let chunks = words.next()?.parse().ok().filter(|count| *count <= MOST)?;
         let digest = words.next()?.to_owned();
         words.next().is_none().then_some(Self {
             set,
-            pieces,
+            chunks,
             digest,
         })
     }
 
     fn bytes(&self) -> Vec<u8> {
         format!(
-            "{HEAD}{} {} {}",
+            "{INDEX}{} {} {}",
             self.set.letter(),
-            self.pieces,
+            self.chunks,
             self.digest
         )
         .into_bytes()
     }
 }
 
-/// The secret under this name. One whose pieces do not fit together is given as its head alone, which nobody can
-/// take for a session.
+/// The secret under this name. One whose chunks do not fit together is given as its index alone, which cannot be
+/// taken for a session.
 pub(super) fn read(
     entries: &impl Entries,
     name: &str,
@@ -119,13 +119,13 @@ pub(super) fn read(
         let Some(bytes) = entries.get(name)? else {
             return Ok(None);
         };
-        let Some(head) = Head::parse(&bytes) else {
+        let Some(index) = ChunkIndex::parse(&bytes) else {
             return Ok(Some(bytes));
         };
-        if let Some(whole) = assemble(entries, name, &head)? {
+        if let Some(whole) = assemble(entries, name, &index)? {
             return Ok(Some(whole));
         }
-        // A writer may have put a new set in its place since the head was read.
+        // A writer may have put a new set in its place since the index was read.
         looks += 1;
         if looks == LOOKS {
             return Ok(Some(bytes));
@@ -133,31 +133,31 @@ pub(super) fn read(
     }
 }
 
-/// The whole that a head names; `None` if the pieces are not those.
+/// The whole that an index names; `None` if the chunks are not those.
 fn assemble(
     entries: &impl Entries,
     name: &str,
-    head: &Head,
+    index: &ChunkIndex,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     // At once, so that no half-filled copy is left behind by growing.
-    let mut whole = Zeroizing::new(Vec::with_capacity(head.pieces * ENTRY));
-    for index in 0..head.pieces {
-        match entries.get(&head.set.piece(name, index))? {
-            Some(piece) if piece.len() <= ENTRY => whole.extend_from_slice(&piece),
+    let mut whole = Zeroizing::new(Vec::with_capacity(index.chunks * ENTRY));
+    for number in 0..index.chunks {
+        match entries.get(&index.set.chunk(name, number))? {
+            Some(chunk) if chunk.len() <= ENTRY => whole.extend_from_slice(&chunk),
             _ => return Ok(None),
         }
     }
-    Ok((digest(&whole) == head.digest).then_some(whole))
+    Ok((digest(&whole) == index.digest).then_some(whole))
 }
 
 /// Creates or replaces the secret under this name.
 pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result<(), StoreError> {
     let now = entries
         .get(name)?
-        .and_then(|bytes| Head::parse(&bytes))
-        .map(|head| head.set);
-    // A secret that looks like a head would be taken for one.
-    if secret.len() <= ENTRY && !secret.starts_with(HEAD.as_bytes()) {
+        .and_then(|bytes| ChunkIndex::parse(&bytes))
+        .map(|index| index.set);
+    // A secret that looks like an index would be taken for one.
+    if secret.len() <= ENTRY && !secret.starts_with(INDEX.as_bytes()) {
         entries.set(name, secret)?;
         for set in Set::BOTH {
             tidy(entries, name, set, 0);
@@ -165,20 +165,20 @@ pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result
         return Ok(());
     }
     let set = now.map_or(Set::A, Set::other);
-    let pieces = secret.chunks(ENTRY);
-    let count = pieces.len();
+    let chunks = secret.chunks(ENTRY);
+    let count = chunks.len();
     if count > MOST {
         return Err(StoreError::Full);
     }
-    for (index, piece) in pieces.enumerate() {
-        entries.set(&set.piece(name, index), piece)?;
+    for (number, chunk) in chunks.enumerate() {
+        entries.set(&set.chunk(name, number), chunk)?;
     }
-    let head = Head {
+    let index = ChunkIndex {
         set,
-        pieces: count,
+        chunks: count,
         digest: digest(secret),
     };
-    entries.set(name, &head.bytes())?;
+    entries.set(name, &index.bytes())?;
     tidy(entries, name, set.other(), 0);
     tidy(entries, name, set, count);
     Ok(())
@@ -186,7 +186,7 @@ pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result
 
 /// Removes the secret; says whether there was one, or a part of one.
 ///
-/// The head goes last: while any piece is there, somebody who asks again is not told that all is gone.
+/// The index goes last: while any chunk is there, somebody who asks again is not told that all is gone.
 pub(super) fn remove(entries: &impl Entries, name: &str) -> Result<bool, StoreError> {
     let mut there = false;
     for set in Set::BOTH {
@@ -200,19 +200,19 @@ pub(super) fn remove(entries: &impl Entries, name: &str) -> Result<bool, StoreEr
 fn tidy(entries: &impl Entries, name: &str, set: Set, from: usize) {
     if clear(entries, name, set, from).is_err() {
         log::warn!(
-            "pieces of an earlier session could not be removed; the next change tries again"
+            "chunks of an earlier session could not be removed; the next change tries again"
         );
     }
 }
 
-/// Removes a set's pieces from this one on, the last one first.
+/// Removes a set's chunks from this one on, the last one first.
 fn clear(entries: &impl Entries, name: &str, set: Set, from: usize) -> Result<bool, StoreError> {
     let mut end = from;
-    while end < MOST && entries.get(&set.piece(name, end))?.is_some() {
+    while end < MOST && entries.get(&set.chunk(name, end))?.is_some() {
         end += 1;
     }
-    for index in (from..end).rev() {
-        entries.delete(&set.piece(name, index))?;
+    for number in (from..end).rev() {
+        entries.delete(&set.chunk(name, number))?;
     }
     Ok(end > from)
 }
@@ -334,9 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_reads_like_a_head_is_a_secret() {
+    fn a_secret_that_reads_like_an_index_is_a_secret() {
         let store = Fake::default();
-        let odd = format!("{HEAD}a 1 00");
+        let odd = format!("{INDEX}a 1 00");
         write(&store, "p", odd.as_bytes()).unwrap();
         assert_eq!(store.read().unwrap(), odd.as_bytes());
     }
@@ -365,7 +365,7 @@ mod tests {
             let store = Fake::default();
             write(&store, "p", &secret(2 * ENTRY, 1)).unwrap();
             damage(&store);
-            assert!(store.read().unwrap().starts_with(HEAD.as_bytes()));
+            assert!(store.read().unwrap().starts_with(INDEX.as_bytes()));
             // And it can be signed out of, or written over.
             write(&store, "p", &secret(3 * ENTRY, 2)).unwrap();
             assert_eq!(store.read().unwrap(), secret(3 * ENTRY, 2));
@@ -425,10 +425,10 @@ mod tests {
                     prop_assert!(found == stored || found.as_ref() == Some(&new));
                 }
                 stored = found;
-                // No step ever leaves a piece that the next change would not find.
+                // No step ever leaves a chunk that the next change would not find.
                 for set in Set::BOTH {
                     let indexes: Vec<usize> = (0..MOST).filter(|index| {
-                        store.entries.borrow().contains_key(&set.piece("p", *index))
+                        store.entries.borrow().contains_key(&set.chunk("p", *index))
                     }).collect();
                     prop_assert_eq!(&indexes, &(0..indexes.len()).collect::<Vec<_>>());
                 }
@@ -449,7 +449,7 @@ mod tests {
             store.lives();
             // Either the whole is still there, or nothing that could be taken for it.
             if let Some(found) = store.read() {
-                prop_assert!(cut_off && (found == secret(size, 1) || found.starts_with(HEAD.as_bytes())));
+                prop_assert!(cut_off && (found == secret(size, 1) || found.starts_with(INDEX.as_bytes())));
             }
             remove(&store, "p").unwrap();
             prop_assert_eq!(store.names(), [""; 0]);
