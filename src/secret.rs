@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A token, code, verifier or client secret.
@@ -23,14 +24,10 @@ impl Secret {
         &self.0
     }
 
-    /// Whether somebody else's value is the same, without telling by its duration where the first difference is.
+    /// Whether a value from outside is the same, in constant time: how long it takes does not tell where the first
+    /// difference is.
     pub fn equals(&self, other: &str) -> bool {
-        let (ours, theirs) = (self.0.as_bytes(), other.as_bytes());
-        let differs = ours
-            .iter()
-            .zip(theirs)
-            .fold(0, |differs, (x, y)| differs | (x ^ y));
-        ours.len() == theirs.len() && differs == 0
+        self.0.as_bytes().ct_eq(other.as_bytes()).into()
     }
 
     /// Length in bytes, which is all that a log may say about a secret.

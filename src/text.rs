@@ -81,27 +81,34 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// Breaks a text into lines of at most `width` characters, the first of which begins at column `indent`, as all
-/// others do. A word that is longer than a line stays whole: it may be an address or a path to be copied.
-pub fn wrapped(text: &str, indent: usize, width: usize) -> String {
-    // On a very narrow terminal a ragged column is better than one word to a line.
-    let room = width.saturating_sub(indent).max(20);
-    let mut out = String::with_capacity(text.len());
+/// Words in lines of at most `columns` characters. A word that is longer has a line of its own, whole: it may be an
+/// address or a path to be copied.
+pub fn lines(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
     let mut used = 0;
-    for word in text.split(' ') {
+    for word in text.split_whitespace() {
         let length = word.chars().count();
-        if used > 0 && used + 1 + length > room {
-            out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
+        if used > 0 && used + 1 + length > columns {
+            lines.push(std::mem::take(&mut line));
             used = 0;
         } else if used > 0 {
-            out.push(' ');
+            line.push(' ');
             used += 1;
         }
-        out.push_str(word);
+        line.push_str(word);
         used += length;
     }
-    out
+    lines.push(line);
+    lines
+}
+
+/// Lines that fit a terminal of `width` columns, all of them beginning at column `indent`. The first one is where
+/// the cursor is.
+pub fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    // On a very narrow terminal a ragged column is better than one word to a line.
+    let columns = width.saturating_sub(indent).max(20);
+    lines(text, columns).join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// Lower-case hexadecimal.
@@ -129,7 +136,7 @@ pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, nearest, printable, wrapped};
+    use super::{duration, lines, nearest, printable, wrapped};
 
     #[test]
     fn hostile_text_becomes_plain() {
@@ -173,6 +180,13 @@ mod tests {
             "one two three four\n  https://idp.example.com/a/very/long/address\n  five"
         );
         assert_eq!(wrapped("one two", 70, 80), "one two", "never less than 20");
+        let sentence = "Öpen this address in a browser: https://idp.example/very-long";
+        for (columns, count) in [(100, 1), (61, 1), (60, 2), (20, 3), (1, 7)] {
+            let lines = lines(sentence, columns);
+            assert_eq!(lines.len(), count, "{columns} {lines:?}");
+            assert_eq!(lines.join(" "), sentence);
+        }
+        assert_eq!(lines("", 4), [""]);
     }
 
     #[test]

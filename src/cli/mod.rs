@@ -2,7 +2,6 @@
 
 mod args;
 mod ask;
-mod big_letters;
 mod config;
 mod doctor;
 mod export;

@@ -8,7 +8,6 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use zeroize::Zeroizing;
 
-use super::big_letters;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::device::DeviceInstructions;
@@ -92,7 +91,7 @@ impl Terminal {
         } else {
             usize::MAX
         };
-        for line in wrapped(sentence, columns.saturating_sub(2).max(20)) {
+        for line in text::lines(sentence, columns.saturating_sub(2).max(20)) {
             self.say(&format!("  {line}"));
         }
     }
@@ -253,18 +252,6 @@ impl Person for Terminal {
             "  Enter   {}",
             self.strong(&instructions.user_code)
         ));
-        if self.screen.is_capable
-            && let Some(lines) = big_letters::drawn(
-                &instructions.user_code,
-                self.screen.columns.saturating_sub(2),
-            )
-        {
-            self.say("");
-            for line in lines {
-                self.say(&format!("  {}", self.strong(&line)));
-            }
-            self.say("");
-        }
         if let Some(complete) = &instructions.complete_address {
             self.draw_qr_code(complete);
         }
@@ -318,38 +305,5 @@ impl Person for Terminal {
     fn done(&self) {
         self.erase();
         drop(self.keyboard.take());
-    }
-}
-
-/// Words in lines of at most so many characters; a word that is longer has a line of its own.
-fn wrapped(sentence: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in sentence.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        let length = line.chars().count();
-        if length > 0 && length + 1 + word.chars().count() > columns {
-            lines.push(word.to_owned());
-        } else {
-            if length > 0 {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::wrapped;
-
-    #[test]
-    fn sentences_fit_the_terminal() {
-        let sentence = "Öpen this address in a browser: https://idp.example/very-long";
-        for (columns, lines) in [(100, 1), (61, 1), (60, 2), (20, 3), (1, 7)] {
-            let wrapped = wrapped(sentence, columns);
-            assert_eq!(wrapped.len(), lines, "{columns} {wrapped:?}");
-            assert_eq!(wrapped.join(" "), sentence);
-        }
     }
 }

@@ -189,10 +189,7 @@ impl PrivateDir {
             .prefix(UNNAMED)
             .tempfile_in(&self.0)?;
         file.write_all(bytes)?;
-        // Unit tests cut no power; waiting for the disk would only make them slow.
-        if !cfg!(test) {
-            file.as_file().sync_data()?;
-        }
+        file.as_file().sync_data()?;
         let target = self.0.join(name);
         let mut file = Some(file);
         patiently(|| {

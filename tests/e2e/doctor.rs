@@ -383,7 +383,7 @@ impl Inspected {
         let new = "req -x509 -nodes -days 90 -newkey ec -pkeyopt ec_paramgen_curve:P-256";
         let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
         openssl(&format!(
-            "{new} -keyout {ca_key} -out {ca} -subj /O=Zscaler/CN=Interception"
+            "{new} -keyout {ca_key} -out {ca} -subj /O=Example/CN=Interception"
         ));
         let (leaf, leaf_key) = (at("leaf.pem"), at("leaf.key"));
         openssl(&format!(
@@ -435,10 +435,15 @@ fn whoever_signs_certificates_on_the_way_is_named() {
     let distrusted = with("");
     distrusted.expect(6);
     expect(&distrusted, "tls", "failed", "`ca_file`");
-    expect(&distrusted, "tls", "failed", "Interception (Zscaler)");
+    expect(&distrusted, "tls", "failed", "Interception (Example)");
     let authority = format!("ca_file = \"{}\"\n", proxy.authority.display());
     let trusted = with(&authority);
-    expect(&trusted, "tls", "warning", "Zscaler inspects");
+    expect(
+        &trusted,
+        "tls",
+        "ok",
+        "Interception (Example), trusted because of",
+    );
     expect(&trusted, "discovery", "failed", "not JSON");
     expect(&trusted, "clock", "skipped", "no date");
 }

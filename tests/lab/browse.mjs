@@ -12,7 +12,6 @@
 //   --pause=MS         how long the person thinks before the first click
 //   --profile=DIR      the browser's profile, kept: signed-in people stay signed in   (a fresh one, removed)
 //   --shots=DIR        a picture of every page
-//   --language=TAG     what the browser's Accept-Language says  (its own)
 //   --inspect=PREFIX   looks at the last page on a phone and on a desk, light and dark: a picture of each under
 //                      PREFIX-WIDTH-SCHEME.png, whether it scrolls sideways, and what axe-core finds wrong
 //   --timeout=MS       how long the whole walk may take              (60000)
@@ -189,7 +188,6 @@ try {
     executablePath: process.env.GATEPASS_LAB_CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
     timeout: left(),
-    ...(option('language') && { locale: option('language') }),
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), XDG_CACHE_HOME: join(home, 'cache') },
     args: [
       ...sandbox,

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::sync::{Notify, oneshot};
 
-use super::page::{self, Ending, Language};
+use super::page::{self, Ending};
 use super::request::{ARRIVAL, HEAD, Kind, RedirectEndpoint};
 use super::response::{Answer, Expected, read_parameters};
 use crate::platform;
@@ -124,15 +124,15 @@ impl RedirectHandler {
         self.responses.send(response).ok()
     }
 
-    async fn respond(&self, parameters: &[u8], language: Language, caller: &Caller) -> Reply {
+    async fn respond(&self, parameters: &[u8], caller: &Caller) -> Reply {
         let Some(answer) = read_parameters(parameters, &self.expected) else {
             log::info!("a request to the redirect that is not the expected response was refused");
-            return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected, language);
+            return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected);
         };
         if self.claimed.swap(true, Ordering::SeqCst) {
             return match self.ended() {
                 Some(_) => self.to_the_end(),
-                None => self.page(StatusCode::GONE, &Ending::AlreadyUsed, language),
+                None => self.page(StatusCode::GONE, &Ending::AlreadyUsed),
             };
         }
         caller.has_claimed.store(true, Ordering::SeqCst);
@@ -166,13 +166,13 @@ impl RedirectHandler {
         response
     }
 
-    fn page(&self, status: StatusCode, ending: &Ending, language: Language) -> Reply {
-        let html = page::html(ending, &self.expected.parties, language);
+    fn page(&self, status: StatusCode, ending: &Ending) -> Reply {
+        let html = page::html(ending, &self.expected.parties);
         let mut response = page_headers(Response::new(Full::from(html)));
         *response.status_mut() = status;
         response.headers_mut().insert(
             header::CONTENT_LANGUAGE,
-            header::HeaderValue::from_static(language.code()),
+            header::HeaderValue::from_static("en"),
         );
         response
     }
@@ -187,8 +187,6 @@ pub(super) async fn answer(
     caller: Arc<Caller>,
 ) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
-    let language = parts.headers.get(header::ACCEPT_LANGUAGE);
-    let language = Language::wanted(language.map(header::HeaderValue::as_bytes));
     let mut kind = handler
         .endpoint
         .kind(&parts.method, &parts.uri, &parts.headers);
@@ -197,16 +195,16 @@ pub(super) async fn answer(
         kind = Kind::Refused(StatusCode::FORBIDDEN);
     }
     Ok(match kind {
-        Kind::Query(query) => handler.respond(query.as_bytes(), language, &caller).await,
+        Kind::Query(query) => handler.respond(query.as_bytes(), &caller).await,
         Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
         {
-            Ok(Ok(form)) => handler.respond(&form.to_bytes(), language, &caller).await,
+            Ok(Ok(form)) => handler.respond(&form.to_bytes(), &caller).await,
             _ => refusal(StatusCode::BAD_REQUEST),
         },
         Kind::Done => match handler.ended() {
             Some(ending) => {
                 handler.page_fetched.notify_one();
-                handler.page(StatusCode::OK, &ending, language)
+                handler.page(StatusCode::OK, &ending)
             }
             None => refusal(StatusCode::NOT_FOUND),
         },

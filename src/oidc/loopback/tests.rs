@@ -168,17 +168,10 @@ fn wrong_requests_never_end_the_wait_and_the_right_one_ends_it_once() {
         "ann@example.com",
         "Example",
         "lang=\"en\"",
+        "content-language: en",
     ] {
         assert!(page.contains(words), "{words}");
     }
-    let in_german = raw(
-        port,
-        format!("GET {end} HTTP/1.1\r\nHost: {host}\r\nAccept-Language: de-CH, en;q=0.5\r\n\r\n")
-            .as_bytes(),
-    );
-    assert!(
-        in_german.contains("Sie sind angemeldet") && in_german.contains("content-language: de")
-    );
     for header in ["no-store", "no-referrer", "nosniff", "default-src 'none'"] {
         assert!(page.contains(header), "{header}");
     }

@@ -29,67 +29,19 @@ const LIMIT: usize = 64 * 1024;
 pub struct Seen {
     /// Who signed it, as people write it.
     pub issuer: String,
-    /// Who vouches for the signer, as far as the server told.
-    pub above: Vec<String>,
     /// When it ends, in seconds since 1970.
     pub not_after: u64,
 }
 
 impl Seen {
-    /// The product that signs certificates on its way through, where a name in the chain gives one away.
-    pub fn inspected_by(&self) -> Option<&'static str> {
-        let names = std::iter::once(&self.issuer).chain(&self.above);
-        names
-            .map(|name| name.to_ascii_lowercase())
-            .find_map(|name| {
-                let known = INSPECTORS.iter().find(|(mark, _)| name.contains(mark));
-                known.map(|(_, product)| *product)
-            })
-    }
-
-    fn read(chain: &[Vec<u8>]) -> Option<Self> {
-        let (first, rest) = chain.split_first()?;
-        let leaf = Certificate::from_der(first).ok()?.tbs_certificate;
-        let above = rest
-            .iter()
-            .filter_map(|der| Certificate::from_der(der).ok())
-            .map(|certificate| name(&certificate.tbs_certificate.issuer))
-            .collect();
+    fn read(certificate: &[u8]) -> Option<Self> {
+        let leaf = Certificate::from_der(certificate).ok()?.tbs_certificate;
         Some(Self {
             issuer: name(&leaf.issuer),
-            above,
             not_after: leaf.validity.not_after.to_unix_duration().as_secs(),
         })
     }
 }
-
-/// Names in certificates of products that open TLS connections, in lower case, and what people call them.
-const INSPECTORS: [(&str, &str); 24] = [
-    ("zscaler", "Zscaler"),
-    ("netskope", "Netskope"),
-    ("goskope", "Netskope"),
-    ("palo alto", "Palo Alto Networks"),
-    ("fortinet", "Fortinet"),
-    ("fortigate", "Fortinet"),
-    ("blue coat", "Blue Coat"),
-    ("bluecoat", "Blue Coat"),
-    ("cisco umbrella", "Cisco Umbrella"),
-    ("forcepoint", "Forcepoint"),
-    ("websense", "Forcepoint"),
-    ("skyhigh", "Skyhigh"),
-    ("mcafee", "Skyhigh (McAfee)"),
-    ("sophos", "Sophos"),
-    ("check point", "Check Point"),
-    ("menlo security", "Menlo Security"),
-    ("iboss", "iboss"),
-    ("kaspersky", "Kaspersky"),
-    ("avast", "Avast"),
-    ("bitdefender", "Bitdefender"),
-    ("mitmproxy", "mitmproxy"),
-    ("charles proxy", "Charles"),
-    ("fiddler", "Fiddler"),
-    ("portswigger", "Burp"),
-];
 
 /// The certificate's issuer for people: common name and organisation, else everything.
 fn name(name: &Name) -> String {
@@ -136,29 +88,26 @@ pub(super) fn look_through(proxies: &Proxies, address: &Url, deadline: Deadline)
         .ok()?;
     // It fails, as every request of this client does; what it was refused for is what was recorded.
     let _ = client.head(address.origin().ascii_serialization()).send();
-    let chain = recorder.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Seen::read(&chain)
+    let certificate = recorder.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Seen::read(&certificate)
 }
 
-/// Takes note of a certificate chain and refuses it.
+/// Takes note of a certificate and refuses it.
 #[derive(Debug, Default)]
-struct Recorder(Mutex<Vec<Vec<u8>>>);
+struct Recorder(Mutex<Vec<u8>>);
 
 impl ServerCertVerifier for Recorder {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let chain = std::iter::once(end_entity)
-            .chain(intermediates)
-            .filter(|der| der.len() <= LIMIT)
-            .map(|der| der.to_vec())
-            .collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+        if end_entity.len() <= LIMIT {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end_entity.to_vec();
+        }
         Err(refusal())
     }
 

@@ -250,15 +250,11 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
     let signed = seen
         .as_ref()
         .map_or_else(String::new, |seen| format!("signed by {}", seen.issuer));
-    let inspected = seen.as_ref().and_then(certificate::Seen::inspected_by);
-    let by_proxy = inspected.map_or_else(String::new, |product| {
-        format!(", so {product} inspects this connection")
-    });
     if let Some(HttpError::Tls { why, .. }) = failed {
         let what = if signed.is_empty() {
             format!("no secure connection to {host}: {why}")
         } else {
-            format!("the certificate of {host} is not trusted here ({why}): {signed}{by_proxy}")
+            format!("the certificate of {host} is not trusted here ({why}): {signed}")
         };
         return Failure::new(Id::Unavailable, what, distrust(why)).into();
     }
@@ -266,12 +262,6 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
         return Finding::ok(format!("{host} has a certificate that this system trusts"));
     };
     let end = text::moment(seen.not_after);
-    if inspected.is_some() {
-        return Finding::warning(
-            format!("the certificate of {host} is {signed}{by_proxy}"),
-            format!("if sign-ins or calls fail, have {host} exempted from inspection"),
-        );
-    }
     if seen.not_after < clock::now() + ENDS_SOON {
         return Finding::warning(
             format!("the certificate of {host} ends soon, at {end}; {signed}"),

@@ -5,6 +5,8 @@ use std::env;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use gatepass::text::lines;
+
 const WIDTH: usize = 80;
 const INDENT: &str = "   ";
 
@@ -50,7 +52,7 @@ impl Talk {
 
     /// A sentence.
     pub(super) fn say(&self, text: &str) {
-        for line in wrapped(text, WIDTH - INDENT.len()) {
+        for line in lines(text, WIDTH - INDENT.len()) {
             println!("{INDENT}{line}");
         }
     }
@@ -65,7 +67,7 @@ impl Talk {
         // Further indentation is part of what it said.
         let inner = &text[..text.len() - text.trim_start().len()];
         let indent = format!("{INDENT}  {inner}");
-        for line in wrapped(text, WIDTH - indent.len()) {
+        for line in lines(text, WIDTH - indent.len()) {
             println!("{indent}{}", self.painted("2", &line));
         }
     }
@@ -90,23 +92,6 @@ impl Talk {
         let status = self.painted(colour, &status.to_string());
         println!("{INDENT}  {request:<18} {status}  {text}");
     }
-}
-
-/// The text in lines of whole words.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is always a line");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 /// The first and the last characters of a secret.
@@ -134,15 +119,8 @@ pub(super) fn duration(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, shortened, wrapped};
+    use super::{duration, shortened};
     use std::time::Duration;
-
-    #[test]
-    fn lines_hold_whole_words() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("a-long-word b", 4), ["a-long-word", "b"]);
-        assert_eq!(wrapped("", 4), [""]);
-    }
 
     #[test]
     fn a_shortened_secret_is_none() {

@@ -91,12 +91,6 @@ impl Person {
         self.option("pause", &pause.as_millis().to_string())
     }
 
-    /// Their browser asks for pages in this language (Chromium only).
-    #[must_use]
-    pub fn who_reads(self, language: &str) -> Self {
-        self.option("language", language)
-    }
-
     /// They look at the last page on a phone and on a desk, in light and dark, and with the eyes of axe-core; the
     /// pictures begin with `prefix` (Chromium only).
     #[must_use]

@@ -1,17 +1,11 @@
 //! What the browser shows when it comes back: what happened, whose sign-in it was, and what to do next.
 //!
-//! Nothing from the request is in it. Of what the browser sends only the wish for a language counts, and it
-//! chooses among texts of ours ([`words`]).
-
-mod language;
-mod words;
+//! It speaks English, as all of gatepass does; the organisation's own words (`display_name`) are shown as they are.
+//! Nothing from the request is in it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-
-pub use language::Language;
-use words::{Said, Words};
 
 use crate::text;
 
@@ -43,16 +37,41 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn said(&self, words: &'static Words) -> &'static Said {
+    /// What happened, and what that means and what to do next.
+    fn said(&self) -> (&'static str, &'static str) {
         match self {
-            Self::SignedIn { awaited: true, .. } => &words.signed_in,
-            Self::SignedIn { awaited: false, .. } => &words.signed_in_unawaited,
-            Self::Refused => &words.refused,
-            Self::NotAllowed => &words.not_allowed,
-            Self::Expired => &words.expired,
-            Self::Failed => &words.failed,
-            Self::AlreadyUsed => &words.already_used,
-            Self::NotExpected => &words.not_expected,
+            Self::SignedIn { awaited: true, .. } => (
+                "You are signed in",
+                "Go back to the application or the terminal that asked; it goes on by itself.",
+            ),
+            Self::SignedIn { awaited: false, .. } => (
+                "You are signed in",
+                "The application that asked has stopped waiting in the meantime. Return to Claude (or whatever asked) and start again; you will not have to sign in a second time.",
+            ),
+            Self::Refused => (
+                "You are not signed in",
+                "The sign-in was cancelled or refused. To try again at once, run “gatepass login” in a terminal.",
+            ),
+            Self::NotAllowed => (
+                "This account cannot be used here",
+                "You are not signed in: the account is none that this organisation allows for the gateway. Start again and choose your organisation’s account.",
+            ),
+            Self::Expired => (
+                "This sign-in has expired",
+                "You are not signed in: it took too long. Return to Claude (or whatever asked) and start again.",
+            ),
+            Self::Failed => (
+                "The sign-in did not work",
+                "The application or the terminal that asked says why. If it does not, run “gatepass login” in a terminal.",
+            ),
+            Self::AlreadyUsed => (
+                "This sign-in was already used",
+                "If you are not signed in, return to Claude (or whatever asked) and start again.",
+            ),
+            Self::NotExpected => (
+                "This is not the sign-in that was expected",
+                "Nothing has happened. If you were signing in, go back to the tab with the sign-in page.",
+            ),
         }
     }
 
@@ -88,9 +107,8 @@ dl{margin:1.5rem 0 0;padding-top:1rem;border-top:1px solid var(--line);font-size
 dl div{margin:.375rem 0}dt{color:var(--soft);font-size:.8125rem}dd{margin:0}";
 
 /// The page.
-pub fn html(ending: &Ending, parties: &Parties, language: Language) -> String {
-    let words = language.words();
-    let Said { title, text } = ending.said(words);
+pub fn html(ending: &Ending, parties: &Parties) -> String {
+    let (title, text) = ending.said();
     let signed_in = ending.account().is_some();
     let (class, mark) = if signed_in {
         (" class=\"good\"", "✓")
@@ -98,26 +116,25 @@ pub fn html(ending: &Ending, parties: &Parties, language: Language) -> String {
         ("", "!")
     };
     let rows: String = [
-        (words.account, ending.account()),
-        (words.organisation, Some(parties.organisation.as_str())),
-        (words.gateway, parties.gateway.as_deref()),
-        (words.asked_by, parties.asker.as_deref()),
+        ("Account", ending.account()),
+        ("Organisation", Some(parties.organisation.as_str())),
+        ("Gateway", parties.gateway.as_deref()),
+        ("Asked for by", parties.asker.as_deref()),
     ]
     .into_iter()
     .filter_map(|(label, name)| Some((label, name?)))
     .map(|(label, name)| {
-        // A name may be written from right to left, whatever the language of the page.
+        // A name may be written from right to left.
         let name = escaped(&text::printable(name, NAME));
         format!("<div><dt>{label}</dt><dd><bdi>{name}</bdi></dd></div>")
     })
     .collect();
-    let (lang, close) = (words.lang, words.close);
     format!(
-        "<!doctype html>\n<html lang=\"{lang}\" dir=\"ltr\"><head><meta charset=\"utf-8\">\
+        "<!doctype html>\n<html lang=\"en\" dir=\"ltr\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <link rel=\"icon\" href=\"data:,\"><title>{title} – gatepass</title><style>{STYLE}</style></head>\
          <body><main{class}><div role=\"status\"><div class=\"mark\" aria-hidden=\"true\">{mark}</div>\
-         <h1>{title}</h1><p>{text}</p><p>{close}</p></div><dl>{rows}</dl></main></body></html>\n"
+         <h1>{title}</h1><p>{text}</p><p>You can close this tab.</p></div><dl>{rows}</dl></main></body></html>\n"
     )
 }
 
@@ -146,7 +163,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Language, Parties, html};
+    use super::{Ending, Parties, html};
 
     fn endings() -> Vec<Ending> {
         let signed_in = |awaited| Ending::SignedIn {
@@ -166,36 +183,28 @@ mod tests {
     }
 
     #[test]
-    fn every_page_in_every_language_is_small_and_has_no_script_and_no_markup_of_others() {
+    fn every_page_is_small_and_has_no_script_and_no_markup_of_others() {
         let parties = Parties {
             organisation: "<img src=x onerror=a>\u{202e}".repeat(100),
             gateway: Some("https://gateway.example/'\"><b>".repeat(50)),
             asker: Some("Claude".to_owned()),
         };
-        for language in Language::ALL {
-            let mut titles_and_texts = Vec::new();
-            for ending in endings() {
-                let page = html(&ending, &parties, language);
-                assert!(page.len() < 10_000, "{}", page.len());
-                assert!(
-                    !page.contains("<script") && !page.contains("<img") && !page.contains("<b>")
-                );
-                assert!(!page.contains('\u{202e}'));
-                let is_success = matches!(ending, Ending::SignedIn { .. });
-                assert_eq!(
-                    page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;Söhne&quot;"),
-                    is_success
-                );
-                assert_eq!(page.contains("class=\"good\""), is_success);
-                titles_and_texts.push(page);
-            }
-            titles_and_texts.sort();
-            titles_and_texts.dedup();
+        let mut pages = Vec::new();
+        for ending in endings() {
+            let page = html(&ending, &parties);
+            assert!(page.len() < 10_000, "{}", page.len());
+            assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("<b>"));
+            assert!(!page.contains('\u{202e}'));
+            let is_success = matches!(ending, Ending::SignedIn { .. });
             assert_eq!(
-                titles_and_texts.len(),
-                endings().len(),
-                "each says something else"
+                page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;Söhne&quot;"),
+                is_success
             );
+            assert_eq!(page.contains("class=\"good\""), is_success);
+            pages.push(page);
         }
+        pages.sort();
+        pages.dedup();
+        assert_eq!(pages.len(), endings().len(), "each says something else");
     }
 }
