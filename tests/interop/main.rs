@@ -9,6 +9,7 @@
 
 mod exchange;
 mod gateways;
+mod keycloak;
 mod providers;
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");

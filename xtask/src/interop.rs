@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use gatepass_testkit::lab::LiteLlm;
+use gatepass_testkit::lab::{Keycloak, LiteLlm};
 
 use crate::install::{self, Part};
 use crate::process::{command, run};
 
 /// What to look for, and the Debian package that brings it.
-const PARTS: [(Part, &str); 13] = [
+const PARTS: [(Part, &str); 15] = [
     (Part::Program("apache2"), "apache2"),
     (
         Part::File("/usr/lib/apache2/modules/mod_auth_openidc.so"),
@@ -32,6 +32,8 @@ const PARTS: [(Part, &str); 13] = [
     (Part::Library, "libconvert-base32-perl"),
     (Part::Program("starman"), "starman"),
     (Part::Library, "python3-venv"),
+    (Part::Program("java"), "openjdk-17-jre-headless"),
+    (Part::Program("mvn"), "maven"),
 ];
 
 /// Installs the servers that Debian has.
@@ -55,4 +57,27 @@ pub(crate) fn litellm() -> Result<(), String> {
     ))?;
     // An installation that was broken off has no such mark.
     fs::write(kept.join("complete"), &wanted).map_err(|e| format!("{path}: {e}"))
+}
+
+/// Installs Keycloak from Maven Central, where its makers publish it.
+pub(crate) fn keycloak() -> Result<(), String> {
+    let kept = Keycloak::folder();
+    if kept.join("complete").exists() {
+        println!("it is in {}", kept.display());
+        return Ok(());
+    }
+    let folder = kept.parent().ok_or("no folder to keep it in")?;
+    let folder = folder.display().to_string();
+    let version = Keycloak::VERSION;
+    let artifact = format!("-Dartifact=org.keycloak:keycloak-quarkus-dist:{version}:tar.gz");
+    let output = format!("-DoutputDirectory={folder}");
+    let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.0:copy";
+    run(&mut command(
+        "mvn",
+        &["--batch-mode", "--quiet", goal, &artifact, &output],
+    ))?;
+    let archive = format!("{folder}/keycloak-quarkus-dist-{version}.tar.gz");
+    run(&mut command("tar", &["-xzf", &archive, "-C", &folder]))?;
+    fs::remove_file(&archive).map_err(|e| format!("{archive}: {e}"))?;
+    fs::write(kept.join("complete"), version).map_err(|e| format!("{folder}: {e}"))
 }

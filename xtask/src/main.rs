@@ -12,6 +12,8 @@ mod bench;
 mod cross;
 mod demo;
 mod fuzz;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod install;
 #[cfg(target_os = "linux")]
 mod interop;
@@ -33,11 +35,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--unit | --e2e | --interop | --windows | --packages]
+  test [--unit | --e2e | --interop | --hosts | --windows | --packages]
                           installs what is missing and runs every check
       --unit              only the tests that need nothing but this repository
       --e2e               only those with a real provider, keychain and browser
-      --interop           only those with LiteLLM, Apache, Glewlwyd and LemonLDAP::NG
+      --interop           only those with LiteLLM, Apache, Glewlwyd, LemonLDAP::NG and Keycloak
+      --hosts             only those with Claude Code, Codex, Copilot CLI, Pi and opencode
       --windows           only those of the Windows program, run by Wine (Linux, as root)
       --packages          only those that install, use, replace and remove packages (Linux, as root)
           --finished      with those that `cargo xtask package` has left, in place of quickly made ones
@@ -102,6 +105,8 @@ impl Command {
             ))),
             #[cfg(target_os = "linux")]
             ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
+            #[cfg(target_os = "linux")]
+            ["test", "--hosts"] => Some(Self::Test(test::Selection::Hosts)),
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
             #[cfg(unix)]

@@ -4,10 +4,10 @@ use std::env;
 
 use crate::install;
 #[cfg(target_os = "linux")]
-use crate::interop;
-#[cfg(target_os = "linux")]
 use crate::packages::Ours;
 use crate::process::{self, answer, cargo, run_watched, step};
+#[cfg(target_os = "linux")]
+use crate::{hosts, interop};
 
 /// Which checks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub(crate) enum Selection {
     /// The tests with real gateways and further providers, which the others leave out.
     #[cfg(target_os = "linux")]
     Interop,
+    /// The tests with the real programs that run gatepass, which the others leave out.
+    #[cfg(target_os = "linux")]
+    Hosts,
 }
 
 /// What cargo's tests said.
@@ -100,6 +103,11 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
     if selection == Selection::Interop {
         check("the servers (apt)", &mut interop::servers);
         check("LiteLLM (pip)", &mut interop::litellm);
+        check("Keycloak (Maven Central)", &mut interop::keycloak);
+    }
+    #[cfg(target_os = "linux")]
+    if selection == Selection::Hosts {
+        check("the hosts (npm, pip)", &mut hosts::programs);
     }
     if selection == Selection::All {
         check("formatting", &mut || {
@@ -136,6 +144,18 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
         Selection::Interop => (
             "tests with real gateways and providers",
             &[&["--test", "interop", "--", "--include-ignored"]],
+        ),
+        // One after the other: each host is a large program, and some tests start thirty.
+        #[cfg(target_os = "linux")]
+        Selection::Hosts => (
+            "tests with the real hosts",
+            &[&[
+                "--test",
+                "hosts",
+                "--",
+                "--include-ignored",
+                "--test-threads=1",
+            ]],
         ),
     };
     for target in targets {

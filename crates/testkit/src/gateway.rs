@@ -1,14 +1,20 @@
-//! A gateway that verifies the bearer tokens it is shown, in the shape of the Anthropic API.
+//! A gateway that verifies the bearer tokens it is shown, with the interfaces that hosts speak.
 
+mod answers;
+
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use answers::{Api, Reply};
 use serde_json::{Value, json};
 
-use crate::provider::http::{Answer, Request, Response, Server, listen, lock};
+use crate::provider::http::{Answer, Delivery, Request, Response, Server, listen, lock};
 use crate::provider::jwt::{Jwt, SignatureError};
 use crate::provider::{Log, Seen, client};
+
+pub use answers::ToolCall;
 
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub enum Refusal {
     Expired,
     /// The issuer's keys could not be had.
     NoKeys,
+    /// The gateway takes it no longer, whatever its date says.
+    Revoked,
 }
 
 impl fmt::Display for Refusal {
@@ -42,6 +50,7 @@ impl fmt::Display for Refusal {
             Self::WrongAudience => "the token is for another audience",
             Self::Expired => "the token has expired",
             Self::NoKeys => "the issuer's keys are not available",
+            Self::Revoked => "the token is revoked",
         })
     }
 }
@@ -127,9 +136,43 @@ fn fetch_json(url: &str) -> Option<Value> {
     serde_json::from_slice(&reply.body).ok()
 }
 
+/// One request that was answered.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// When it was answered.
+    pub at: Instant,
+    /// Its path.
+    pub path: String,
+    /// The token that it showed.
+    pub token: Option<String>,
+    /// The answer's status.
+    pub status: u16,
+}
+
+/// What the model does in place of an answer, once.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The tool that it calls; the next request that offers it gets this.
+    pub call: ToolCall,
+    /// How long it thinks before.
+    pub after: Duration,
+    /// Whether the gateway takes the request's token no longer, once this is answered.
+    pub then_revoked: bool,
+}
+
+/// What the gateway was told, and what it did.
+#[derive(Default)]
+struct Conduct {
+    revoked: HashSet<String>,
+    refuses_all: bool,
+    steps: VecDeque<Step>,
+    answered: Vec<Answered>,
+}
+
 /// A running gateway on 127.0.0.1; it stops when dropped.
 pub struct Gateway {
     verifier: Arc<Verifier>,
+    conduct: Arc<Mutex<Conduct>>,
     log: Arc<Log>,
     server: Server,
 }
@@ -144,16 +187,22 @@ impl Gateway {
     /// Starts a gateway that accepts this issuer's tokens for this audience, on any free port.
     pub fn start(issuer: &str, audience: &str) -> Self {
         let verifier = Arc::new(Verifier::new(issuer, audience));
+        let conduct = Arc::new(Mutex::new(Conduct::default()));
         let log = Arc::new(Log::default());
         let server = {
-            let (verifier, log) = (Arc::clone(&verifier), Arc::clone(&log));
+            let (verifier, conduct, log) = (
+                Arc::clone(&verifier),
+                Arc::clone(&conduct),
+                Arc::clone(&log),
+            );
             Server::serve(listen(0), move |request| {
                 log.record(&request);
-                answer(&verifier, &request)
+                answer(&verifier, &conduct, &request)
             })
         };
         Self {
             verifier,
+            conduct,
             log,
             server,
         }
@@ -169,6 +218,38 @@ impl Gateway {
         self.verifier.verify(token)
     }
 
+    /// From now on the gateway refuses this token, although it is good by its date.
+    pub fn revoke(&self, token: &str) {
+        lock(&self.conduct).revoked.insert(token.to_owned());
+    }
+
+    /// From now on the gateway refuses every token, or takes good ones again.
+    pub fn refuse_everything(&self, refuses: bool) {
+        lock(&self.conduct).refuses_all = refuses;
+    }
+
+    /// The model does this once; several such steps are done in their order.
+    pub fn next_step(&self, step: Step) {
+        lock(&self.conduct).steps.push_back(step);
+    }
+
+    /// The steps that no request has come for.
+    pub fn steps_left(&self) -> usize {
+        lock(&self.conduct).steps.len()
+    }
+
+    /// What was answered, in this order.
+    pub fn answered(&self) -> Vec<Answered> {
+        lock(&self.conduct).answered.clone()
+    }
+
+    /// What was answered to requests for models' answers, in this order.
+    pub fn turns(&self) -> Vec<Answered> {
+        let mut all = self.answered();
+        all.retain(|one| Api::of(&one.path).is_some());
+        all
+    }
+
     /// All requests in the order of their arrival.
     pub fn requests(&self) -> Vec<Seen> {
         self.log.all()
@@ -180,27 +261,90 @@ impl Gateway {
     }
 }
 
-fn answer(verifier: &Verifier, request: &Request) -> Answer {
-    let claims = match bearer(request)
-        .ok_or(Refusal::Missing)
-        .and_then(|token| verifier.verify(token))
-    {
-        Ok(claims) => claims,
-        Err(refusal) => return refuse(refusal).into(),
+fn answer(verifier: &Verifier, conduct: &Mutex<Conduct>, request: &Request) -> Answer {
+    let token = bearer(request);
+    let allowed = token.ok_or(Refusal::Missing).and_then(|token| {
+        let claims = verifier.verify(token)?;
+        let conduct = lock(conduct);
+        if conduct.refuses_all || conduct.revoked.contains(token) {
+            return Err(Refusal::Revoked);
+        }
+        Ok(claims)
+    });
+    let (response, delay) = match allowed {
+        Ok(claims) => serve(conduct, request, &claims),
+        Err(refusal) => (refuse(refusal), Duration::ZERO),
     };
+    lock(conduct).answered.push(Answered {
+        at: Instant::now(),
+        path: request.path.clone(),
+        token: token.map(str::to_owned),
+        status: response.status,
+    });
+    let delivery = Delivery {
+        delay,
+        ..Delivery::default()
+    };
+    Answer::Send(response, delivery)
+}
+
+/// The answer to a request with a good token, and how long it takes.
+fn serve(conduct: &Mutex<Conduct>, request: &Request, claims: &Value) -> (Response, Duration) {
+    let at_once = |response| (response, Duration::ZERO);
+    let body = serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
     match (request.method.as_str(), request.path.as_str()) {
-        ("GET", "/v1/models") => Response::json(200, &models()),
-        ("POST", "/v1/messages") => match serde_json::from_slice::<Value>(&request.body) {
-            Ok(body @ Value::Object(_)) => Response::json(200, &message(&body, &claims)),
-            _ => failure(
+        ("GET", "/v1/models") => at_once(Response::json(200, &models())),
+        ("POST", "/v1/messages/count_tokens") => {
+            at_once(Response::json(200, &json!({"input_tokens": 1})))
+        }
+        // What OpenTelemetry's exporters send.
+        ("POST", "/v1/metrics" | "/v1/logs" | "/v1/traces") => {
+            at_once(Response::json(200, &json!({})))
+        }
+        ("POST", path) if path.starts_with("/mcp/") => at_once(mcp(&body)),
+        ("POST", path) => match Api::of(path) {
+            None => at_once(failure(404, "not_found_error", "no such endpoint")),
+            Some(_) if !body.is_object() => at_once(failure(
                 400,
                 "invalid_request_error",
                 "the body is not a JSON object",
-            ),
+            )),
+            Some(api) => {
+                let mut conduct = lock(conduct);
+                let offered = |step: &mut Step| api.offers(&body, &step.call.name);
+                match conduct.steps.pop_front_if(offered) {
+                    Some(step) => {
+                        if step.then_revoked {
+                            conduct.revoked.extend(bearer(request).map(str::to_owned));
+                        }
+                        (api.answer(&body, &Reply::Call(&step.call)), step.after)
+                    }
+                    None => at_once(api.answer(&body, &Reply::Text(&greeting(claims)))),
+                }
+            }
         },
-        _ => failure(404, "not_found_error", "no such endpoint"),
+        // An MCP server without a stream of its own says so by this status.
+        ("GET", path) if path.starts_with("/mcp/") => at_once(Response::new(405)),
+        _ => at_once(failure(404, "not_found_error", "no such endpoint")),
     }
-    .into()
+}
+
+/// An MCP server without tools (Streamable HTTP).
+fn mcp(request: &Value) -> Response {
+    if request["id"].is_null() {
+        return Response::new(202);
+    }
+    let result = match request["method"].as_str() {
+        Some("initialize") => json!({
+            "protocolVersion": request["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "demo", "version": "1"},
+        }),
+        Some("tools/list") => json!({"tools": []}),
+        _ => json!({}),
+    };
+    let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
+    Response::json(200, &answer)
 }
 
 /// The token of `Authorization: Bearer`, or of `x-api-key` as Anthropic's clients also send it.
@@ -233,6 +377,7 @@ pub(crate) fn models() -> Value {
     let model = |id: &str, name: &str| {
         json!({
             "type": "model",
+            "object": "model",
             "id": id,
             "display_name": name,
             "created_at": "2025-01-01T00:00:00Z",
@@ -243,6 +388,7 @@ pub(crate) fn models() -> Value {
         model("demo-small", "Demo Small"),
     ];
     json!({
+        "object": "list",
         "data": data,
         "has_more": false,
         "first_id": "demo-large",
@@ -250,23 +396,13 @@ pub(crate) fn models() -> Value {
     })
 }
 
-/// An assistant's answer that says who asked.
-fn message(body: &Value, claims: &Value) -> Value {
+/// What the model says: who asked.
+fn greeting(claims: &Value) -> String {
     let caller = claims["email"]
         .as_str()
         .or(claims["sub"].as_str())
         .unwrap_or("somebody");
-    let text = format!("Hello {caller}, the gateway knows you.");
-    json!({
-        "id": "msg_demo",
-        "type": "message",
-        "role": "assistant",
-        "model": body["model"].as_str().unwrap_or("demo-large"),
-        "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn",
-        "stop_sequence": null,
-        "usage": {"input_tokens": 1, "output_tokens": 8},
-    })
+    format!("Hello {caller}, the gateway knows you.")
 }
 
 #[cfg(test)]
@@ -318,6 +454,65 @@ mod tests {
             assert_eq!(gateway.requests().len(), 2);
             assert_eq!(provider.count("/jwks"), 1, "the keys are kept");
         }
+    }
+
+    #[test]
+    fn every_interface_answers_whole_and_as_a_stream_and_calls_tools() {
+        let provider = Provider::start(Settings::default());
+        let gateway = Gateway::start(&provider.issuer(), AUDIENCE);
+        let token = provider.sign(&claims(&provider, |_| {}));
+        let header = format!("Bearer {token}");
+        let ask = |path: &str, body: &Value| {
+            let url = format!("{}{path}", gateway.url());
+            post_json(&url, &[("Authorization", &header)], body).unwrap()
+        };
+        let tool = json!({"name": "look", "function": {"name": "look"}});
+        for (path, whole, streamed) in [
+            ("/v1/messages", "/content/0/text", "text_delta"),
+            (
+                "/v1/responses",
+                "/output/0/content/0/text",
+                "response.completed",
+            ),
+            (
+                "/v1/chat/completions",
+                "/choices/0/message/content",
+                "[DONE]",
+            ),
+        ] {
+            let answer = ask(path, &json!({"model": "m"})).json();
+            let said = answer.pointer(whole).and_then(Value::as_str).unwrap();
+            assert!(said.contains("alex@example.test"), "{answer}");
+            let stream = ask(path, &json!({"stream": true})).text();
+            assert!(
+                stream.contains(streamed) && stream.contains("alex@"),
+                "{stream}"
+            );
+
+            gateway.next_step(Step {
+                call: ToolCall {
+                    name: "look".to_owned(),
+                    arguments: json!({"at": "it"}),
+                },
+                after: Duration::ZERO,
+                then_revoked: false,
+            });
+            // A request that does not offer the tool leaves the step for another.
+            assert!(!ask(path, &json!({})).text().contains("look"));
+            assert_eq!(gateway.steps_left(), 1);
+            let call = ask(path, &json!({"stream": true, "tools": [tool]})).text();
+            assert!(
+                call.contains("look") && call.contains("\\\"at\\\""),
+                "{call}"
+            );
+            assert_eq!(gateway.steps_left(), 0);
+        }
+        gateway.revoke(&token);
+        assert_eq!(ask("/v1/messages", &json!({})).status, 401);
+        let turns = gateway.turns();
+        assert_eq!(turns.len(), 13);
+        assert_eq!(turns.last().unwrap().status, 401);
+        assert_eq!(turns[0].token.as_deref(), Some(token.as_str()));
     }
 
     #[test]

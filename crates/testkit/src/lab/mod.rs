@@ -9,7 +9,8 @@
 //! - [`Network`]: a corporate network with a proxy, and what it does to TLS;
 //! - [`ClientKey`]: keys and certificates;
 //! - [`LiteLlm`], [`Apache`]: gateways that check tokens by themselves;
-//! - [`Glewlwyd`], [`LemonLdap`]: further providers;
+//! - [`Glewlwyd`], [`Keycloak`], [`LemonLdap`]: further providers;
+//! - [`Hosts`]: the programs that run gatepass;
 //! - [`Scene`]: all of them together.
 //!
 //! Only Linux has these parts.
@@ -20,6 +21,8 @@ mod client_key;
 mod gatepass;
 mod glewlwyd;
 mod home;
+mod hosts;
+mod keycloak;
 mod keyring;
 mod lemonldap;
 mod litellm;
@@ -38,6 +41,8 @@ pub use client_key::ClientKey;
 pub use gatepass::{Gatepass, Outcome, Running, Stdout};
 pub use glewlwyd::Glewlwyd;
 pub use home::Home;
+pub use hosts::Hosts;
+pub use keycloak::{Keycloak, Realm};
 pub use keyring::{Item, Keyring};
 pub use lemonldap::LemonLdap;
 pub use litellm::LiteLlm;

@@ -355,17 +355,22 @@ fn read_request(stream: &TcpStream) -> io::Result<Result<Request, u16>> {
         };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    if find_header(&headers, "transfer-encoding").is_some() {
-        return Ok(Err(411));
-    }
-    let length = match find_header(&headers, "content-length").map(str::parse) {
-        None => 0,
-        Some(Ok(length)) if length <= BODY_LIMIT => length,
-        Some(Ok(_)) => return Ok(Err(413)),
-        Some(Err(_)) => return Ok(Err(400)),
+    let body = if find_header(&headers, "transfer-encoding").is_some() {
+        match read_chunks(&mut reader)? {
+            Some(body) => body,
+            None => return Ok(Err(413)),
+        }
+    } else {
+        let length = match find_header(&headers, "content-length").map(str::parse) {
+            None => 0,
+            Some(Ok(length)) if length <= BODY_LIMIT => length,
+            Some(Ok(_)) => return Ok(Err(413)),
+            Some(Err(_)) => return Ok(Err(400)),
+        };
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        body
     };
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Ok(Ok(Request {
         method: method.to_owned(),
@@ -374,6 +379,29 @@ fn read_request(stream: &TcpStream) -> io::Result<Result<Request, u16>> {
         headers,
         body,
     }))
+}
+
+/// A chunked body (RFC 9112 section 7.1); nothing where it is too long.
+fn read_chunks(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if body.len() + size > BODY_LIMIT {
+            return Ok(None);
+        }
+        let start = body.len();
+        body.resize(start + size, 0);
+        reader.read_exact(&mut body[start..])?;
+        if size == 0 {
+            // Trailers, then the empty line.
+            while !read_line(reader)?.is_empty() {}
+            return Ok(Some(body));
+        }
+        read_line(reader)?;
+    }
 }
 
 /// One line without its end. The end of the stream or of the limit in the middle of a head is an error.
@@ -479,7 +507,6 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
-        411 => "Length Required",
         413 => "Content Too Large",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
