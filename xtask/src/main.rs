@@ -17,6 +17,7 @@ mod hosts;
 mod install;
 #[cfg(target_os = "linux")]
 mod interop;
+mod native;
 #[cfg(unix)]
 mod package;
 #[cfg(target_os = "linux")]
@@ -24,6 +25,7 @@ mod packages;
 mod process;
 #[cfg(unix)]
 mod release;
+mod stage;
 #[cfg(unix)]
 mod templates;
 mod test;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--unit | --e2e | --interop | --hosts | --windows | --packages]
+  test [--unit | --e2e | --interop | --hosts | --windows | --packages | --native]
                           installs what is missing and runs every check
       --unit              only the tests that need nothing but this repository
       --e2e               only those with a real provider, keychain and browser
@@ -44,12 +46,17 @@ usage: cargo xtask <command>
       --windows           only those of the Windows program, run by Wine (Linux, as root)
       --packages          only those that install, use, replace and remove packages (Linux, as root)
           --finished      with those that `cargo xtask package` has left, in place of quickly made ones
+      --native            only what proves gatepass on this very machine, whatever its system: no
+                          administrator, Node, browser or package is needed; prints a report
+          --program FILE  that program in place of one that is built: a signed or installed one
+          --report FILE   where the report goes (target/native/report.md)
+          --short         fewer callers and measurements
   check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
-  fuzz [TARGET]           runs the fuzz targets (needs cargo-fuzz and a nightly compiler)
+  fuzz [TARGET]           runs the fuzz targets with coverage (needs a C++ compiler)
       --seconds N         each for so long (60)
-  check --all-targets     compiles for every system that gatepass is made for
+      --to-seeds          adds to the seeds what reaches more than they do
   package                 builds every package into target/packages
       --only deb,rpm,msi,pkg,tar
       --target linux-x86_64,…   of linux, windows, macos and x86_64, aarch64
@@ -78,6 +85,7 @@ enum Command {
     CheckAllTargets,
     Demo(demo::Demo),
     Fuzz(fuzz::Fuzz),
+    Native(native::Native),
     #[cfg(unix)]
     Package(package::Package),
     #[cfg(unix)]
@@ -105,6 +113,9 @@ impl Command {
             ))),
             #[cfg(target_os = "linux")]
             ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
+            ["test", "--native", options @ ..] => {
+                native::Native::from_arguments(options).map(Self::Native)
+            }
             #[cfg(target_os = "linux")]
             ["test", "--hosts"] => Some(Self::Test(test::Selection::Hosts)),
             #[cfg(target_os = "linux")]
@@ -135,6 +146,7 @@ impl Command {
             Self::CheckAllTargets => cross::check(),
             Self::Demo(demo) => demo.run(),
             Self::Fuzz(fuzz) => fuzz.run(),
+            Self::Native(native) => native.run(),
             #[cfg(unix)]
             Self::Package(package) => package.run(),
             #[cfg(unix)]

@@ -1,45 +1,27 @@
 //! `cargo xtask demo`: the main job in one command, from a sign-in to a gateway's answer.
 //!
-//! What a person starts only builds and then waits. The show itself runs in a process of its own that notices when
-//! the first one ends, so that a Ctrl-C, a closed window or a kill leaves nothing behind either.
+//! What a person starts only builds and then waits for the show: see [`crate::stage`].
 
-mod browser;
-mod place;
-mod stage;
 mod talk;
 
-use std::io::Read;
-use std::panic::{self, AssertUnwindSafe};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::time::Instant;
 
 use gatepass_testkit::provider::client;
 use gatepass_testkit::provider::jwt::Jwt;
 
 use crate::install;
 use crate::process::{cargo, find, root, run};
-use browser::Browser;
-use stage::Stage;
+use crate::stage::browser::{self, Browser};
+use crate::stage::place::{self, Keychain, Place};
+use crate::stage::{self, Asked, Stage, interrupted};
 use talk::Talk;
-
-/// The programs that make a private keychain on Linux.
-const KEYCHAIN_PROGRAMS: [&str; 4] = [
-    "dbus-daemon",
-    "dbus-send",
-    "gnome-keyring-daemon",
-    "setpriv",
-];
 
 /// How often the cached token is asked for.
 const CALLS: usize = 21;
 
 const STEPS: usize = 8;
-
-/// Whoever started the show has gone.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// What was asked for.
 pub(crate) enum Demo {
@@ -100,34 +82,22 @@ fn start(scripted: bool) -> Result<(), String> {
         place::PROMISE
     ));
     talk.step(1, STEPS, "Build gatepass");
-    let missing = |name: &&str| find(name).is_none();
-    if cfg!(target_os = "linux") && KEYCHAIN_PROGRAMS.iter().any(missing) {
+    #[cfg(target_os = "linux")]
+    if place::KEYCHAIN_PROGRAMS
+        .iter()
+        .any(|name| find(name).is_none())
+    {
         talk.say("The programs for a private keychain are missing, so they are installed first:");
         install::packages()?;
     }
     let gatepass = build(&talk)?;
 
-    let myself = env::current_exe().map_err(|e| format!("where am I? {e}"))?;
-    let mut show = Command::new(myself);
-    show.args(["demo", "show"])
-        .arg(gatepass)
-        .arg(scripted.to_string());
-    // The pipe closes when this process ends, however it ends; Ctrl-C goes to this process alone.
-    show.stdin(Stdio::piped());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut show, 0);
-    let mut show = show
-        .spawn()
-        .map_err(|e| format!("the demo cannot be started: {e}"))?;
-    let pipe = show.stdin.take();
-    let ended = show.wait();
-    drop(pipe);
-    match ended {
-        Ok(status) if status.success() => Ok(()),
-        // It has said why.
-        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(e) => Err(format!("the demo cannot be waited for: {e}")),
-    }
+    stage::in_own_process(&[
+        "demo".into(),
+        "show".into(),
+        gatepass.into(),
+        scripted.to_string().into(),
+    ])
 }
 
 /// Builds the release and returns where it is.
@@ -161,38 +131,19 @@ fn build(talk: &Talk) -> Result<PathBuf, String> {
 
 /// Runs the show; whatever happens in it, it ends in order.
 fn guarded(gatepass: &Path, scripted: bool) -> Result<(), String> {
-    thread::spawn(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        INTERRUPTED.store(true, Ordering::Relaxed);
-    });
-    // The testkit stops by a panic; what it says becomes the one line at the end.
-    panic::set_hook(Box::new(|_| {}));
     let talk = Talk::new();
-    let result = panic::catch_unwind(AssertUnwindSafe(|| show(gatepass, scripted, &talk)))
-        .unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-            Err(text.unwrap_or_else(|| "something unexpected happened".to_owned()))
-        });
+    let result = stage::guarded(|| show(gatepass, scripted, &talk));
     result.map_err(|why| {
         let step = talk.current_step();
         format!("the demo stopped at step {step}: {why} (everything was cleaned up)")
     })
 }
 
-fn interrupted() -> Result<(), String> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        Err("it was interrupted".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
 fn show(gatepass: &Path, scripted: bool, talk: &Talk) -> Result<(), String> {
     let (mut browser, why) = Browser::choose(scripted);
 
     talk.step(2, STEPS, "Start a provider, a gateway and a keychain");
-    let mut stage = Stage::set(gatepass, &browser)?;
+    let mut stage = Stage::set(gatepass, &browser, Place::new(Keychain::Private)?)?;
     talk.fact("provider", &stage.provider.issuer());
     talk.fact("gateway", &stage.gateway.url());
     for (name, value) in stage.place.describe() {
@@ -251,7 +202,9 @@ fn sign_in(
 ) -> Result<String, String> {
     talk.say(&format!("Browser: {} ({why}).", browser.describe()));
     talk.command(&stage.place.command_line("interactive"));
-    let asked = stage.ask_while("interactive", |mailbox| browser.attend(mailbox, talk))?;
+    let asked = stage.ask_while("interactive", |mailbox| {
+        browser.attend(mailbox, &|text| talk.say(text))
+    })?;
     expect(
         asked.code == Some(0) && asked.stderr.is_empty(),
         "the sign-in did not bring a token",
@@ -261,9 +214,7 @@ fn sign_in(
         talk.say(&format!("The browser's last page: \u{201c}{page}\u{201d}"));
     }
     let token = asked
-        .stdout
-        .strip_suffix('\n')
-        .filter(|token| !token.is_empty() && !token.contains(char::is_whitespace))
+        .token()
         .ok_or("the host got something else than one bare token")?
         .to_owned();
     talk.say(&format!(
@@ -430,15 +381,11 @@ fn tampered(token: &str) -> Result<String, String> {
     Ok(format!("{signed}.{first}{rest}"))
 }
 
-fn expect(condition: bool, what: &str, asked: &stage::Asked) -> Result<(), String> {
+fn expect(condition: bool, what: &str, asked: &Asked) -> Result<(), String> {
     if condition {
         return Ok(());
     }
-    let code = asked
-        .code
-        .map_or("none".to_owned(), |code| code.to_string());
-    let said: Vec<&str> = asked.stderr.lines().map(str::trim).collect();
-    Err(format!("{what}; exit code {code}, {}", said.join("; ")))
+    Err(format!("{what}; {}", asked.in_words()))
 }
 
 fn expect_status(reply: &client::Reply, status: u16, what: &str) -> Result<(), String> {
@@ -450,12 +397,6 @@ fn expect_status(reply: &client::Reply, status: u16, what: &str) -> Result<(), S
         reply.status,
         reply.text()
     ))
-}
-
-/// Waits a little, and says whether the show goes on.
-fn pause() -> Result<(), String> {
-    thread::sleep(Duration::from_millis(10));
-    interrupted()
 }
 
 #[cfg(test)]

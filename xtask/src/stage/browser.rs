@@ -8,11 +8,10 @@ use std::{env, fs};
 use gatepass_testkit::lab;
 use gatepass_testkit::provider::client;
 
-use super::talk::Talk;
 use crate::process::find;
 
 /// Who signs in.
-pub(super) const ACCOUNT: &str = "alex@example.test";
+pub(crate) const ACCOUNT: &str = "alex@example.test";
 
 /// Most pages of a sign-in.
 const PAGES: usize = 8;
@@ -21,7 +20,7 @@ const PAGES: usize = 8;
 const OPENERS: [(&str, &[&str]); 3] = [("xdg-open", &[]), ("gio", &["open"]), ("wslview", &[])];
 
 /// A browser for one sign-in.
-pub(super) enum Browser {
+pub(crate) enum Browser {
     /// The person's own, which gatepass opens as it always does.
     System,
     /// The person's own. gatepass runs in a home of the demo's, where a browser would find neither its settings nor
@@ -36,7 +35,7 @@ pub(super) enum Browser {
 
 impl Browser {
     /// The browser for this machine, and why this one.
-    pub(super) fn choose(scripted: bool) -> (Self, String) {
+    pub(crate) fn choose(scripted: bool) -> (Self, String) {
         let why = if scripted {
             "as you asked"
         } else if !cfg!(target_os = "linux") {
@@ -62,10 +61,10 @@ impl Browser {
         if chromium_is_there() {
             return Self::Chromium(lab::Person::with_chromium().named(ACCOUNT));
         }
-        Self::Tiny { last_page: None }
+        Self::scripted()
     }
 
-    pub(super) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::System | Self::Person { .. } => "your own",
             #[cfg(target_os = "linux")]
@@ -74,8 +73,13 @@ impl Browser {
         }
     }
 
+    /// A scripted one that needs nothing of this machine's.
+    pub(crate) fn scripted() -> Self {
+        Self::Tiny { last_page: None }
+    }
+
     /// gatepass's setting for it.
-    pub(super) fn config(&self, mailbox: &Path) -> Result<String, String> {
+    pub(crate) fn config(&self, mailbox: &Path) -> Result<String, String> {
         match self {
             Self::System => Ok(String::new()),
             #[cfg(target_os = "linux")]
@@ -95,8 +99,8 @@ impl Browser {
         }
     }
 
-    /// Does what is to be done now; called again and again while gatepass waits.
-    pub(super) fn attend(&mut self, mailbox: &Path, talk: &Talk) -> Result<(), String> {
+    /// Does what is to be done now, and says what a person has to do; called again and again while gatepass waits.
+    pub(crate) fn attend(&mut self, mailbox: &Path, say: &dyn Fn(&str)) -> Result<(), String> {
         match self {
             Self::System => Ok(()),
             Self::Person { opened: true, .. } => Ok(()),
@@ -105,9 +109,9 @@ impl Browser {
                     return Ok(());
                 };
                 *opened = true;
-                talk.say("A browser window opens: press \u{201c}Sign in\u{201d} there.");
-                talk.say("No window? Then open this address yourself:");
-                talk.say(&address);
+                say("A browser window opens: press \u{201c}Sign in\u{201d} there.");
+                say("No window? Then open this address yourself:");
+                say(&address);
                 // Whether it opened is for the person to see.
                 let _ = opener.arg(address).spawn();
                 Ok(())
@@ -128,7 +132,7 @@ impl Browser {
     }
 
     /// The title of the last page, where a script saw it.
-    pub(super) fn last_page(&self) -> Result<Option<String>, String> {
+    pub(crate) fn last_page(&self) -> Result<Option<String>, String> {
         match self {
             Self::System | Self::Person { .. } => Ok(None),
             #[cfg(target_os = "linux")]
@@ -175,7 +179,7 @@ fn chromium_is_there() -> bool {
 }
 
 /// What gatepass runs in place of a browser: it leaves the address where the demo finds it.
-pub(super) fn hand_over(file: &Path, address: &str) -> Result<(), String> {
+pub(crate) fn hand_over(file: &Path, address: &str) -> Result<(), String> {
     let part = file.with_extension("part");
     fs::write(&part, address)
         .and_then(|()| fs::rename(&part, file))
