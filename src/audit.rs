@@ -34,6 +34,13 @@ pub enum Event<'a> {
         /// What became of the session at the provider.
         revocation: &'a str,
     },
+    /// A background process works for a caller. (The caller's own process says which token it printed.)
+    Worker {
+        /// For whom.
+        caller: Host,
+        /// What it does: `refresh`, `sign-in`.
+        task: &'a str,
+    },
     /// A token is handed out.
     Token {
         /// To whom.
@@ -47,7 +54,7 @@ impl Event<'_> {
     /// From which setting on it is written.
     fn from(self) -> Audit {
         match self {
-            Self::Token { .. } => Audit::All,
+            Self::Token { .. } | Self::Worker { .. } => Audit::All,
             _ => Audit::Changes,
         }
     }
@@ -99,13 +106,8 @@ fn line(profile: &str, event: &Event<'_>, now: u64) -> String {
             fields.push(("provider", revocation));
             ("sign-out", fields)
         }
-        Event::Token { caller, reason } => {
-            let (name, context) = caller.names();
-            let mut fields = vec![("caller", name)];
-            fields.extend(context.map(|context| ("context", context)));
-            fields.push(("reason", *reason));
-            ("token", fields)
-        }
+        Event::Token { caller, reason } => ("token", by(*caller, ("reason", *reason))),
+        Event::Worker { caller, task } => ("worker", by(*caller, ("task", *task))),
     };
     fields.insert(0, ("profile", profile));
     let time = text::moment(now);
@@ -117,6 +119,15 @@ fn line(profile: &str, event: &Event<'_>, now: u64) -> String {
         line.push_str(&format!(" {name}={value}"));
     }
     line
+}
+
+/// Who calls, why, and one field more.
+fn by<'a>(caller: Host, more: (&'static str, &'a str)) -> Vec<(&'static str, &'a str)> {
+    let (name, context) = caller.names();
+    let mut fields = vec![("caller", name)];
+    fields.extend(context.map(|context| ("context", context)));
+    fields.push(more);
+    fields
 }
 
 #[cfg(test)]
@@ -154,6 +165,13 @@ mod tests {
             (
                 token(Host::Codex),
                 r#"event=token time="1970-01-01T00:00:00Z" profile="work" caller="codex" reason="refreshed""#,
+            ),
+            (
+                Event::Worker {
+                    caller: Host::Script,
+                    task: "sign-in",
+                },
+                r#"event=worker time="1970-01-01T00:00:00Z" profile="work" caller="script" task="sign-in""#,
             ),
             (
                 token(Host::ClaudeDesktop(HelperContext::MidSessionRefresh)),

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credential;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::caller::Host;
 use crate::clock;
 use crate::config::settings::{AuthScheme, Kind, Settings};
+use crate::credential::{self, Use};
 use crate::error::{Failure, Id, Result};
 use crate::platform;
 use crate::session::record::IssuedToken;
@@ -57,13 +58,25 @@ impl Shape {
     }
 }
 
-/// The exact bytes to print for a token of this kind of configuration.
+/// The exact bytes to print for a token of this kind of configuration. This is the last gate: wherever the token comes
+/// from (provider, person, keychain, cache, worker), nothing is printed that would be more than one header.
+///
+/// # Errors
+/// `untrusted-response` where the token or a header has characters that no header can carry, or is longer than 16 KiB.
 pub fn render(
     token: &IssuedToken,
     shape: Shape,
     scheme: AuthScheme,
     kind: Kind,
-) -> Zeroizing<Vec<u8>> {
+) -> Result<Zeroizing<Vec<u8>>> {
+    let headers_fit = token.headers.iter().all(|(name, value)| {
+        name.parse::<http::HeaderName>().is_ok() && credential::may_be_printed(value, Use::Header)
+    });
+    if !headers_fit || !credential::may_be_printed(&token.value, Use::Token) {
+        return Err(Failure::untrusted(
+            "the stored token, or a header that goes with it, has characters that no header can carry, or is longer than 16 KiB: nothing was printed",
+        ));
+    }
     let value = token.value.expose();
     let (name, credential) = match scheme {
         AuthScheme::Bearer => ("Authorization", Zeroizing::new(format!("Bearer {value}"))),
@@ -114,7 +127,7 @@ pub fn render(
         }
     }
     out.push(b'\n');
-    out
+    Ok(out)
 }
 
 /// Appends a JSON object of strings. Written straight into memory that is wiped.
@@ -135,27 +148,46 @@ fn append(out: &mut Zeroizing<Vec<u8>>, members: &mut dyn Iterator<Item = (&str,
     out.push(b'}');
 }
 
-/// Writes to standard output, once. A closed or full one is an error: the host would see an empty answer.
+/// Writes a token to standard output, once. A closed or full one is an error: the host would see an empty answer.
+///
+/// # Errors
+/// `internal`: standard output is closed or full, or its reader has gone.
+pub fn print_token(bytes: &[u8]) -> Result<()> {
+    write(bytes).map_err(|error| not_taken(&error))
+}
+
+/// Writes what people read to standard output. Where its reader has gone (`gatepass doctor | head`), the rest is not
+/// missed.
+///
+/// # Errors
+/// `internal`: standard output is closed or full.
 pub fn print(bytes: &[u8]) -> Result<()> {
-    let failed = |why: &str| {
-        Failure::new(
-            Id::Internal,
-            format!("standard output does not take the answer: {why}"),
-            "check how the host or script reads gatepass's output",
-        )
-    };
+    match write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| not_taken(&error)),
+    }
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
     if platform::stdout_was_closed() {
-        return Err(failed("it is closed"));
+        return Err(io::Error::other("it is closed"));
     }
     let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| failed(&error.to_string()))
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
+fn not_taken(why: &io::Error) -> Failure {
+    Failure::new(
+        Id::Internal,
+        format!("standard output does not take the answer: {why}"),
+        "check how the host or script reads gatepass's output",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use crate::session::record::tests::sample;
     use crate::session::validity::Life;
 
@@ -163,7 +195,7 @@ mod tests {
     fn the_shapes_are_exactly_these() {
         let mut token = sample().token.unwrap();
         let text = |token: &IssuedToken, shape, scheme| {
-            String::from_utf8(render(token, shape, scheme, Kind::Oidc).to_vec()).unwrap()
+            String::from_utf8(render(token, shape, scheme, Kind::Oidc).unwrap().to_vec()).unwrap()
         };
         use AuthScheme::{Bearer, XApiKey};
         assert_eq!(text(&token, Shape::Bare, Bearer), "at\n");
@@ -173,7 +205,7 @@ mod tests {
         );
         token
             .headers
-            .insert("X-User".to_owned(), crate::secret::Secret::new("ann"));
+            .insert("X-User".to_owned(), Secret::new("ann"));
         assert_eq!(
             text(&token, Shape::Header, Bearer),
             "Authorization: Bearer at\n"
@@ -190,6 +222,39 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_printed_that_would_be_more_than_one_header() {
+        let sound = sample().token.unwrap();
+        let token = |value: &str| IssuedToken {
+            value: Secret::new(value),
+            ..sound.clone()
+        };
+        let header = |name: &str, value: &str| IssuedToken {
+            headers: BTreeMap::from([(name.to_owned(), Secret::new(value))]),
+            ..sound.clone()
+        };
+        for shape in [
+            Shape::Bare,
+            Shape::Json,
+            Shape::Header,
+            Shape::Headers,
+            Shape::OAuth,
+        ] {
+            for token in [
+                token("sk-1\r\nX-Evil: 1"),
+                token("sk-1\n"),
+                token(""),
+                token(&"x".repeat(40_000)),
+                header("X-User", "ann\r\nX-Evil: 1"),
+                header("X-User\r\nX-Evil: 1", "ann"),
+            ] {
+                let refused = render(&token, shape, AuthScheme::Bearer, Kind::Key).unwrap_err();
+                assert_eq!(refused.id.exit_code(), 8, "{shape:?}");
+                assert!(!refused.to_string().contains("Evil"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
     fn the_oauth_shape_says_what_is_left() {
         let mut token = sample().token.unwrap();
         token.life = Life {
@@ -198,8 +263,8 @@ mod tests {
         };
         clock::fake::set(Some(1_700_000_100_000));
         let text = |kind| {
-            String::from_utf8(render(&token, Shape::OAuth, AuthScheme::XApiKey, kind).to_vec())
-                .unwrap()
+            let bytes = render(&token, Shape::OAuth, AuthScheme::XApiKey, kind).unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
         };
         assert_eq!(
             text(Kind::Oidc),

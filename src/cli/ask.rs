@@ -6,11 +6,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use zeroize::Zeroizing;
 
 use crate::config::settings::{Kind, Settings};
+use crate::credential::{self, LONGEST, Use};
 use crate::error::{Failure, Id, Result};
 use crate::secret::Secret;
-
-/// Longest secret that is taken, in bytes.
-const LONGEST: usize = 16 * 1024;
 
 /// What was typed. What was left empty stays as it is.
 #[derive(Default)]
@@ -23,26 +21,17 @@ pub(super) struct Typed {
 pub(super) fn secrets(settings: &Settings) -> Result<Typed> {
     let mut typed = Typed::default();
     if settings.kind == Kind::Key {
-        typed.key = one("key for the gateway", is_key)?;
+        typed.key = one("key for the gateway", Use::Token)?;
     }
     for name in &settings.secret_headers {
-        if let Some(secret) = one(&format!("value of the header {name}"), is_header)? {
+        if let Some(secret) = one(&format!("value of the header {name}"), Use::Header)? {
             typed.headers.insert(name.clone(), secret);
         }
     }
     Ok(typed)
 }
 
-fn is_key(byte: u8) -> bool {
-    byte.is_ascii_graphic()
-}
-
-/// A header may have spaces within.
-fn is_header(byte: u8) -> bool {
-    byte.is_ascii_graphic() || byte == b' '
-}
-
-fn one(what: &str, allowed: fn(u8) -> bool) -> Result<Option<Secret>> {
+fn one(what: &str, purpose: Use) -> Result<Option<Secret>> {
     let line = if io::stdin().is_terminal() {
         let _ = write!(
             io::stderr(),
@@ -59,18 +48,18 @@ fn one(what: &str, allowed: fn(u8) -> bool) -> Result<Option<Secret>> {
             "gatepass login, and type it at the prompt or give it on standard input",
         )
     })?;
-    let secret = line.trim();
+    let secret = Secret::new(line.trim());
     if secret.is_empty() {
         return Ok(None);
     }
-    if secret.len() > LONGEST || !secret.bytes().all(allowed) {
+    if !credential::may_be_stored(&secret, purpose) {
         return Err(Failure::new(
             Id::SignInFailed,
             format!("the {what} has characters that no key has, or is too long"),
             "copy it again, without line breaks, and run gatepass login",
         ));
     }
-    Ok(Some(Secret::new(secret)))
+    Ok(Some(secret))
 }
 
 /// One line of standard input, which must not be longer than a secret can be.

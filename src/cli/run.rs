@@ -141,14 +141,10 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         };
         let asked_at_ms = clock::now_millis();
         let token = request.answer()?;
+        let bytes = output::render(&token, shape, settings.auth_scheme, settings.kind)?;
         // Before it is printed: what was handed out is on record, whatever becomes of us then.
         put_on_record(&settings, host, asked_at_ms, &token);
-        output::print(&output::render(
-            &token,
-            shape,
-            settings.auth_scheme,
-            settings.kind,
-        ))
+        output::print_token(&bytes)
     };
     with_support(&settings, print())
 }

@@ -70,6 +70,15 @@ pub struct About {
     /// The provider gives installed applications a secret that is none.
     #[serde(default)]
     pub public_client_secret: bool,
+    /// Public clients work although the provider's documents do not list them (`none`).
+    #[serde(default)]
+    pub unlisted_public_clients: bool,
+    /// Requests for device codes have a PKCE challenge.
+    #[serde(default)]
+    pub device_pkce: bool,
+    /// Device codes are what attackers phish with here, and what many organisations block.
+    #[serde(default)]
+    pub device_codes_are_phished: bool,
     /// Whether there is a device flow: `yes`, `no`, `some`.
     pub device_flow: Option<String>,
 }

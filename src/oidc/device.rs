@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use oauth2::basic::BasicErrorResponseType;
 use oauth2::{
-    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError, Scope,
-    StandardDeviceAuthorizationResponse, StandardErrorResponse,
+    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, PkceCodeChallenge,
+    RequestTokenError, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
 };
 use url::Url;
 
@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::address::check_url;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
+use crate::secret::Secret;
 
 /// Longest time for which a code is polled, whatever the provider says.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -46,10 +47,25 @@ pub struct DeviceAuthorization {
     /// What the person needs to see.
     pub instructions: DeviceInstructions,
     response: StandardDeviceAuthorizationResponse,
+    /// Belongs to the challenge of the request, where that had one.
+    verifier: Option<Secret>,
+}
+
+/// Whether a request has a PKCE challenge (RFC 7636). RFC 8628 knows none; Keycloak demands one for clients that must
+/// use PKCE, and other providers refuse parameters that they do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pkce {
+    Without,
+    With,
 }
 
 impl DeviceAuthorization {
-    /// Asks the provider for a device code.
+    /// Asks the provider for a device code: without PKCE unless the preset knows better, and after `invalid_request`
+    /// once more with it.
+    ///
+    /// # Errors
+    /// `config`: the provider offers no device codes, or not to this client. `sign-in-failed`: it refuses.
+    /// `unavailable`: no answer. `untrusted-response`: an answer that must not be shown.
     pub fn begin(
         http: &Http,
         client: &Client,
@@ -57,25 +73,23 @@ impl DeviceAuthorization {
         issuer_hosts: &[&str],
         at_most: Duration,
     ) -> Result<Self> {
-        let mut request = client
-            .exchange_device_code()
-            .map_err(|_| {
-                Failure::config(
-                    "the provider offers no sign-in by device code",
-                    "gatepass login --browser",
-                )
-            })?
-            .add_scopes(settings.scopes.iter().cloned().map(Scope::new));
-        for (name, value) in extra(settings) {
-            request = request.add_extra_param(name, value);
+        let first = match settings.preset {
+            Some(preset) if preset.about().device_pkce => Pkce::With,
+            _ => Pkce::Without,
+        };
+        let (response, verifier) = match ask(http, client, settings, first)? {
+            Err(error) if first == Pkce::Without && is_invalid_request(&error) => {
+                log::info!("the provider refuses the device request, trying once more with PKCE");
+                ask(http, client, settings, Pkce::With)?
+            }
+            result => result,
         }
-        let response = request
-            .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http, client))
-            .map_err(begin_failed)?;
+        .map_err(begin_failed)?;
         let instructions = instructions(&response, settings, issuer_hosts, at_most)?;
         Ok(Self {
             instructions,
             response,
+            verifier,
         })
     }
 
@@ -119,6 +133,9 @@ impl DeviceAuthorization {
         for (name, value) in extra(settings) {
             request = request.add_extra_param(name, value);
         }
+        if let Some(verifier) = &self.verifier {
+            request = request.add_extra_param("code_verifier", verifier.expose());
+        }
         let time = self.instructions.expires_in;
         let response = request.request(&endpoint(http, client), rest, Some(time));
         if let Ok(mut stopped) = stopped.lock()
@@ -128,6 +145,45 @@ impl DeviceAuthorization {
         }
         tokens::grant(response.map_err(refused)?, client, settings)
     }
+}
+
+type Begun = Result<(StandardDeviceAuthorizationResponse, Option<Secret>), BeginError>;
+
+/// One device authorization request (section 3.1).
+fn ask(http: &Http, client: &Client, settings: &Settings, pkce: Pkce) -> Result<Begun> {
+    let mut request = client
+        .exchange_device_code()
+        .map_err(|_| {
+            Failure::config(
+                "the provider offers no sign-in by device code",
+                "gatepass login --browser",
+            )
+        })?
+        .add_scopes(settings.scopes.iter().cloned().map(Scope::new));
+    for (name, value) in extra(settings) {
+        request = request.add_extra_param(name, value);
+    }
+    let verifier = match pkce {
+        Pkce::Without => None,
+        Pkce::With => {
+            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+            request = request
+                .add_extra_param("code_challenge", challenge.as_str().to_owned())
+                .add_extra_param(
+                    "code_challenge_method",
+                    challenge.method().as_str().to_owned(),
+                );
+            Some(Secret::new(verifier.into_secret()))
+        }
+    };
+    Ok(request
+        .request::<_, EmptyExtraDeviceAuthorizationFields>(&endpoint(http, client))
+        .map(|response| (response, verifier)))
+}
+
+fn is_invalid_request(error: &BeginError) -> bool {
+    matches!(error, RequestTokenError::ServerResponse(response)
+        if *response.error() == BasicErrorResponseType::InvalidRequest)
 }
 
 /// The pause that a provider asks for. None at all is what RFC 8628 section 3.2 says about a missing one.

@@ -21,7 +21,7 @@ mod unix;
 #[cfg(unix)]
 pub use unix::{
     User, become_session_leader, belongs_to_somebody_else, connected_user, exclusive_listener,
-    harden, is_us, keep_descriptors,
+    harden, is_us, keep_descriptors, stdout_is_pipe,
 };
 
 #[cfg(windows)]
@@ -29,7 +29,7 @@ mod windows;
 #[cfg(windows)]
 pub use windows::{
     User, become_session_leader, belongs_to_somebody_else, connected_user, dpapi,
-    exclusive_listener, harden, is_us, keep_descriptors,
+    exclusive_listener, harden, is_us, keep_descriptors, stdout_is_pipe,
 };
 
 #[cfg(unix)]

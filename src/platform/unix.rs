@@ -52,6 +52,12 @@ pub fn keep_descriptors() {
     close_fds::set_fds_cloexec(3, &[]);
 }
 
+/// Whether standard output is a pipe, as a worker's starter makes it.
+pub fn stdout_is_pipe() -> bool {
+    rustix::fs::fstat(io::stdout())
+        .is_ok_and(|about| rustix::fs::FileType::from_raw_mode(about.st_mode).is_fifo())
+}
+
 /// Leaves the caller's session, process group and terminal, so that a signal meant for the caller does not
 /// end work that must be finished.
 pub fn become_session_leader() {

@@ -3,7 +3,11 @@
 //! Keychains are slow under load; this is a place that only this user can read and that forgets by itself. On
 //! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory; on
 //! Windows a file that the system encrypts for the user.
-//! A cache that cannot be read or written is a miss, never an error.
+//! A cache that cannot be read or written, or does not answer at once, is a miss, never an error.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::clock;
 use crate::config::settings::{CacheChoice, Settings};
@@ -19,6 +23,24 @@ use crate::store::kernel_keyring;
 
 /// Largest entry that is read, in bytes: a token of 16 KiB and its headers.
 const LIMIT: u64 = 64 * 1024;
+
+/// Longest wait for a place that may ask others: DPAPI asks a domain controller at times, and a state folder may be on
+/// a network's disk.
+const ANSWER: Duration = Duration::from_millis(200);
+
+/// What a place answers within [`ANSWER`]. The thread of one that does not is left to itself and ends with the process.
+/// The kernel's keyring and memory need none of this.
+fn in_time<T: Send + 'static>(call: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+    let (answer, wait) = mpsc::channel();
+    thread::Builder::new()
+        .name("cache".to_owned())
+        .spawn(move || answer.send(call()))
+        .ok()?;
+    wait.recv_timeout(ANSWER)
+        .inspect_err(|_| log::info!("the cache does not answer"))
+        .ok()
+        .flatten()
+}
 
 /// A place where the token may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +73,14 @@ impl Place {
                 dir.read(name, LIMIT).ok()?.map(Into::into)
             }
             #[cfg(windows)]
-            Self::ProtectedFile(dir, name) => dpapi::unprotect(&dir.read(name, LIMIT).ok()??).ok(),
-            Self::StateFile(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
+            Self::ProtectedFile(dir, name) => {
+                let (dir, name) = (dir.clone(), name.clone());
+                in_time(move || dpapi::unprotect(&dir.read(&name, LIMIT).ok()??).ok())
+            }
+            Self::StateFile(dir, name) => {
+                let (dir, name) = (dir.clone(), name.clone());
+                in_time(move || dir.read(&name, LIMIT).ok()?.map(Into::into))
+            }
         }
     }
 
@@ -67,11 +95,15 @@ impl Place {
                 .is_some_and(|dir| dir.replace(name, bytes).is_ok()),
             #[cfg(windows)]
             Self::ProtectedFile(dir, name) => {
-                dpapi::protect(bytes).is_ok_and(|sealed| dir.replace(name, &sealed).is_ok())
+                let (dir, name) = (dir.clone(), name.clone());
+                let bytes = zeroize::Zeroizing::new(bytes.to_vec());
+                in_time(move || dir.replace(&name, &dpapi::protect(&bytes).ok()?).ok()).is_some()
             }
             Self::StateFile(dir, name) => {
                 let _ = lifetime;
-                dir.replace(name, bytes).is_ok()
+                let (dir, name) = (dir.clone(), name.clone());
+                let bytes = zeroize::Zeroizing::new(bytes.to_vec());
+                in_time(move || dir.replace(&name, &bytes).ok()).is_some()
             }
         }
     }
@@ -207,4 +239,24 @@ fn private_places(files: &StateFiles) -> Vec<Place> {
 #[cfg(not(any(target_os = "linux", windows)))]
 fn private_places(_: &StateFiles) -> Vec<Place> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_place_that_does_not_answer_at_once_is_a_miss() {
+        assert_eq!(in_time(|| Some(1)), Some(1));
+        assert_eq!(in_time(|| None::<u8>), None);
+        let started = Instant::now();
+        let late = in_time(|| {
+            thread::sleep(Duration::from_secs(5));
+            Some(1)
+        });
+        assert_eq!(late, None);
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
 }

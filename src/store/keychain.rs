@@ -8,6 +8,7 @@ use std::sync::mpsc;
 #[cfg(target_os = "macos")]
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use keyring_core::{Entry, Error};
 #[cfg(target_os = "macos")]
@@ -16,7 +17,8 @@ use zeroize::Zeroizing;
 
 use super::chunked::{self, Entries};
 #[cfg(target_os = "linux")]
-use super::secret_service;
+use super::secret_service::{self, Found, Home};
+use super::turn::Turn;
 use super::{Prompting, SecretStore, StoreError};
 use crate::caller::Deadline;
 
@@ -50,8 +52,13 @@ impl Keychain {
     fn bounded<T: Send + 'static>(
         self,
         deadline: Deadline,
-        call: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+        call: impl Fn() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        // While a person may have to answer, the others are not kept waiting.
+        let turn = match self.prompting {
+            Prompting::Forbidden => Some(Turn::wait(deadline)),
+            Prompting::Allowed => None,
+        };
         let (answer, wait) = mpsc::channel();
         let spawned = thread::Builder::new()
             .name("keychain".to_owned())
@@ -61,8 +68,10 @@ impl Keychain {
                     Ok(silence) => silence,
                     Err(why) => return drop(answer.send(Err(why))),
                 };
-                // Nobody listens any more if the time is over.
-                let _ = answer.send(call());
+                let result = persistently(self.prompting, call);
+                drop(turn);
+                // The caller does not listen any more if its time is over.
+                let _ = answer.send(result);
             });
         if let Err(error) = spawned {
             return Err(StoreError::Other(error.to_string()));
@@ -86,37 +95,73 @@ impl Keychain {
         }
     }
 
-    /// The keychain's own library opens a prompt for what is locked, so ask first where none may appear.
-    fn check_lock(self, name: &str) -> Result<(), StoreError> {
+    /// The entry to be changed. The keychain's own library opens a prompt for what is locked, so the lock's state is
+    /// asked first where none may appear.
+    fn entry(self, name: &str) -> Result<Entry, StoreError> {
         #[cfg(target_os = "linux")]
-        if self.prompting == Prompting::Forbidden
-            && matches!(
-                secret_service::find(&attributes(name))?,
-                secret_service::Found::Locked
-            )
-        {
-            return Err(StoreError::Locked);
+        match secret_service::find(&attributes(name))? {
+            Found::Locked(_) if self.prompting == Prompting::Forbidden => {
+                return Err(StoreError::Locked);
+            }
+            Found::Nothing(Home::Nowhere) | Found::Locked(Home::Nowhere) => {
+                return Err(StoreError::Absent(
+                    "it has no collection in which a session could be kept".to_owned(),
+                ));
+            }
+            Found::Nothing(Home::Collection(label)) | Found::Locked(Home::Collection(label)) => {
+                return entry(name, Some(&label));
+            }
+            _ => {}
         }
-        let _ = name;
-        Ok(())
+        entry(name, None)
     }
 
     /// The secret of an entry.
     fn get(self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         #[cfg(target_os = "linux")]
         match secret_service::find(&attributes(name))? {
-            secret_service::Found::Item(item) => return item.secret().map(Some),
-            secret_service::Found::Nothing => return Ok(None),
-            secret_service::Found::Locked if self.prompting == Prompting::Forbidden => {
+            Found::Item(item) => return item.secret().map(Some),
+            Found::Nothing(_) => return Ok(None),
+            Found::Locked(_) if self.prompting == Prompting::Forbidden => {
                 return Err(StoreError::Locked);
             }
             // The library shows the prompt, and encrypts.
-            secret_service::Found::Locked | secret_service::Found::FarItem => {}
+            Found::Locked(_) | Found::FarItem => {}
         }
-        match entry(name)?.get_secret() {
+        match entry(name, None)?.get_secret() {
             Ok(secret) => Ok(Some(Zeroizing::new(secret))),
             Err(Error::NoEntry) => Ok(None),
             Err(error) => Err(translate(error)),
+        }
+    }
+}
+
+/// Most tries where the keychain refuses for no reason that a person could mend: it is busy with another call, or two
+/// programs create the same entry at once.
+const TRIES: u32 = 3;
+
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Calls until there is an answer that will stay the same. A prompt that was dismissed is shown once more: another
+/// program's prompt may have been in its way, and what is to be stored may be the only copy.
+fn persistently<T>(
+    prompting: Prompting,
+    call: impl Fn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut dismissed = false;
+    let mut tries = 1;
+    loop {
+        match call() {
+            Err(StoreError::Locked) if prompting == Prompting::Allowed && !dismissed => {
+                dismissed = true;
+            }
+            Err(StoreError::Other(why)) if tries < TRIES => {
+                log::debug!("the keychain refuses ({why}), trying again");
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            result => return result,
         }
     }
 }
@@ -178,16 +223,15 @@ impl Entries for SingleEntries {
         let (keychain, name) = (self.keychain, name.to_owned());
         let bytes = Zeroizing::new(bytes.to_vec());
         keychain.bounded(self.deadline, move || {
-            keychain.check_lock(&name)?;
-            entry(&name)?.set_secret(&bytes).map_err(translate)
+            let entry = keychain.entry(&name)?;
+            entry.set_secret(&bytes).map_err(translate)
         })
     }
 
     fn delete(&self, name: &str) -> Result<bool, StoreError> {
         let (keychain, name) = (self.keychain, name.to_owned());
         keychain.bounded(self.deadline, move || {
-            keychain.check_lock(&name)?;
-            match entry(&name)?.delete_credential() {
+            match keychain.entry(&name)?.delete_credential() {
                 Ok(()) => Ok(true),
                 Err(Error::NoEntry) => Ok(false),
                 Err(error) => Err(translate(error)),
@@ -233,7 +277,9 @@ impl SecretStore for Keychain {
 }
 
 /// The keychain's entry for a session.
-fn entry(name: &str) -> Result<Entry, StoreError> {
+///
+/// `collection` is the Secret Service's collection in which a new one is made, where that is not the default one.
+fn entry(name: &str, collection: Option<&str>) -> Result<Entry, StoreError> {
     if let Err(error) = keyring::Entry::store_status() {
         return Err(StoreError::Absent(innermost(error)));
     }
@@ -244,7 +290,9 @@ fn entry(name: &str) -> Result<Entry, StoreError> {
     } else if cfg!(target_os = "macos") {
         HashMap::new()
     } else {
-        HashMap::from([("label", label.as_str())])
+        let collection = collection.map(|collection| ("target", collection));
+        let label = ("label", label.as_str());
+        std::iter::once(label).chain(collection).collect()
     };
     Entry::new_with_modifiers(SERVICE, name, &modifiers).map_err(translate)
 }
@@ -291,4 +339,38 @@ fn innermost(error: &Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_may_pass_is_met_again_and_a_dismissed_prompt_once() {
+        let busy = || StoreError::Other("busy".to_owned());
+        for (prompting, errors, calls, succeeds) in [
+            (Prompting::Forbidden, vec![], 1, true),
+            (Prompting::Forbidden, vec![busy(), busy()], 3, true),
+            (Prompting::Forbidden, vec![busy(), busy(), busy()], 3, false),
+            (Prompting::Forbidden, vec![StoreError::Locked], 1, false),
+            (Prompting::Allowed, vec![StoreError::Locked], 2, true),
+            (
+                Prompting::Allowed,
+                vec![StoreError::Locked, StoreError::Locked],
+                2,
+                false,
+            ),
+            (Prompting::Allowed, vec![StoreError::Full], 1, false),
+        ] {
+            let called = Cell::new(0);
+            let result = persistently(prompting, || {
+                let nth = called.replace(called.get() + 1);
+                errors.get(nth).cloned().map_or(Ok(()), Err)
+            });
+            assert_eq!(called.get(), calls, "{prompting:?} {errors:?}");
+            assert_eq!(result.is_ok(), succeeds, "{prompting:?} {errors:?}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod chunked;
 pub mod file;
 pub mod keychain;
 pub mod keyutils;
+pub mod probe;
+mod turn;
 
 #[cfg(target_os = "linux")]
 mod kernel_keyring;

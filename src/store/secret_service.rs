@@ -18,6 +18,9 @@ use super::StoreError;
 const BUS_NAME: &str = "org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
 
+/// The path that stands for no object.
+const NO_OBJECT: &str = "/";
+
 /// What is in the Secret Service under some attributes.
 pub(super) enum Found {
     /// An item, readable without a prompt.
@@ -25,9 +28,19 @@ pub(super) enum Found {
     /// The same, over a bus that may cross a network: nothing is read that is not encrypted on the way.
     FarItem,
     /// Nothing; and an item could be written without a prompt.
-    Nothing,
+    Nothing(Home),
     /// Something that needs a prompt, or the collection needs one that would have it.
-    Locked,
+    Locked(Home),
+}
+
+/// Where a new item would be kept.
+pub(super) enum Home {
+    /// In the collection that has the alias `default`.
+    Default,
+    /// In the collection of this label: some services have no alias `default`.
+    Collection(String),
+    /// There is no collection.
+    Nowhere,
 }
 
 /// An item that is not locked.
@@ -45,7 +58,7 @@ pub(super) fn find(attributes: &HashMap<&str, &str>) -> Result<Found, StoreError
     let (unlocked, locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) =
         ask(&bus, SERVICE, "Secret.Service", "SearchItems", attributes).map_err(absent)?;
     if !locked.is_empty() {
-        return Ok(Found::Locked);
+        return Ok(Found::Locked(Home::Default));
     }
     match <[OwnedObjectPath; 1]>::try_from(unlocked) {
         Ok([path]) if is_near() => return Ok(Found::Item(Item { bus, path })),
@@ -58,26 +71,59 @@ pub(super) fn find(attributes: &HashMap<&str, &str>) -> Result<Found, StoreError
         }
     }
     // Some services look for items in unlocked collections alone.
-    let collection: OwnedObjectPath =
-        ask(&bus, SERVICE, "Secret.Service", "ReadAlias", &"default").map_err(absent)?;
-    if collection.as_str() == "/" {
-        return Err(StoreError::Absent(
-            "it has no default collection".to_owned(),
-        ));
+    let (collection, home) = match alias(&bus, "default")? {
+        Some(collection) => (collection, Home::Default),
+        None => match other_collection(&bus)? {
+            Some(collection) => {
+                let label = property(&bus, collection.as_str(), "Collection", "Label")?;
+                let label = String::try_from(label).map_err(other)?;
+                (collection, Home::Collection(label))
+            }
+            None => return Ok(Found::Nothing(Home::Nowhere)),
+        },
+    };
+    match is_locked(&bus, &collection)? {
+        true => Ok(Found::Locked(home)),
+        false => Ok(Found::Nothing(home)),
     }
-    let property = ("org.freedesktop.Secret.Collection", "Locked");
-    let locked: OwnedValue = ask(
-        &bus,
-        collection.as_str(),
-        "DBus.Properties",
-        "Get",
-        &property,
-    )
-    .map_err(other)?;
-    match bool::try_from(locked).map_err(other)? {
-        true => Ok(Found::Locked),
-        false => Ok(Found::Nothing),
+}
+
+/// The collection of this alias.
+fn alias(bus: &Connection, name: &str) -> Result<Option<OwnedObjectPath>, StoreError> {
+    let found: OwnedObjectPath =
+        ask(bus, SERVICE, "Secret.Service", "ReadAlias", &name).map_err(absent)?;
+    Ok((found.as_str() != NO_OBJECT).then_some(found))
+}
+
+/// The collection to use where none is the default: `login`, else the first that is open, else the first. Never the one
+/// that ends with the session.
+fn other_collection(bus: &Connection) -> Result<Option<OwnedObjectPath>, StoreError> {
+    if let Some(login) = alias(bus, "login")? {
+        return Ok(Some(login));
     }
+    let all = property(bus, SERVICE, "Service", "Collections")?;
+    let mut all = Vec::<OwnedObjectPath>::try_from(all).map_err(other)?;
+    let passing = alias(bus, "session")?;
+    all.retain(|one| Some(one) != passing.as_ref() && !one.ends_with("/session"));
+    let open = all
+        .iter()
+        .position(|one| matches!(is_locked(bus, one), Ok(false)));
+    Ok((!all.is_empty()).then(|| all.swap_remove(open.unwrap_or(0))))
+}
+
+fn is_locked(bus: &Connection, collection: &OwnedObjectPath) -> Result<bool, StoreError> {
+    let locked = property(bus, collection.as_str(), "Collection", "Locked")?;
+    bool::try_from(locked).map_err(other)
+}
+
+fn property(
+    bus: &Connection,
+    path: &str,
+    interface: &str,
+    name: &str,
+) -> Result<OwnedValue, StoreError> {
+    let question = (format!("org.freedesktop.Secret.{interface}"), name);
+    ask(bus, path, "DBus.Properties", "Get", &question).map_err(other)
 }
 
 impl Item {
@@ -126,9 +172,22 @@ where
     answer.body().deserialize()
 }
 
-/// Without a bus or a service on it there is no keychain.
+/// Without a bus or a service on it there is no keychain. One that is there and refuses is something else.
 fn absent(error: zbus::Error) -> StoreError {
-    StoreError::Absent(error.to_string())
+    const REFUSALS: [&str; 4] = [
+        "org.freedesktop.DBus.Error.Failed",
+        "org.freedesktop.DBus.Error.LimitsExceeded",
+        "org.freedesktop.DBus.Error.AccessDenied",
+        "org.freedesktop.Secret.",
+    ];
+    match &error {
+        zbus::Error::MethodError(name, _, _)
+            if REFUSALS.iter().any(|known| name.starts_with(known)) =>
+        {
+            other(error)
+        }
+        _ => StoreError::Absent(error.to_string()),
+    }
 }
 
 fn other(error: impl std::error::Error) -> StoreError {

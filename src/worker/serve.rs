@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::Task;
 use super::answer::Answer;
 use super::desktop::{self, AtDesktop};
+use crate::audit;
 use crate::caller::{Caller, Deadline, Host};
-use crate::config::settings::Settings;
+use crate::config::settings::{Interactive, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::oidc::loopback::LoopbackServer;
 use crate::platform;
@@ -40,6 +41,10 @@ pub fn serve(
     caller: Caller,
 ) -> Result<()> {
     platform::become_session_leader();
+    if let Err(failure) = permitted(task, settings, caller) {
+        Answer::Done(Err(failure.clone())).write(io::stdout());
+        return Err(failure);
+    }
     match task {
         Task::Refresh => {
             let mut end_is_news = false;
@@ -60,6 +65,30 @@ pub fn serve(
             }
         }
     }
+    Ok(())
+}
+
+/// Whether this work may be done and its result handed over. A worker can be started by anybody who may run
+/// programs here, so it asks what the visible process has asked; and what it hands over goes through the pipe that its
+/// starter made for it, never into a file, a socket or a terminal.
+fn permitted(task: Task, settings: &Settings, caller: Caller) -> Result<()> {
+    if !platform::stdout_is_pipe() {
+        return Err(Failure::new(
+            Id::Usage,
+            "this command is started by gatepass itself",
+            "gatepass token",
+        ));
+    }
+    settings.check_enabled()?;
+    if task == Task::SignIn && settings.interactive == Interactive::Never {
+        return Err(Failure::new(
+            Id::SignInRequired,
+            "a sign-in is needed, and `interactive` is \"never\"",
+            "gatepass login",
+        ));
+    }
+    let (caller, task) = (caller.host, super::start::task_name(task));
+    audit::note(settings, audit::Event::Worker { caller, task });
     Ok(())
 }
 

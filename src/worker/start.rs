@@ -123,7 +123,7 @@ pub enum Word {
     Gone,
 }
 
-fn task_name(task: Task) -> &'static str {
+pub(super) fn task_name(task: Task) -> &'static str {
     match task {
         Task::Refresh => "refresh",
         Task::SignIn => "sign-in",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Writer;
 use super::issue::{self, Company, Times};
 use crate::clock;
+use crate::credential::{self, Use};
 use crate::error::{Failure, Result};
 use crate::oidc::exchange::Exchanged;
 use crate::oidc::id_token::Claims;
@@ -119,6 +120,17 @@ impl Writer<'_> {
         key: Option<&Secret>,
         given: BTreeMap<String, Secret>,
     ) -> Result<SignedIn> {
+        let keys = key.into_iter().map(|key| (key, Use::Token));
+        let headers = given.values().map(|header| (header, Use::Header));
+        if !keys
+            .chain(headers)
+            .all(|(secret, purpose)| credential::may_be_stored(secret, purpose))
+        {
+            return Err(Failure::config(
+                "the key, or a secret header, has characters that no header can carry, or is longer than 16 KiB",
+                "copy it again, without line breaks",
+            ));
+        }
         // What the organisation has ended from afar does not come back by an empty line.
         let before = self.stored()?;
         let before = before

@@ -4,35 +4,22 @@ use crate::caller::Deadline;
 use crate::config::profile::ProfileName;
 use crate::error::{Failure, Result};
 use crate::platform::environment::Environment;
-use crate::store::{SecretStore, StoreError};
+use crate::store::{SecretStore, StoreError, probe};
 
 /// Size of a session record with tokens as large as providers make them, in bytes.
 const USUAL: usize = 8 * 1024;
 
-/// Keeps, reads and removes a value as large as a session, under a name of its own: the session that is there is
-/// not touched. (`.` is in no profile's name.)
-pub(super) fn probe(
+/// Tries a value as large as the session that is there, or a usual one.
+pub(super) fn check(
     store: &dyn SecretStore,
     profile: &ProfileName,
     deadline: Deadline,
     environment: Environment,
 ) -> Result<()> {
-    let name = format!("{profile}.probe");
     let tried = || -> Result<(), StoreError> {
         let now = store.read(profile.as_str(), deadline)?;
         let size = USUAL.max(now.map_or(0, |record| record.len()));
-        let value: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
-        let kept = store
-            .write(&name, &value, deadline)
-            .and_then(|()| store.read(&name, deadline));
-        // Also after a failure: half of it may be there.
-        let removed = store.remove(&name, deadline);
-        if kept?.is_none_or(|read| *read != value) {
-            return Err(StoreError::Other(
-                "it gave back something else than what it was given".to_owned(),
-            ));
-        }
-        removed.map(drop)
+        probe::probe(store, profile.as_str(), size, deadline)
     };
     tried().map_err(|error| not_begun(&error, environment))
 }
@@ -135,7 +122,7 @@ mod tests {
             }
             let before = store.entries.borrow().clone();
             let deadline = Deadline::after(Duration::from_secs(1));
-            let result = probe(
+            let result = check(
                 &store,
                 &ProfileName::default(),
                 deadline,
@@ -145,7 +132,9 @@ mod tests {
             assert_eq!(*store.entries.borrow(), before);
             let touched = store.touched.borrow();
             assert!(
-                touched.iter().all(|name| name == "default.probe"),
+                touched
+                    .iter()
+                    .all(|name| name.starts_with("default.probe-")),
                 "{touched:?}"
             );
         }

@@ -153,7 +153,7 @@ fn a_paste_longer_than_a_terminals_own_line_arrives() {
 }
 
 #[test]
-fn over_ssh_a_device_code_is_shown_large_and_with_the_reason() {
+fn over_ssh_a_device_code_is_shown_with_the_reason() {
     let scene = scene(Settings {
         device_interval_seconds: 1,
         ..Settings::default()
@@ -178,7 +178,7 @@ fn over_ssh_a_device_code_is_shown_large_and_with_the_reason() {
     let drawn = lines
         .iter()
         .filter(|line| line.contains('▀') || line.contains('▄'));
-    assert!(drawn.count() > 10, "letters and a QR code: {screen}");
+    assert!(drawn.count() > 10, "a QR code: {screen}");
     assert!(has("only if you started this sign-in yourself"), "{screen}");
     login.types("\u{3}");
     let done = login.wait();

@@ -1,12 +1,13 @@
 //! What a process of gatepass tells Windows about itself when it starts.
 #![allow(
     unsafe_code,
-    reason = "three calls of the Windows API that take numbers and the process's own handles"
+    reason = "four calls of the Windows API that take numbers and the process's own handles"
 )]
 
 use std::os::windows::io::AsRawHandle;
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Diagnostics::Debug::{
     SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,
 };
@@ -28,6 +29,12 @@ pub(super) fn keep_streams() {
             unsafe { SetHandleInformation(stream, HANDLE_FLAG_INHERIT, 0) };
         }
     }
+}
+
+/// Whether standard output is a pipe.
+pub(super) fn stdout_is_pipe() -> bool {
+    // SAFETY: a handle of this process, or none, which has no type; the call reads no memory of ours.
+    unsafe { GetFileType(std::io::stdout().as_raw_handle()) == FILE_TYPE_PIPE }
 }
 
 /// Loads libraries by name from the system's folder only.

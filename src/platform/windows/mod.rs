@@ -41,6 +41,11 @@ pub fn stdout_was_closed() -> bool {
     false
 }
 
+/// Whether standard output is a pipe, as a worker's starter makes it.
+pub fn stdout_is_pipe() -> bool {
+    console::stdout_is_pipe()
+}
+
 /// Profiles are guarded by their access control lists.
 pub fn belongs_to_somebody_else(_: &std::path::Path) -> bool {
     false

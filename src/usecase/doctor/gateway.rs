@@ -271,6 +271,12 @@ fn judge(
             "take /v1 off the end of `gateway_url`",
         ),
         404 | 405 => match what {
+            What::Message { model, listed } if listed.iter().any(|one| one == model) => failed(
+                format!(
+                    "the gateway lists {model}, and {base}/v1/messages is not there ({code}){said}: this address may not serve the Messages API"
+                ),
+                "set `gateway_url` to the address under which the gateway serves Anthropic's Messages API",
+            ),
             What::Message { model, listed } if !said.is_empty() => failed(
                 format!("the gateway does not serve {model} ({code}){said}"),
                 &unknown_model(model, listed),

@@ -436,7 +436,10 @@ fn offers(settings: &Settings, provider: &Provider) -> Finding {
         (
             "token_endpoint_auth_methods_supported",
             "none",
-            settings.client_auth == ClientAuth::None,
+            settings.client_auth == ClientAuth::None
+                && !settings
+                    .preset
+                    .is_some_and(|preset| preset.about().unlisted_public_clients),
             "the provider lists no public clients (token endpoint authentication \"none\")",
             "if sign-ins fail with invalid_client, set `client_secret_file`",
         ),

@@ -9,21 +9,19 @@ use super::{Chain, Finding};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings, TokenChoice};
-use crate::error::{Failure, Id, Result};
+use crate::error::{Failure, Result};
 use crate::reader::Reader;
 use crate::reader::sign_in_required;
 use crate::secret::Secret;
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
+use crate::store::probe::probe;
 use crate::store::{self, Prompting, SecretStore};
 use crate::text;
 
 /// Longest wait for one answer of the keychain.
 const KEYCHAIN: Duration = Duration::from_secs(10);
-
-/// Name of the probe. No profile can be called like this.
-const PROBE: &str = ".doctor-probe";
 
 /// Least size of the probe, in bytes: providers issue tokens of this size, and some keychains hold less.
 const PROBE_SIZE: usize = 16 * 1024;
@@ -41,7 +39,10 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
         Ok(Some(record)) => record.to_bytes().len().max(PROBE_SIZE),
         _ => PROBE_SIZE,
     };
-    chain.found("keychain", round_trip(&*store, size));
+    chain.found(
+        "keychain",
+        round_trip(&*store, settings.profile.as_str(), size),
+    );
     let reader = match reader(settings) {
         Ok(reader) => reader,
         Err(failure) => {
@@ -155,37 +156,15 @@ fn read(settings: &Settings, store: &dyn SecretStore) -> Result<Option<Record>> 
         .filter(|record| record.belongs_to(settings) && !record.is_recalled(settings)))
 }
 
-/// Writes, reads and removes a value as large as a session, beside the sessions.
-pub(super) fn round_trip(store: &dyn SecretStore, size: usize) -> Finding {
-    let value: Vec<u8> = b"gatepass doctor: safe to delete. "
-        .iter()
-        .copied()
-        .cycle()
-        .take(size)
-        .collect();
+/// Tries a value as large as a session, beside the sessions.
+pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) -> Finding {
     let started = std::time::Instant::now();
-    let wrong = |what: &str| {
-        Finding::from(Failure::new(
-            Id::Keychain,
-            what,
-            "look at the keychain in your system's keyring manager, then run it again",
-        ))
-    };
-    let deadline = || Deadline::after(KEYCHAIN);
-    if let Err(error) = store.write(PROBE, &value, deadline()) {
-        return Failure::from(error).into();
-    }
-    let read = store.read(PROBE, deadline());
-    let removed = store.remove(PROBE, deadline());
-    match (read, removed) {
-        (Ok(Some(read)), Ok(true)) if *read == value => Finding::ok(format!(
+    match probe(store, profile, size, Deadline::after(KEYCHAIN)) {
+        Ok(()) => Finding::ok(format!(
             "it took {size} bytes, gave them back and forgot them, in {} ms",
             started.elapsed().as_millis()
         )),
-        (Ok(Some(_)), Ok(true)) => wrong("the keychain gave back something else than it was given"),
-        (Ok(None), _) => wrong("the keychain took a value and did not keep it"),
-        (Err(error), _) | (_, Err(error)) => Failure::from(error).into(),
-        (_, Ok(false)) => wrong("the keychain did not find again what it had just given back"),
+        Err(error) => Failure::from(error).into(),
     }
 }
 
@@ -320,9 +299,12 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
         );
     }
     let Some(claims) = Claims::read(token) else {
-        return Finding::ok(format!(
-            "the {kind} is opaque: the gateway has to ask the provider about it"
-        ));
+        return Finding::warning(
+            format!(
+                "the {kind} is opaque: a gateway that checks JWTs refuses it, others ask the provider about it"
+            ),
+            "if the gateway checks JWTs, name it in `audience`, `resource` or `scopes`, so that the provider issues one for it",
+        );
     };
     let issuer = claims.text("iss").unwrap_or_default();
     let audiences = claims.audiences();
@@ -331,6 +313,19 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
         return Finding::warning(
             format!("the {kind} is for {whose}, and no gateway can check it ({shown})"),
             remedy,
+        );
+    }
+    let about = settings
+        .preset
+        .map(|preset| preset.about())
+        .unwrap_or_default();
+    if !audiences.is_empty() && audiences.iter().all(|one| about.is_foreign(one, &issuer)) {
+        let hint = about
+            .api_scope_hint
+            .unwrap_or_else(|| "an audience or scope of the gateway's own".to_owned());
+        return Finding::warning(
+            format!("the {kind} names no gateway in `aud` ({shown})"),
+            format!("add {hint}, then have the gateway demand that audience"),
         );
     }
     if issuer.is_empty() || audiences.is_empty() {

@@ -94,13 +94,31 @@ fn connects(uri: &str) -> Result<(), String> {
     Err(why)
 }
 
+/// Where device codes are what attackers phish with, and the configuration allows them.
+fn phished(settings: &Settings) -> Option<Finding> {
+    let about = settings.preset?.about();
+    (about.device_codes_are_phished && settings.flow != Flow::Browser).then(|| {
+        Finding::warning(
+            format!(
+                "`flow` allows device codes, which attackers use to phish {} accounts and many tenants block",
+                about.title
+            ),
+            "set flow = \"browser\"; gatepass login --device is still there for a machine without one",
+        )
+    })
+}
+
 /// Whether a browser could be opened. None is.
 pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Finding {
     if settings.kind == Kind::Key {
         return Finding::skipped("the key is pasted: no browser is opened");
     }
     if settings.flow == Flow::Device {
-        return Finding::skipped("`flow` is \"device\": no browser is opened");
+        return phished(settings)
+            .unwrap_or_else(|| Finding::skipped("`flow` is \"device\": no browser is opened"));
+    }
+    if let Some(warning) = phished(settings) {
+        return warning;
     }
     let environment = Environment::look();
     let found = browser::find(&settings.browser);

@@ -10,7 +10,7 @@ mod needs;
 use std::time::Duration;
 
 use super::install::SignedIn;
-use super::probe::probe;
+use super::probe;
 use crate::audit;
 use crate::caller::Deadline;
 use crate::error::Result;
@@ -36,7 +36,7 @@ impl SignIn<'_> {
             let before = before.and_then(|bytes| Record::from_bytes(&bytes));
             self.all_secret_headers(before.as_ref())?;
         }
-        probe(self.store, profile, deadline, self.environment)
+        probe::check(self.store, profile, deadline, self.environment)
     }
 
     /// Signs in and stores the session.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::clients::authenticate;
-use super::codes::normal_user_code;
+use super::codes::{is_s256_challenge, normal_user_code};
 use super::engine::{Call, Engine};
 use super::error::OauthError;
 use super::grants::Grant;
@@ -13,15 +13,28 @@ use super::pages;
 impl Engine {
     pub(crate) fn device_authorization(&self, call: &Call) -> Result<Response, OauthError> {
         let settings = &call.settings;
+        let client_id = authenticate(call)?;
+        // As Keycloak does where the client's "PKCE method" is S256.
+        let challenge = call
+            .form
+            .get("code_challenge")
+            .filter(|challenge| is_s256_challenge(challenge))
+            .filter(|_| call.form.get("code_challenge_method") == Some("S256"));
+        if settings.device_pkce && challenge.is_none() {
+            return Err(OauthError::new(
+                "invalid_request",
+                "Missing parameter: code_challenge_method",
+            ));
+        }
         let grant = Grant {
-            client_id: authenticate(call)?,
+            client_id,
             account: settings.account.clone(),
             scope: call.form.get("scope").unwrap_or_default().to_owned(),
             nonce: None,
             auth_time: settings.now(),
             audience: call.form.audience(),
         };
-        let (device_code, user_code) = lock(&self.grants).add_device(grant, settings);
+        let (device_code, user_code) = lock(&self.grants).add_device(grant, challenge, settings);
         let page = format!("{}/device", self.base);
         let answer = json!({
             "device_code": device_code,

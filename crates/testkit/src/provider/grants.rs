@@ -65,6 +65,8 @@ struct Device {
     interval: Duration,
     polled: Option<Instant>,
     decision: Decision,
+    /// The S256 challenge, where the client sent one.
+    challenge: Option<String>,
 }
 
 /// The provider's memory.
@@ -244,7 +246,12 @@ impl Grants {
     }
 
     /// A new device code and its user code.
-    pub(crate) fn add_device(&mut self, grant: Grant, settings: &Settings) -> (String, String) {
+    pub(crate) fn add_device(
+        &mut self,
+        grant: Grant,
+        challenge: Option<&str>,
+        settings: &Settings,
+    ) -> (String, String) {
         let (code, user_code) = (secret("dc"), user_code());
         self.devices.push(Device {
             code: code.clone(),
@@ -254,6 +261,7 @@ impl Grants {
             interval: Duration::from_secs(settings.device_interval_seconds),
             polled: None,
             decision: Decision::Pending,
+            challenge: challenge.map(str::to_owned),
         });
         (code, user_code)
     }
@@ -308,6 +316,7 @@ impl Grants {
         &mut self,
         code: &str,
         client_id: &str,
+        verifier: &str,
         settings: &Settings,
     ) -> Result<Redeemed, OauthError> {
         let now = Instant::now();
@@ -316,6 +325,11 @@ impl Grants {
             .iter_mut()
             .find(|device| device.code == code && device.grant.client_id == client_id)
             .ok_or(OauthError::invalid_grant("unknown device code"))?;
+        if let Some(challenge) = &device.challenge
+            && !verifier_matches(verifier, challenge)
+        {
+            return Err(OauthError::invalid_grant("PKCE verification failed"));
+        }
         let early = device
             .polled
             .replace(now)

@@ -57,6 +57,8 @@ pub struct Settings {
     pub device_flow: bool,
     /// `interval` of the device flow; a client that polls sooner is told to slow down.
     pub device_interval_seconds: u64,
+    /// Clients must use PKCE for device codes as well, as Keycloak's "PKCE method" demands it.
+    pub device_pkce: bool,
     /// Lifetime of device codes.
     pub device_expires_seconds: u64,
 
@@ -105,6 +107,7 @@ impl Default for Settings {
             redirect_iss: true,
             device_flow: true,
             device_interval_seconds: 5,
+            device_pkce: false,
             device_expires_seconds: 600,
             par: false,
             par_required: false,

@@ -65,7 +65,12 @@ impl Engine {
 
     fn device_grant(&self, call: &Call, client_id: &str) -> Result<Response, OauthError> {
         let code = call.form.require("device_code")?;
-        let redeemed = lock(&self.grants).poll_device(code, client_id, &call.settings)?;
+        let redeemed = lock(&self.grants).poll_device(
+            code,
+            client_id,
+            call.form.get("code_verifier").unwrap_or_default(),
+            &call.settings,
+        )?;
         self.token_answer(call, &redeemed, IdToken::WithoutNonce)
     }
 
