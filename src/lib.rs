@@ -10,7 +10,6 @@ pub mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod host;
 pub mod logging;
 pub mod oidc;
 pub mod output;

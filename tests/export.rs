@@ -637,7 +637,17 @@ fn the_hosts_get_what_they_can_carry() {
     for host in ["claude-desktop", "claude-code", "codex"] {
         refused(&place.run(&config, &["export", host]), 3, "gateway_url");
     }
-    fs::write(&config, format!("{base}gateway_url = 'https://g.example/v1'\ninteractive_timeout = 100\n[headers]\nX-Mail = '{{email}}'\n")).unwrap();
+    for address in [
+        "https://g.example/v1",
+        "https://g.example/v1/",
+        "https://g.example/v1/messages",
+    ] {
+        fs::write(&config, format!("{base}gateway_url = '{address}'\n")).unwrap();
+        for host in ["claude-desktop", "claude-code", "codex"] {
+            refused(&place.run(&config, &["export", host]), 3, "ends in /v1");
+        }
+    }
+    fs::write(&config, format!("{base}gateway_url = 'https://g.example'\ninteractive_timeout = 100\n[headers]\nX-Mail = '{{email}}'\n")).unwrap();
     let output = place.run(
         &config,
         &[
@@ -654,12 +664,7 @@ fn the_hosts_get_what_they_can_carry() {
     assert_eq!(value["inferenceCredentialHelperTtlSec"], 150);
     assert_eq!(value["inferenceCredentialHelperTimeoutSec"], 105);
     let stderr = text(&output.stderr);
-    for said in [
-        "/v1",
-        "Haiku",
-        "interactive_timeout = 100",
-        "min_validity = 270",
-    ] {
+    for said in ["Haiku", "interactive_timeout = 100", "min_validity = 270"] {
         assert!(stderr.contains(said), "{said}: {stderr}");
     }
     for host in ["claude-code", "codex"] {

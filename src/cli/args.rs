@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Parser, Subcommand};
+use gatepass_host::{HOSTS, HostInfo, Target};
 
 use crate::caller::{CallerOption, InteractiveOption};
 use crate::config::preset::Preset;
-use crate::host::Target;
 use crate::output::Shape;
 use crate::worker;
 
@@ -166,82 +167,50 @@ in the file does not work.")]
     Worker(WorkerArgs),
 }
 
-/// A host whose configuration is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ExportHost {
-    /// Claude Desktop
-    ClaudeDesktop,
-    /// Claude Code
-    ClaudeCode,
-    /// Codex
-    Codex,
+/// A word of the command line from the table of hosts.
+fn word_of<T: Copy + Send + Sync + 'static>(
+    words: Vec<(&'static str, &'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let named = |(name, about, _): &(&'static str, &'static str, T)| {
+        let value = PossibleValue::new(*name);
+        if about.is_empty() {
+            value
+        } else {
+            value.help(*about)
+        }
+    };
+    let parser = PossibleValuesParser::new(words.iter().map(named).collect::<Vec<_>>());
+    parser.try_map(move |word| {
+        let mut known = words.iter().filter(|(name, ..)| *name == word);
+        let value = known.next().map(|(.., value)| *value);
+        value.ok_or_else(|| format!("{word} is not known"))
+    })
 }
 
-/// The form in which a host's configuration is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ExportFormat {
-    /// Configuration profile for macOS
-    Mobileconfig,
-    /// Registration file for Windows
-    Reg,
-    /// Custom profile for Windows in Intune (Microsoft Graph's JSON)
-    Intune,
-    /// What Claude Desktop's own window imports
-    Json,
-    /// Entry of Claude Desktop's local library
-    ConfigLibrary,
-    /// Claude Desktop's managed settings on Linux
-    Linux,
-    /// claude_desktop_config.json
-    EnterpriseConfig,
-    /// Claude Code's settings.json
-    Settings,
-    /// Claude Code's managed-settings.json
-    Managed,
-    /// Codex's config.toml
-    Toml,
+/// The hosts whose configuration can be written.
+fn hosts() -> impl TypedValueParser<Value = &'static HostInfo> {
+    let hosts = HOSTS.iter();
+    word_of(hosts.map(|host| (host.name, host.title, host)).collect())
 }
 
-impl ExportHost {
-    /// The forms that the host reads.
-    pub(super) fn formats(self) -> &'static [ExportFormat] {
-        use ExportFormat::{
-            ConfigLibrary, EnterpriseConfig, Intune, Json, Linux, Managed, Mobileconfig, Reg,
-            Settings, Toml,
-        };
-        match self {
-            Self::ClaudeDesktop => &[
-                Mobileconfig,
-                Reg,
-                Intune,
-                Json,
-                ConfigLibrary,
-                Linux,
-                EnterpriseConfig,
-            ],
-            Self::ClaudeCode => &[Settings, Managed, Mobileconfig, Reg],
-            Self::Codex => &[Toml],
+/// The forms of all of them.
+fn formats() -> impl TypedValueParser<Value = &'static str> {
+    let mut words: Vec<(&str, &str, &str)> = Vec::new();
+    for format in HOSTS.iter().flat_map(|host| host.formats) {
+        if words.iter().all(|(name, ..)| *name != format.name) {
+            words.push((format.name, format.about, format.name));
         }
     }
+    word_of(words)
 }
 
-impl ExportFormat {
-    /// The only system on which the form means something.
-    pub(super) fn system(self) -> Option<Target> {
-        match self {
-            Self::Mobileconfig => Some(Target::Macos),
-            Self::Reg | Self::Intune => Some(Target::Windows),
-            Self::Linux => Some(Target::Linux),
-            _ => None,
-        }
-    }
-}
-
-/// A value as it is written on the command line.
-pub(super) fn word<V: ValueEnum>(value: V) -> String {
-    value
-        .to_possible_value()
-        .map_or_else(String::new, |value| value.get_name().to_owned())
+/// The systems for which they are written.
+fn targets() -> impl TypedValueParser<Value = Target> {
+    word_of(
+        Target::ALL
+            .map(|target| (target.word(), "", target))
+            .to_vec(),
+    )
 }
 
 /// `NAME=VALUE`.
@@ -258,16 +227,16 @@ fn pair(text: &str) -> Result<(String, String), String> {
 #[command(group(ArgGroup::new("what").args(["host", "check"])))]
 pub(super) struct ExportArgs {
     /// The host application
-    #[arg(value_enum, value_name = "HOST")]
-    pub(super) host: Option<ExportHost>,
+    #[arg(value_name = "HOST", value_parser = hosts())]
+    pub(super) host: Option<&'static HostInfo>,
 
     /// Find what is wrong with an existing configuration, in any form
     #[arg(long, value_name = "FILE")]
     pub(super) check: Option<PathBuf>,
 
     /// Form of the configuration
-    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "check")]
-    pub(super) format: Option<ExportFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = formats(), conflicts_with = "check")]
+    pub(super) format: Option<&'static str>,
 
     /// Write FILE, or merge with it; otherwise standard output
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
@@ -276,8 +245,8 @@ pub(super) struct ExportArgs {
     /// The system that the host runs on, where the format leaves it open
     #[arg(
         long = "for",
-        value_enum,
         value_name = "SYSTEM",
+        value_parser = targets(),
         conflicts_with = "check"
     )]
     pub(super) system: Option<Target>,
@@ -456,7 +425,7 @@ pub(super) struct InitArgs {
 }
 
 /// The names of the presets, and `none`.
-fn presets() -> clap::builder::PossibleValuesParser {
+fn presets() -> PossibleValuesParser {
     let names = Preset::all().map(|preset| preset.name);
     names.chain(["none"]).collect::<Vec<_>>().into()
 }

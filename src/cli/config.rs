@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use gatepass_host::secrets::looks_secret;
+
 use super::args::{Args, ConfigCommand};
 use super::init;
 use super::run::profile;
@@ -13,7 +15,6 @@ use crate::config::settings::Settings;
 use crate::config::value::Value;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
-use crate::host::looks_secret;
 use crate::platform::files::{self, Access};
 use crate::platform::policy;
 use crate::{output, text};

@@ -3,20 +3,37 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::args::{self, Args, ExportArgs, ExportFormat, ExportHost};
+use gatepass_host::document::LibraryEntry;
+use gatepass_host::lint::{Context, Severity};
+use gatepass_host::plan::Scheme;
+use gatepass_host::value::Members;
+use gatepass_host::{
+    ConfigDocument, ErrorKind, Export, FileMode, Format, HOSTS, HostInfo, HostPlan, Notes, Object,
+    Target, time_to_live,
+};
+use serde_json::Value;
+
+use super::args::{Args, ExportArgs};
+use super::files;
 use super::run::profile;
 use crate::config::layers::Layers;
+use crate::config::policy::export::{ExportedPolicy, POLICY_WAIT};
 use crate::config::profile::ProfileName;
-use crate::config::settings::Settings;
+use crate::config::settings::{AuthScheme, Kind, Settings};
 use crate::config::{self, Sources, UserFile};
 use crate::error::{Failure, Id, Result};
-use crate::host::file::{self, Readers};
-use crate::host::json::{Json, Object};
-use crate::host::lint::{self, Context, Severity};
-use crate::host::plan::{Notes, Plan};
-use crate::host::policy::Policy;
-use crate::host::{Target, claude_code, claude_desktop, codex, intune, mobileconfig, registry};
-use crate::{output, usecase};
+use crate::usecase::host_lint;
+use crate::{output, text, usecase};
+
+impl From<gatepass_host::Error> for Failure {
+    fn from(error: gatepass_host::Error) -> Self {
+        let id = match error.kind {
+            ErrorKind::Usage => Id::Usage,
+            ErrorKind::Config => Id::Config,
+        };
+        Self::new(id, error.what, error.remedy)
+    }
+}
 
 pub(super) fn run(args: &Args, export: &ExportArgs) -> Result<()> {
     match (export.host, &export.check) {
@@ -25,9 +42,15 @@ pub(super) fn run(args: &Args, export: &ExportArgs) -> Result<()> {
         (None, None) => Err(Failure::new(
             Id::Usage,
             "export needs a host, or --check FILE",
-            "gatepass export claude-desktop, claude-code or codex",
+            format!("gatepass export {}", host_names()),
         )),
     }
+}
+
+/// The hosts, for people.
+fn host_names() -> String {
+    let names: Vec<&str> = HOSTS.iter().map(|host| host.name).collect();
+    names.join(", ")
 }
 
 /// Largest file that is checked, in bytes.
@@ -51,7 +74,7 @@ fn check(args: &Args, path: &Path) -> Result<()> {
         return Err(unreadable("it is too large".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let found = lint::check(&bytes, &context(args));
+    let found = host_lint::check(&bytes, &context(args));
     let report: String = found.iter().map(|finding| format!("{finding}\n")).collect();
     let errors: Vec<_> = found
         .iter()
@@ -96,31 +119,16 @@ fn context(args: &Args) -> Context {
     context
 }
 
-/// What comes out.
-enum Product {
-    /// A document of its own, which never replaces a file.
-    Whole(Vec<u8>, Readers),
-    /// The same, judged already in another form.
-    Judged(Vec<u8>, Readers),
-    /// JSON that a present file is merged with.
-    Json(Object, Readers),
-    /// An entry of a configuration library: its id, its name and its content.
-    Entry(String, String, Object),
-    /// A provider that a present file is merged with.
-    Provider(codex::Provider),
-}
-
-fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
+fn write(args: &Args, export: &ExportArgs, host: &HostInfo) -> Result<()> {
     let sources = Sources::read(args.config.as_deref())?;
     let profile = profile(args)?;
     let layers = Layers::new(&sources, &profile)?;
     let settings = Settings::resolve(&layers, &profile)?;
     let (format, target) = format(export, host)?;
-    let plan = plan(export, &settings, target)?;
     let mut notes = Notes::default();
-    let policy = plan.with_policy.then(|| {
-        let ttl = crate::host::time_to_live(plan.token_lifetime);
-        let policy = Policy::new(&layers, &profile, ttl, target, &mut notes);
+    let mut plan = plan(export, host, &settings, target, &mut notes)?;
+    let policy = export.with_policy.then(|| {
+        let policy = ExportedPolicy::new(&layers, &profile, plan.ttl, target, &mut notes);
         try_out(&policy, &profile, &mut notes);
         for other in sources.profiles().iter().filter(|name| **name != profile) {
             notes.say(format!(
@@ -129,43 +137,20 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
         }
         policy
     });
-    let product = match host {
-        ExportHost::ClaudeDesktop => desktop(&plan, format, policy.as_ref(), &mut notes)?,
-        ExportHost::ClaudeCode => {
-            let settings = claude_code::settings(&plan, &mut notes)?;
-            match format {
-                ExportFormat::Mobileconfig => Product::Whole(
-                    claude_code::mobileconfig(&plan, &settings).into_bytes(),
-                    Readers::Everybody,
-                ),
-                ExportFormat::Reg => {
-                    Product::Whole(claude_code::reg(&settings), Readers::Everybody)
-                }
-                ExportFormat::Managed => Product::Json(settings, Readers::Everybody),
-                _ => Product::Json(settings, Readers::Owner),
-            }
-        }
-        ExportHost::Codex => Product::Provider(codex::provider(&plan, &mut notes)?),
-    };
-    judge(&product, &plan, &mut notes)?;
+    plan.policy = policy.as_ref().map(ExportedPolicy::payload);
+    let made = (host.write)(&plan, format.name, &mut notes)?;
+    judge(&made.document.to_judge()?, target, &mut notes)?;
     // On Linux the policy is a file of its own: beside the host's, or shown where that is printed.
     let policy = policy
         .filter(|_| target == Target::Linux)
         .map(|policy| policy.to_toml());
-    match (&export.output, policy) {
-        (None, policy) => {
-            print(&product, target, &mut notes)?;
-            if let Some(text) = policy {
-                notes.say(format!(
-                    "gatepass's policy, for /etc/gatepass/policy.toml:\n\n{text}"
-                ));
-            }
-        }
-        (Some(path), None) => save(&product, path, &plan, &mut notes)?,
+    match (&export.output, &policy) {
+        (None, _) => print(&made, &mut notes)?,
+        (Some(path), None) => save(&made, path, target, &mut notes)?,
         (Some(path), Some(text)) => {
             let beside = path.with_file_name("policy.toml");
-            file::create(&beside, text.as_bytes(), Readers::Everybody)?;
-            save(&product, path, &plan, &mut notes).inspect_err(|_| {
+            files::create(&beside, text.as_bytes(), FileMode::Everyone)?;
+            save(&made, path, target, &mut notes).inspect_err(|_| {
                 // One without the other would be half an export.
                 let _ = std::fs::remove_file(&beside);
             })?;
@@ -176,11 +161,18 @@ fn write(args: &Args, export: &ExportArgs, host: ExportHost) -> Result<()> {
         }
     }
     tell(&notes);
+    if let (None, Some(text)) = (&export.output, policy) {
+        let shown = format!(
+            "gatepass: note: gatepass's policy, for /etc/gatepass/policy.toml:\n\n{text}\n"
+        );
+        // A closed standard error changes nothing about the export.
+        let _ = std::io::stderr().write_all(shown.as_bytes());
+    }
     Ok(())
 }
 
 /// What a machine would say that has this policy and nothing else.
-fn try_out(policy: &Policy, profile: &ProfileName, notes: &mut Notes) {
+fn try_out(policy: &ExportedPolicy, profile: &ProfileName, notes: &mut Notes) {
     let alone = config::policy::Policy::parse(policy.to_toml().as_bytes()).map(|policy| Sources {
         policy: Some(policy),
         file: UserFile {
@@ -206,37 +198,30 @@ fn try_out(policy: &Policy, profile: &ProfileName, notes: &mut Notes) {
 }
 
 /// The form and the system it is for.
-fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target)> {
-    let usual = |target: Target| match (host, target) {
-        (ExportHost::ClaudeDesktop, Target::Linux) => ExportFormat::Linux,
-        (ExportHost::ClaudeDesktop, Target::Macos) => ExportFormat::Mobileconfig,
-        (ExportHost::ClaudeDesktop, Target::Windows) => ExportFormat::Reg,
-        (ExportHost::ClaudeCode, _) => ExportFormat::Settings,
-        (ExportHost::Codex, _) => ExportFormat::Toml,
+fn format(export: &ExportArgs, host: &HostInfo) -> Result<(&'static Format, Target)> {
+    let format = match export.format {
+        None => host.usual_format(export.system.unwrap_or(Target::here())),
+        Some(name) => host.format(name),
     };
-    let format = export
-        .format
-        .unwrap_or_else(|| usual(export.system.unwrap_or(Target::here())));
-    let of_host = host.formats();
-    if !of_host.contains(&format) {
-        let words: Vec<String> = of_host.iter().map(|format| args::word(*format)).collect();
+    let Some(format) = format else {
+        let words: Vec<&str> = host.formats.iter().map(|format| format.name).collect();
         return Err(Failure::new(
             Id::Usage,
             format!(
                 "there is no format {} of {}",
-                args::word(format),
-                args::word(host)
+                export.format.unwrap_or_default(),
+                host.name
             ),
             format!("--format {}", words.join(", ")),
         ));
-    }
-    let target = match (format.system(), export.system) {
+    };
+    let target = match (format.target, export.system) {
         (Some(fixed), Some(asked)) if fixed != asked => {
             return Err(Failure::new(
                 Id::Usage,
                 format!(
                     "--format {} is for {}, and --for says {}",
-                    args::word(format),
+                    format.name,
                     fixed.name(),
                     asked.name()
                 ),
@@ -246,21 +231,12 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
         (Some(fixed), _) => fixed,
         (None, asked) => asked.unwrap_or(Target::here()),
     };
-    let carries_policy = host == ExportHost::ClaudeDesktop
-        && matches!(
-            format,
-            ExportFormat::Mobileconfig
-                | ExportFormat::Reg
-                | ExportFormat::Intune
-                | ExportFormat::Linux
-        );
-    if export.with_policy && !carries_policy {
+    if export.with_policy && !format.carries_policy {
         return Err(Failure::new(
             Id::Usage,
             format!(
                 "--with-policy does not go with {} --format {}",
-                args::word(host),
-                args::word(format)
+                host.name, format.name
             ),
             "gatepass export claude-desktop --with-policy --format mobileconfig, reg, intune or linux",
         ));
@@ -268,8 +244,14 @@ fn format(export: &ExportArgs, host: ExportHost) -> Result<(ExportFormat, Target
     Ok((format, target))
 }
 
-fn plan<'s>(export: &ExportArgs, settings: &'s Settings, target: Target) -> Result<Plan<'s>> {
-    let bare = export.host == Some(ExportHost::ClaudeCode) && target == Target::Windows;
+fn plan(
+    export: &ExportArgs,
+    host: &HostInfo,
+    settings: &Settings,
+    target: Target,
+    notes: &mut Notes,
+) -> Result<HostPlan> {
+    let bare = host.name == "claude-code" && target == Target::Windows;
     if let Some(path) = &export.helper_path
         && !bare
         && !target.is_absolute(path)
@@ -283,7 +265,7 @@ fn plan<'s>(export: &ExportArgs, settings: &'s Settings, target: Target) -> Resu
             format!("--helper-path '{}'", target.installed()),
         ));
     }
-    if !export.mcp.is_empty() && export.host != Some(ExportHost::ClaudeDesktop) {
+    if !export.mcp.is_empty() && host.name != "claude-desktop" {
         return Err(Failure::new(
             Id::Usage,
             "--mcp is for Claude Desktop",
@@ -299,92 +281,97 @@ fn plan<'s>(export: &ExportArgs, settings: &'s Settings, target: Target) -> Resu
             )
         })?;
     }
-    Ok(Plan {
-        settings,
+    let headers = export.header.iter().cloned().collect();
+    config::header_names::check_headers(&headers).map_err(|reason| {
+        Failure::new(
+            Id::Usage,
+            reason.replace('%', "--header"),
+            "give --header NAME=VALUE with a name that the gateway defines",
+        )
+    })?;
+    let lifetime = export
+        .token_lifetime
+        .or_else(|| usecase::lifetime::of_tokens(settings));
+    let ttl = time_to_live(lifetime);
+    about_lifetime(lifetime, ttl, notes);
+    let profile = &settings.profile;
+    Ok(HostPlan {
         target,
-        helper_path: export.helper_path.clone(),
+        program: export.helper_path.clone(),
+        profile: (!profile.is_default()).then(|| profile.to_string()),
         use_args: export.use_args,
+        organisation: settings.display_name.clone(),
+        base_url: base_url(settings)?,
+        scheme: match settings.auth_scheme {
+            AuthScheme::Bearer => Scheme::Bearer,
+            AuthScheme::XApiKey => Scheme::XApiKey,
+        },
+        ttl,
+        wait: if export.with_policy {
+            POLICY_WAIT
+        } else {
+            settings.interactive_timeout.as_secs()
+        },
+        min_validity: (!export.with_policy && settings.kind != Kind::Key)
+            .then_some(settings.min_validity),
         models: export.model.clone(),
         headers: export.header.clone(),
-        further: export
+        configured_headers: settings.headers.clone().into_iter().collect(),
+        secret_headers: settings.secret_headers.clone(),
+        extra: export
             .set
             .iter()
             .map(|(name, value)| (name.clone(), further_value(value)))
             .collect(),
         servers: export.mcp.clone(),
-        token_lifetime: export
-            .token_lifetime
-            .or_else(|| usecase::lifetime::of_tokens(settings)),
-        with_policy: export.with_policy,
+        policy: None,
     })
+}
+
+/// The gateway's address, as the hosts want it.
+fn base_url(settings: &Settings) -> Result<String> {
+    let Some(url) = &settings.gateway_url else {
+        return Err(Failure::config(
+            "`gateway_url` is not configured, and the host must know the gateway",
+            "add gateway_url = \"https://gateway.example.com\" to the configuration, without /v1",
+        ));
+    };
+    let bare = url.trim_end_matches('/');
+    let bare = bare.strip_suffix("/messages").unwrap_or(bare);
+    match bare.strip_suffix("/v1") {
+        Some(root) => Err(Failure::config(
+            "`gateway_url` ends in /v1, which hosts append themselves",
+            format!("write gateway_url = \"{root}\" in the configuration"),
+        )),
+        None => Ok(url.clone()),
+    }
+}
+
+/// How long the host may keep a token, and why.
+fn about_lifetime(lifetime: Option<u64>, ttl: u64, notes: &mut Notes) {
+    match lifetime {
+        None => notes.say(format!(
+            "how long tokens live is not known here (nobody is signed in): {ttl} seconds fit tokens that live 450 or longer; --token-lifetime says it"
+        )),
+        Some(life) if life < ttl + 150 => notes.warn(format!(
+            "tokens live {life} seconds only; the host may use one that has ended now and then"
+        )),
+        Some(_) => (),
+    }
 }
 
 /// What is JSON is taken as JSON, everything else as a string.
-fn further_value(text: &str) -> Json {
-    Json::parse(text).unwrap_or_else(|_| Json::from(text))
-}
-
-fn desktop(
-    plan: &Plan<'_>,
-    format: ExportFormat,
-    policy: Option<&Policy>,
-    notes: &mut Notes,
-) -> Result<Product> {
-    let settings = claude_desktop::settings(plan, notes)?;
-    Ok(match format {
-        ExportFormat::Mobileconfig => Product::Whole(
-            claude_desktop::mobileconfig(plan, &settings, policy).into_bytes(),
-            Readers::Everybody,
-        ),
-        ExportFormat::Reg => Product::Whole(
-            registry::write(&claude_desktop::sections(&settings, policy)),
-            Readers::Everybody,
-        ),
-        ExportFormat::Intune => {
-            let sections = claude_desktop::sections(&settings, policy);
-            judge_bytes(&registry::write(&sections), plan, notes)?;
-            let profile = &plan.settings.profile;
-            let name = if profile.is_default() {
-                ""
-            } else {
-                profile.as_str()
-            };
-            let made = intune::write(name, &plan.title("Claude Desktop"), &sections);
-            Product::Judged(made.pretty().into_bytes(), Readers::Everybody)
-        }
-        ExportFormat::ConfigLibrary => Product::Entry(
-            mobileconfig::uuid(&claude_desktop::identifier(plan)),
-            plan.title("Claude Desktop"),
-            settings,
-        ),
-        ExportFormat::EnterpriseConfig => {
-            Product::Json(claude_desktop::enterprise_config(&settings), Readers::Owner)
-        }
-        ExportFormat::Linux => {
-            notes.say("Claude Desktop on Linux reads /etc/claude-desktop/managed-settings.json, which must belong to root and be writable by root alone");
-            Product::Json(settings, Readers::Everybody)
-        }
-        _ => Product::Json(settings, Readers::Everybody),
-    })
+fn further_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }
 
 /// The export is judged like any other file: what would not work is not handed out.
-fn judge(product: &Product, plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
-    let bytes = match product {
-        Product::Judged(..) => return Ok(()),
-        Product::Whole(bytes, _) => bytes.clone(),
-        Product::Json(object, _) | Product::Entry(_, _, object) => object.pretty().into_bytes(),
-        Product::Provider(provider) => provider.to_toml().into_bytes(),
-    };
-    judge_bytes(&bytes, plan, notes)
-}
-
-fn judge_bytes(bytes: &[u8], plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
+fn judge(bytes: &[u8], target: Target, notes: &mut Notes) -> Result<()> {
     let context = Context {
-        target: Some(plan.target),
+        target: Some(target),
         ..Context::default()
     };
-    for finding in lint::check(bytes, &context) {
+    for finding in host_lint::check(bytes, &context) {
         match finding.severity {
             Severity::Error => {
                 return Err(Failure::config(
@@ -405,106 +392,78 @@ fn judge_bytes(bytes: &[u8], plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
     Ok(())
 }
 
-fn print(product: &Product, target: Target, notes: &mut Notes) -> Result<()> {
-    match product {
-        Product::Whole(bytes, _) | Product::Judged(bytes, _) => output::print(bytes),
-        Product::Json(object, _) => output::print(object.pretty().as_bytes()),
-        Product::Entry(id, name, object) => {
-            notes.say(format!(
-                "this belongs into {}{id}.json, with {{\"id\":\"{id}\",\"name\":{}}} under entries in _meta.json; --output FOLDER writes both",
-                claude_desktop::library_folder(target),
-                Json::from(name.as_str()).compact(),
-            ));
-            output::print(object.pretty().as_bytes())
-        }
-        Product::Provider(provider) => output::print(provider.to_toml().as_bytes()),
+fn print(made: &Export, notes: &mut Notes) -> Result<()> {
+    if let Some(LibraryEntry { id, name, folder }) = &made.entry {
+        notes.say(format!(
+            "this belongs into {folder}{id}.json, with {{\"id\":\"{id}\",\"name\":{}}} under entries in _meta.json; --output FOLDER writes both",
+            Value::from(name.as_str()),
+        ));
     }
+    output::print(&made.document.to_bytes()?)
 }
 
-fn save(product: &Product, path: &Path, plan: &Plan<'_>, notes: &mut Notes) -> Result<()> {
-    match product {
-        Product::Whole(bytes, readers) | Product::Judged(bytes, readers) => {
-            file::create(path, bytes, *readers)?
-        }
-        Product::Json(object, readers) => save_json(path, object, *readers, plan, notes)?,
-        Product::Entry(id, name, object) => save_entry(path, id, name, object, plan, notes)?,
-        Product::Provider(provider) => match file::present(path)? {
-            None => file::create(path, provider.to_toml().as_bytes(), Readers::Owner)?,
-            Some(present) => match codex::add_to(&present, provider, notes)? {
-                Some(merged) => file::replace(path, merged.as_bytes())?,
-                None => notes.say("the provider is there already"),
-            },
-        },
+fn save(made: &Export, path: &Path, target: Target, notes: &mut Notes) -> Result<()> {
+    match &made.entry {
+        None => merge(path, &made.document, made.mode, target, notes)?,
+        Some(entry) => save_entry(path, entry, made, target, notes)?,
     }
     notes.say(format!("wrote {}", path.display()));
     Ok(())
 }
 
-fn save_json(
+/// Writes a file, or merges the document into the one that is there.
+fn merge(
     path: &Path,
-    ours: &Object,
-    readers: Readers,
-    plan: &Plan<'_>,
+    document: &ConfigDocument,
+    mode: FileMode,
+    target: Target,
     notes: &mut Notes,
 ) -> Result<()> {
-    let Some(text) = file::present(path)?.filter(|text| !text.trim().is_empty()) else {
-        if path.exists() {
-            return file::replace(path, ours.pretty().as_bytes());
-        }
-        return file::create(path, ours.pretty().as_bytes(), readers);
-    };
-    let mut present = object(path, &text)?;
-    file::merge(&mut present, ours, "", notes);
-    let merged = present.pretty();
-    judge_bytes(merged.as_bytes(), plan, notes).map_err(|mut failure| {
-        failure.what = format!("{} is not changed: {}", path.display(), failure.what);
-        failure
-    })?;
-    file::replace(path, merged.as_bytes())
-}
-
-fn object(path: &Path, text: &str) -> Result<Object> {
-    let refused = |why: &str| {
-        Failure::config(
-            format!("{} is not changed: {why}", path.display()),
-            "correct it, or give --output another name",
-        )
-    };
-    match Json::parse(text) {
-        Ok(Json::Object(object)) => Ok(object),
-        Ok(_) => Err(refused("it is no JSON object")),
-        Err(error) => Err(refused(&format!("it is no valid JSON: {error}"))),
+    if !document.can_merge() {
+        return files::create(path, &document.to_bytes()?, mode);
     }
+    let Some(text) = files::present(path)?.filter(|text| !text.trim().is_empty()) else {
+        if path.exists() {
+            return files::replace(path, &document.to_bytes()?);
+        }
+        return files::create(path, &document.to_bytes()?, mode);
+    };
+    let unchanged = |failure: Failure| Failure {
+        what: format!("{} is not changed: {}", path.display(), failure.what),
+        ..failure
+    };
+    let merged = document.merge_into(&text, notes);
+    let Some(merged) = merged.map_err(|error| unchanged(error.into()))? else {
+        notes.say("the provider is there already");
+        return Ok(());
+    };
+    judge(merged.as_bytes(), target, notes).map_err(unchanged)?;
+    files::replace(path, merged.as_bytes())
 }
 
 /// An entry of a configuration library, and its line in the list. A name that ends in `.json` is the entry's own.
 fn save_entry(
     path: &Path,
-    id: &str,
-    name: &str,
-    ours: &Object,
-    plan: &Plan<'_>,
+    entry: &LibraryEntry,
+    made: &Export,
+    target: Target,
     notes: &mut Notes,
 ) -> Result<()> {
     let is_file = path
         .extension()
         .is_some_and(|extension| extension == "json")
         && !path.is_dir();
-    let (folder, entry, id) = if is_file {
+    let (folder, file, id) = if is_file {
         let stem = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        let listed = stem.len() == 36
-            && stem
-                .chars()
-                .all(|c| matches!(c, 'a'..='f' | '0'..='9' | '-'));
-        if !listed {
+        if !LibraryEntry::is_id(stem) {
             notes.say(format!(
-                "Claude Desktop reads entries named by their id: call it {id}.json in {}",
-                claude_desktop::library_folder(plan.target)
+                "Claude Desktop reads entries named by their id: call it {}.json in {}",
+                entry.id, entry.folder
             ));
-            return save_json(path, ours, Readers::Owner, plan, notes);
+            return merge(path, &made.document, made.mode, target, notes);
         }
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         (folder, path.to_owned(), stem)
@@ -517,33 +476,54 @@ fn save_entry(
                 )
             })?;
         }
+        let id = entry.id.as_str();
         (path.to_owned(), path.join(format!("{id}.json")), id)
     };
-    save_json(&entry, ours, Readers::Owner, plan, notes)?;
+    merge(&file, &made.document, made.mode, target, notes)?;
     let list: PathBuf = folder.join("_meta.json");
-    let present = file::present(&list)?.filter(|text| !text.trim().is_empty());
+    let present = files::present(&list)?.filter(|text| !text.trim().is_empty());
     let mut meta = match &present {
-        Some(text) => object(&list, text)?,
-        None => Object::default(),
+        Some(text) => library(&list, text)?,
+        None => Object::new(),
     };
-    if !claude_desktop::in_library(&mut meta, id, name) {
+    let listed = LibraryEntry {
+        id: id.to_owned(),
+        ..entry.clone()
+    };
+    if !listed.list_in(&mut meta) {
         notes.warn("another entry is applied: choose this one in Claude Desktop's window for third-party inference");
     }
     let text = meta.pretty();
     if list.exists() {
-        file::replace(&list, text.as_bytes())
+        files::replace(&list, text.as_bytes())
     } else {
-        file::create(&list, text.as_bytes(), Readers::Owner)
+        files::create(&list, text.as_bytes(), made.mode)
     }
 }
 
+/// The list of a configuration library.
+fn library(path: &Path, text: &str) -> Result<Object> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::config(
+            format!(
+                "{} is not changed: it is no JSON object: {error}",
+                path.display()
+            ),
+            "correct it, or give --output another name",
+        )
+    })
+}
+
+/// Longest note, in characters.
+const LONGEST_NOTE: usize = 2000;
+
 /// What a person should know, beside the document on standard output.
 pub(super) fn tell(notes: &Notes) {
-    let text: String = notes
+    let lines: String = notes
         .0
         .iter()
-        .map(|note| format!("gatepass: {note}\n"))
+        .map(|note| format!("gatepass: {}\n", text::printable(note, LONGEST_NOTE)))
         .collect();
     // A closed standard error changes nothing about the export.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }

@@ -4,21 +4,21 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use gatepass_host::value::Members;
+use gatepass_host::{FileMode, Object};
 use zeroize::Zeroizing;
 
 use super::args::Args;
 use super::export::tell;
+use super::files;
 use super::run::profile;
 use crate::config::document::Document;
+use crate::config::import::{self, Imported};
 use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Kind, Settings};
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
-use crate::host::file::{self, Readers};
-use crate::host::import::{self, Imported};
-use crate::host::json::Json;
-use crate::platform::files;
 use crate::{output, usecase};
 
 /// Largest profile that is read, in bytes.
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
     let mut imported = import::read(&content(&from)?)?;
     let profile = profile(args)?;
     let shown = path.display();
-    let present = file::present(path)?;
+    let present = files::present(path)?;
     let text = match &present {
         None if profile.is_default() => imported.to_toml(),
         None => imported.to_profile(profile.as_str()),
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        files::PrivateDir::create(folder).map_err(|reason| {
+        crate::platform::files::PrivateDir::create(folder).map_err(|reason| {
             Failure::config(
                 format!("the folder of {shown} is not safe to use: {reason}"),
                 "make sure that the folder is yours alone",
@@ -49,8 +49,8 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
         })?;
     }
     match present {
-        None => file::create(path, text.as_bytes(), Readers::Owner)?,
-        Some(_) => file::replace(path, text.as_bytes())?,
+        None => files::create(path, text.as_bytes(), FileMode::Owner)?,
+        Some(_) => files::replace(path, text.as_bytes())?,
     }
     let secrets = imported.secrets();
     let kept = match imported.key.take() {
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
                 let _ = match &present {
                     None => std::fs::remove_file(path)
                         .map_err(|error| Failure::internal(error.to_string())),
-                    Some(before) => file::replace(path, before.as_bytes()),
+                    Some(before) => files::replace(path, before.as_bytes()),
                 };
             })?;
             true
@@ -118,9 +118,9 @@ fn entry(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let list = path.join("_meta.json");
-    let applied = file::present(&list)?.and_then(|text| match Json::parse(&text) {
-        Ok(Json::Object(list)) => list.text("appliedId").map(str::to_owned),
-        _ => None,
+    let applied = files::present(&list)?.and_then(|text| {
+        let list: Object = serde_json::from_str(&text).ok()?;
+        list.text("appliedId").map(str::to_owned)
     });
     match applied.filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
         Some(id) => Ok(path.join(format!("{id}.json"))),

@@ -5,6 +5,7 @@ mod ask;
 mod config;
 mod doctor;
 mod export;
+mod files;
 mod import;
 mod init;
 mod reference;

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use gatepass_host::HEADERS_LINK;
+
 use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
 use super::ask;
 use super::terminal::Terminal;
@@ -16,7 +18,6 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{Audit, Flow, Kind, Settings};
 use crate::config::value::Value;
 use crate::error::{Failure, Origin, Result};
-use crate::host::HEADERS_LINK;
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
 use crate::platform::environment::Environment;

@@ -11,6 +11,7 @@ mod digest;
 pub mod document;
 pub mod exchange;
 pub mod header_names;
+pub mod import;
 pub mod layers;
 pub mod policy;
 pub mod preset;

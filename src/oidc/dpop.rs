@@ -100,9 +100,7 @@ impl Prover {
 
     /// RFC 7638, for `dpop_jkt`: the code is of use only together with the key, too.
     pub fn thumbprint(&self) -> String {
-        let jwk = self.key.p256_jwk().unwrap_or_default();
-        // Members in lexical order and no white space: what the JSON library writes.
-        URL_SAFE_NO_PAD.encode(Sha256::digest(jwk.to_string()))
+        thumbprint(self.key.p256_jwk().unwrap_or_default())
     }
 
     /// A proof for one POST request.
@@ -145,6 +143,12 @@ impl std::fmt::Debug for Prover {
     }
 }
 
+/// RFC 7638 section 3: the required members in lexical order, without white space.
+fn thumbprint(mut jwk: Json) -> String {
+    jwk.sort_all_objects();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(jwk.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +184,21 @@ mod tests {
         let next = prover.proof(&url).unwrap();
         assert_eq!(part(&next, 1)["nonce"], "n-1");
         assert_ne!(part(&next, 1)["jti"], part(&one, 1)["jti"]);
+    }
+
+    #[test]
+    fn a_thumbprint_is_the_one_of_the_standard_whatever_the_order() {
+        // The key and `jkt` of the examples in RFC 9449 sections 4.1 and 6.1.
+        let jwk = json!({
+            "kty": "EC",
+            "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+            "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+            "crv": "P-256",
+        });
+        assert_eq!(
+            thumbprint(jwk),
+            "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! A policy that cannot be read or understood stops gatepass; it is never skipped.
 
+pub mod export;
+pub mod lint;
 mod native;
 
 use std::collections::BTreeSet;

@@ -23,7 +23,7 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// `min_validity` becomes `minValidity`.
-fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let mut out = words.next().unwrap_or_default().to_owned();
     for word in words {
@@ -35,6 +35,8 @@ fn camel_case(name: &str) -> String {
 }
 
 /// The text of the policy that these values mean.
+///
+/// Equal policies give the same text, in whatever order the system names their keys: the digest is taken from it.
 pub(super) fn to_toml(values: &Map<String, Json>) -> Result<String, String> {
     let mut rules = String::new();
     let mut out = String::new();
@@ -78,7 +80,7 @@ fn part(
 ) -> Result<(), String> {
     let _ = writeln!(out, "[{name}]");
     let mut profiles = None;
-    for (key, value) in values {
+    for (key, value) in sorted(values) {
         if key.eq_ignore_ascii_case("profiles") {
             profiles = Some(value);
         } else if !(rules.is_some() && key.eq_ignore_ascii_case("defaults")) {
@@ -92,12 +94,12 @@ fn part(
     match profiles {
         None => Ok(()),
         Some(Json::Object(profiles)) => {
-            for (profile, values) in profiles {
+            for (profile, values) in sorted(profiles) {
                 let Json::Object(values) = values else {
                     return Err(format!("the profile `{profile}` is no table"));
                 };
                 let _ = writeln!(out, "[{name}.profile.{}]", Json::from(profile.as_str()));
-                for (key, value) in values {
+                for (key, value) in sorted(values) {
                     entry(&snake_case(key), value, out)?;
                 }
             }
@@ -107,8 +109,16 @@ fn part(
     }
 }
 
+/// Members by name.
+fn sorted(values: &Map<String, Json>) -> Vec<(&String, &Json)> {
+    let mut members: Vec<_> = values.iter().collect();
+    members.sort_by_key(|(name, _)| *name);
+    members
+}
+
 fn entry(name: &str, value: &Json, out: &mut String) -> Result<(), String> {
-    let value = meant(name, value);
+    let mut value = meant(name, value);
+    value.sort_all_objects();
     let mut text = String::new();
     inline(&value, &mut text).map_err(|why| format!("`{name}` {why}"))?;
     let _ = writeln!(out, "{} = {text}", Json::from(name));
@@ -116,7 +126,7 @@ fn entry(name: &str, value: &Json, out: &mut String) -> Result<(), String> {
 }
 
 /// What a value of a poorer type system means for this key.
-fn meant(name: &str, value: &Json) -> Json {
+pub(super) fn meant(name: &str, value: &Json) -> Json {
     let shape = Key::find(name)
         .map(|key| key.shape)
         .or_else(|| find_rule(name).map(|rule| rule.shape));
@@ -191,7 +201,7 @@ fn inline(value: &Json, out: &mut String) -> Result<(), &'static str> {
 }
 
 /// `minValidity` and `MinValidity` become `min_validity`; what is snake_case already stays.
-fn snake_case(name: &str) -> String {
+pub(super) fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     for (index, c) in name.chars().enumerate() {
         if c.is_ascii_uppercase() {
@@ -285,5 +295,30 @@ mod tests {
         for key in KEYS {
             assert_eq!(snake_case(&camel_case(key.name)), key.name);
         }
+        assert_eq!(camel_case("min_validity"), "minValidity");
+        assert_eq!(snake_case("ClientSecret"), "client_secret");
+    }
+
+    #[test]
+    fn equal_policies_have_one_text_whatever_their_order() {
+        let texts = [
+            r#"{"issuer":"https://a","headers":{"X-B":"1","X-A":"2"},"exchange":"{\"url\":\"u\",\"kind\":\"http\"}",
+                "Profiles":{"b":{"audience":"x","notify":0},"a":{}},"Defaults":{"token":"id_token","flow":"device"}}"#,
+            r#"{"Defaults":{"flow":"device","token":"id_token"},"Profiles":{"a":{},"b":{"notify":0,"audience":"x"}},
+                "exchange":"{\"kind\":\"http\",\"url\":\"u\"}","headers":{"X-A":"2","X-B":"1"},"issuer":"https://a"}"#,
+        ];
+        let texts = texts.map(|text| {
+            let values: Map<String, Json> = serde_json::from_str(text).unwrap();
+            to_toml(&values).unwrap()
+        });
+        assert_eq!(texts[0], texts[1]);
+        // The text that the digest of a deployed policy was taken from, byte by byte.
+        assert_eq!(
+            texts[0],
+            "[locked]\n\"exchange\" = {\"kind\"=\"http\",\"url\"=\"u\"}\n\
+             \"headers\" = {\"X-A\"=\"2\",\"X-B\"=\"1\"}\n\"issuer\" = \"https://a\"\n\
+             [locked.profile.\"a\"]\n[locked.profile.\"b\"]\n\"audience\" = \"x\"\n\"notify\" = false\n\
+             [default]\n\"flow\" = \"device\"\n\"token\" = \"id_token\"\n"
+        );
     }
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
+use gatepass_host::lint::{Context, Severity};
+use gatepass_host::{Base, FileContent, HOSTS, HostFile, Target};
 use serde_json::Value as Json;
 
 use super::Finding;
 use crate::config::settings::Settings;
 use crate::error::Failure;
-use crate::host::lint::{self, Context, Severity};
 use crate::platform::files::{self, Access};
 use crate::session::record::IssuedToken;
+use crate::usecase::host_lint;
 
 /// Largest file that is read, in bytes.
 const LIMIT: u64 = 1024 * 1024;
@@ -25,10 +27,7 @@ pub(super) fn check(
     token: Option<&IssuedToken>,
     machine: bool,
 ) -> Finding {
-    let mut places = managed();
-    if !machine {
-        places.extend(own());
-    }
+    let places = places(machine);
     let context = Context {
         target: None,
         look_for_programs: true,
@@ -54,7 +53,7 @@ fn judge(places: &[PathBuf], context: &Context) -> Finding {
         if !bytes.windows(OURS.len()).any(|part| part == OURS) {
             continue;
         }
-        let found = lint::check(&bytes, context);
+        let found = host_lint::check(&bytes, context);
         let Some(first) = found.iter().max_by_key(|finding| finding.severity) else {
             fine.push(path.display().to_string());
             continue;
@@ -83,54 +82,46 @@ fn judge(places: &[PathBuf], context: &Context) -> Finding {
     }
 }
 
-/// What an administrator has put in place.
-fn managed() -> Vec<PathBuf> {
-    let paths: &[&str] = if cfg!(target_os = "macos") {
-        &[
-            "/Library/Managed Preferences/com.anthropic.claudefordesktop.plist",
-            "/Library/Application Support/ClaudeCode/managed-settings.json",
-        ]
-    } else if cfg!(windows) {
-        &[
-            r"C:\Program Files\ClaudeCode\managed-settings.json",
-            r"C:\ProgramData\ClaudeCode\managed-settings.json",
-        ]
-    } else {
-        &[
-            "/etc/claude-desktop/managed-settings.json",
-            "/etc/claude-code/managed-settings.json",
-            "/etc/codex/config.toml",
-        ]
-    };
-    paths.iter().map(PathBuf::from).collect()
+/// The files that hosts read here: an administrator's first, and unless only the machine is asked for, the user's.
+fn places(machine: bool) -> Vec<PathBuf> {
+    let user = (!machine).then(BaseDirs::new).flatten();
+    let here = |file: &&HostFile| file.target.is_none_or(|target| target == Target::here());
+    let files: Vec<&HostFile> = HOSTS
+        .iter()
+        .flat_map(|host| host.files)
+        .filter(here)
+        .collect();
+    let (managed, own): (Vec<&HostFile>, Vec<&HostFile>) =
+        files.iter().partition(|file| file.base == Base::Machine);
+    managed
+        .into_iter()
+        .chain(own)
+        .filter_map(|file| place(file, user.as_ref()))
+        .collect()
 }
 
-/// What this user has.
-fn own() -> Vec<PathBuf> {
-    let Some(base) = BaseDirs::new() else {
-        return Vec::new();
+fn place(file: &HostFile, user: Option<&BaseDirs>) -> Option<PathBuf> {
+    let path = match file.base {
+        Base::Machine => PathBuf::from(file.path),
+        Base::Home => user?.home_dir().join(file.path),
+        Base::UserConfig => user?.config_dir().join(file.path),
+        Base::LocalData => user?.data_local_dir().join(file.path),
+        Base::Variable(name, folder) => {
+            let user = user?;
+            let named = std::env::var_os(name).map(PathBuf::from);
+            let named = named.filter(|path| path.is_absolute());
+            named
+                .unwrap_or_else(|| user.home_dir().join(folder))
+                .join(file.path)
+        }
     };
-    let home = base.home_dir();
-    let mut paths = vec![home.join(".claude/settings.json")];
-    // As Codex looks for its folder.
-    let codex = std::env::var_os("CODEX_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    paths.push(
-        codex
-            .unwrap_or_else(|| home.join(".codex"))
-            .join("config.toml"),
-    );
-    let desktop = if cfg!(windows) {
-        base.data_local_dir().join("Claude-3p")
-    } else {
-        base.config_dir().join("Claude-3p")
-    };
-    paths.extend(applied(&desktop.join("configLibrary")));
-    paths
+    match file.content {
+        FileContent::Configuration => Some(path),
+        FileContent::Library => applied(&path),
+    }
 }
 
-/// The entry of Claude Desktop's library that is in force.
+/// The entry of a library that is in force.
 fn applied(library: &Path) -> Option<PathBuf> {
     let meta = files::read(&library.join("_meta.json"), Access::OwnerWrites, LIMIT).ok()??;
     let meta: Json = serde_json::from_slice(&meta).ok()?;

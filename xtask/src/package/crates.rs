@@ -21,6 +21,8 @@ pub(super) struct Crate {
     pub(super) folder: PathBuf,
     /// Where its source is developed, if it says so.
     pub(super) repository: Option<String>,
+    /// Whether it is one of this workspace, and from no registry.
+    pub(super) own: bool,
     /// What it needs, as `name@version`.
     pub(super) needs: BTreeSet<String>,
 }
@@ -127,6 +129,7 @@ fn reachable(metadata: &Value) -> Option<Vec<Crate>> {
                 version: package["version"].as_str()?.to_owned(),
                 licence: package["license"].as_str()?.replace('/', " OR "),
                 folder: manifest.parent()?.to_path_buf(),
+                own: package["source"].is_null(),
                 repository: package["repository"].as_str().map(str::to_owned),
                 needs: needed.iter().filter_map(|id| name(id)).collect(),
             },
@@ -181,11 +184,14 @@ mod tests {
         assert!(!names(Target::WindowsX64).contains(&"zbus".to_owned()));
         let checksums = checksums().expect("a lock file");
         for one in linked(Target::LinuxX64).expect("metadata") {
-            assert!(
-                one.name == "gatepass" || checksums.contains_key(&one.id()),
-                "{}",
-                one.id()
-            );
+            assert!(one.own != checksums.contains_key(&one.id()), "{}", one.id());
         }
+        let own: Vec<_> = linked(Target::LinuxX64)
+            .expect("metadata")
+            .into_iter()
+            .filter(|one| one.own)
+            .map(|one| one.name)
+            .collect();
+        assert_eq!(own, ["gatepass", "gatepass-host"]);
     }
 }

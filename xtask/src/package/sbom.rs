@@ -16,9 +16,12 @@ pub(super) fn of(target: Target, linked: &[Crate], release: &Release) -> Result<
             "bom-ref": one.id(),
             "name": one.name,
             "version": one.version,
-            "purl": purl(one),
             "licenses": [{"expression": one.licence}],
         });
+        // A crate of this workspace that is a part of the program is in no registry.
+        if !one.own || one.name == "gatepass" {
+            component["purl"] = purl(one).into();
+        }
         if let Some(sum) = checksums.get(&one.id()) {
             component["hashes"] = json!([{"alg": "SHA-256", "content": sum}]);
         }

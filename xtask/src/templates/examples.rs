@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use gatepass::config::document::Document;
 use gatepass::config::layers::Layers;
+use gatepass::config::policy::export::{ExportedPolicy, POLICY_WAIT};
 use gatepass::config::profile::ProfileName;
 use gatepass::config::settings::Settings;
 use gatepass::config::{Sources, UserFile};
-use gatepass::host::plan::{Notes, Plan};
-use gatepass::host::policy::Policy;
-use gatepass::host::{Target, claude_desktop, intune, registry, time_to_live};
+use gatepass_host::plan::Scheme;
+use gatepass_host::{HostPlan, Notes, Target, claude_desktop, time_to_live};
 
 /// The configuration of that organisation's administrator.
 const CONFIGURATION: &str = "\
@@ -37,47 +37,52 @@ pub(super) fn all() -> Result<Vec<(&'static str, Vec<u8>)>, String> {
     let profile = ProfileName::default();
     let layers = Layers::new(&sources, &profile).map_err(|failure| failure.what)?;
     let settings = Settings::resolve(&layers, &profile).map_err(|failure| failure.what)?;
-    let example = |target| {
-        let plan = Plan {
-            settings: &settings,
+    let example = |target, format| {
+        let mut notes = Notes::default();
+        let ttl = time_to_live(LIFETIME);
+        let policy = ExportedPolicy::new(&layers, &profile, ttl, target, &mut notes);
+        let plan = HostPlan {
             target,
-            helper_path: None,
+            program: None,
+            profile: None,
             use_args: false,
+            organisation: settings.display_name.clone(),
+            base_url: settings.gateway_url.clone().unwrap_or_default(),
+            scheme: Scheme::Bearer,
+            ttl,
+            wait: POLICY_WAIT,
+            min_validity: None,
             models: vec![
                 "claude-sonnet-4-5".to_owned(),
                 "claude-haiku-4-5".to_owned(),
             ],
             headers: Vec::new(),
-            further: Vec::new(),
+            configured_headers: Vec::new(),
+            secret_headers: Vec::new(),
+            extra: Vec::new(),
             servers: Vec::new(),
-            token_lifetime: LIFETIME,
-            with_policy: true,
+            policy: Some(policy.payload()),
         };
-        let mut notes = Notes::default();
-        let policy = Policy::new(
-            &layers,
-            &profile,
-            time_to_live(LIFETIME),
-            target,
-            &mut notes,
-        );
-        let told = claude_desktop::settings(&plan, &mut notes).map_err(|failure| failure.what)?;
+        let made = (claude_desktop::INFO.write)(&plan, format, &mut notes);
+        let bytes = made.and_then(|made| made.document.to_bytes());
+        let bytes = bytes.map_err(|error| error.to_string())?;
         if !notes.0.is_empty() {
             return Err(notes.0.join("\n"));
         }
-        Ok((plan, told, policy))
+        Ok(bytes)
     };
-    let (mac, told, policy) = example(Target::Macos)?;
-    let profile = claude_desktop::mobileconfig(&mac, &told, Some(&policy));
-    let (windows, told, policy) = example(Target::Windows)?;
-    let sections = claude_desktop::sections(&told, Some(&policy));
-    let custom = intune::write("", &windows.title("Claude Desktop"), &sections);
     Ok(vec![
-        ("packaging/macos/example.mobileconfig", profile.into_bytes()),
-        ("packaging/windows/example.reg", registry::write(&sections)),
+        (
+            "packaging/macos/example.mobileconfig",
+            example(Target::Macos, "mobileconfig")?,
+        ),
+        (
+            "packaging/windows/example.reg",
+            example(Target::Windows, "reg")?,
+        ),
         (
             "packaging/mdm/intune/example.json",
-            custom.pretty().into_bytes(),
+            example(Target::Windows, "intune")?,
         ),
     ])
 }

@@ -1,19 +1,18 @@
 //! What is wrong with a host's configuration: every problem at once, in whatever form the file is.
 //!
-//! [`read`] recognises the form and gives its values; [`desktop`], [`code`], [`codex`] and [`own`] judge them.
+//! [`read`] recognises the form and gives its values; each host judges its own.
 
-mod code;
-mod codex;
-mod desktop;
-mod own;
 mod read;
 
 use std::fmt;
 
-use super::Target;
-use super::json::Json;
+use serde_json::Value;
 
-pub use read::Form;
+use crate::document::LibraryEntry;
+use crate::value::{Members, Object, structure};
+use crate::{HostInfo, Target};
+
+use read::Form;
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,80 +72,86 @@ pub struct Context {
     pub profiles: Vec<String>,
 }
 
-/// Checks the content of a file. Nothing is found if it is fine.
-pub fn check(bytes: &[u8], context: &Context) -> Vec<Finding> {
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// What is wrong with the hosts' configuration in it, by line and weight.
+    pub findings: Vec<Finding>,
+    /// Policies of gatepass in it, as managed preferences or the registry would have them.
+    pub policies: Vec<Object>,
+}
+
+/// Checks the content of a file. Nothing is found if it is fine. Findings may quote the file as it is: whoever shows
+/// them makes them printable.
+pub fn check(bytes: &[u8], context: &Context) -> Judged {
     let mut report = Report::default();
-    let forms = read::recognise(bytes, &mut report);
-    for form in forms {
+    let mut policies = Vec::new();
+    for form in read::recognise(bytes, &mut report) {
         match form {
-            Form::Desktop(settings) => desktop::check(&settings, context, &mut report),
-            Form::Code(settings) => code::check(&settings, context, &mut report),
-            Form::Codex(table) => codex::check(&table, context, &mut report),
-            Form::Own(settings) => own::check(&settings, &mut report),
+            Form::Host(host, settings) => (host.check)(&settings, context, &mut report),
+            Form::Policy(values) => policies.push(values),
             Form::Library(meta) => library(&meta, &mut report),
         }
     }
-    let mut found = report.found;
-    found.sort_by_key(|finding| {
+    let mut findings = report.found;
+    sort(&mut findings);
+    Judged { findings, policies }
+}
+
+/// Findings in the order of their lines, errors first.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| {
         (
             finding.line.unwrap_or(0),
             std::cmp::Reverse(finding.severity),
         )
     });
-    found
 }
 
-/// The settings for Claude Desktop that a file holds, or why there are none.
-pub fn desktop_settings(bytes: &[u8]) -> Result<Settings, String> {
+/// The settings for one host that a file holds, or why there are none.
+pub(crate) fn settings_of(host: &HostInfo, bytes: &[u8]) -> Result<Settings, String> {
     let mut report = Report::default();
     let forms = read::recognise(bytes, &mut report);
-    let desktop = forms.into_iter().find_map(|form| match form {
-        Form::Desktop(settings) => Some(settings),
+    let own = forms.into_iter().find_map(|form| match form {
+        Form::Host(of, settings) if of == host => Some(settings),
         _ => None,
     });
-    desktop.ok_or_else(|| {
+    own.ok_or_else(|| {
         let found = report.found.into_iter().next();
         found.map_or_else(
-            || "it does not configure Claude Desktop".to_owned(),
+            || format!("it does not configure {}", host.title),
             |finding| finding.what,
         )
     })
 }
 
-/// Whether a file may be used as it is.
-pub fn is_fine(findings: &[Finding]) -> bool {
-    findings
-        .iter()
-        .all(|finding| finding.severity == Severity::Warning)
-}
-
 /// Where the values were written, which decides about their types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Medium {
+pub enum Encoding {
     /// A property list: every value is a string.
     Plist,
     /// The registry: strings, and numbers for numbers and flags.
     Registry,
-    /// JSON with native types.
-    Json,
+    /// JSON or TOML with native types.
+    Native,
 }
 
 /// A flat set of host settings, from whatever form.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where they were written.
-    pub medium: Medium,
+    pub encoding: Encoding,
     /// The system they are for, if the form says it.
     pub target: Option<Target>,
     /// What stands before each key in messages.
     pub prefix: &'static str,
     /// Names, values and lines.
-    pub values: Vec<(String, Json, Option<usize>)>,
+    pub values: Vec<(String, Value, Option<usize>)>,
 }
 
 impl Settings {
     /// A value.
-    pub fn get(&self, name: &str) -> Option<&Json> {
+    pub fn get(&self, name: &str) -> Option<&Value> {
         self.values
             .iter()
             .rev()
@@ -156,10 +161,10 @@ impl Settings {
 
     /// A string.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).and_then(Json::as_text)
+        self.get(name).and_then(Value::as_str)
     }
 
-    fn line(&self, name: &str) -> Option<usize> {
+    pub(crate) fn line(&self, name: &str) -> Option<usize> {
         self.values
             .iter()
             .rev()
@@ -168,18 +173,15 @@ impl Settings {
     }
 
     /// Lists and objects are JSON text where every value is a string.
-    pub fn structure(&self, name: &str) -> Option<Json> {
-        match self.get(name)? {
-            Json::Text(text) => Json::parse(text).ok(),
-            other => Some(other.clone()),
-        }
+    pub fn structure(&self, name: &str) -> Option<Value> {
+        structure(self.get(name)?)
     }
 
     /// A number, however it was written.
-    fn number(&self, name: &str) -> Option<u64> {
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
         match self.get(name)? {
-            Json::Text(text) => text.trim().parse().ok(),
-            Json::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            Value::Number(number) => number.as_u64(),
             _ => None,
         }
     }
@@ -187,12 +189,13 @@ impl Settings {
 
 /// Findings as they are gathered.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     found: Vec<Finding>,
 }
 
 impl Report {
-    fn add(
+    /// Adds one.
+    pub fn add(
         &mut self,
         severity: Severity,
         key: impl Into<String>,
@@ -200,35 +203,36 @@ impl Report {
         what: impl AsRef<str>,
         remedy: impl AsRef<str>,
     ) {
-        // A file may hold anything: what is quoted from it is made safe to show.
-        let plain = |text: &str| crate::text::printable(text, 400);
         self.found.push(Finding {
             severity,
-            key: plain(&key.into()),
+            key: key.into(),
             line,
-            what: plain(what.as_ref()),
-            remedy: plain(remedy.as_ref()),
+            what: what.as_ref().to_owned(),
+            remedy: remedy.as_ref().to_owned(),
         });
     }
 
-    fn whole(&mut self, severity: Severity, what: impl AsRef<str>, remedy: impl AsRef<str>) {
+    pub(crate) fn whole(
+        &mut self,
+        severity: Severity,
+        what: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
         self.add(severity, "", None, what, remedy);
     }
 }
 
 /// The list of a configuration library.
-fn library(meta: &super::json::Object, report: &mut Report) {
-    let is_id =
-        |id: &str| id.len() == 36 && id.chars().all(|c| matches!(c, 'a'..='f' | '0'..='9' | '-'));
+fn library(meta: &Object, report: &mut Report) {
     let entries: Vec<&str> = meta
         .get("entries")
-        .and_then(Json::as_list)
-        .unwrap_or_default()
-        .iter()
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
         .filter_map(|entry| entry.as_object()?.text("id"))
         .collect();
     for id in &entries {
-        if !is_id(id) {
+        if !LibraryEntry::is_id(id) {
             report.add(
                 Severity::Error,
                 "entries",
@@ -239,21 +243,21 @@ fn library(meta: &super::json::Object, report: &mut Report) {
         }
     }
     match meta.get("appliedId") {
-        Some(Json::Text(id)) if !is_id(id) => report.add(
+        Some(Value::String(id)) if !LibraryEntry::is_id(id) => report.add(
             Severity::Error,
             "appliedId",
             None,
             format!("\"{id}\" is no id of an entry"),
             "36 characters of a-f, 0-9 and -",
         ),
-        Some(Json::Text(id)) if !entries.contains(&id.as_str()) => report.add(
+        Some(Value::String(id)) if !entries.contains(&id.as_str()) => report.add(
             Severity::Error,
             "appliedId",
             None,
             "no entry has this id",
             "list it under entries, or apply another one",
         ),
-        Some(Json::Text(_)) => (),
+        Some(Value::String(_)) => (),
         _ => report.add(
             Severity::Warning,
             "appliedId",
@@ -265,7 +269,7 @@ fn library(meta: &super::json::Object, report: &mut Report) {
 }
 
 /// Texts that people forget to replace.
-pub(super) fn is_placeholder(text: &str) -> bool {
+pub fn is_placeholder(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let bracketed = |text: &str| {
         (text.starts_with('<') && text.ends_with('>'))
@@ -290,25 +294,12 @@ pub(super) fn is_placeholder(text: &str) -> bool {
         || bracketed(text.trim())
 }
 
-/// A gateway's address, as the Claude hosts want it.
-fn base_url(url: &str) -> Result<(), (String, &'static str)> {
-    crate::config::address::check_url(url).map_err(|reason| {
-        (
-            reason,
-            "https://gateway.example.com, without a user name or `#…`",
-        )
-    })?;
-    if url.trim_end_matches('/').ends_with("/v1") {
-        return Err((
-            "ends in /v1, which the host appends itself".to_owned(),
-            "remove /v1 at the end",
-        ));
-    }
-    Ok(())
-}
-
 /// A program that the host is to run.
-fn program(path: &str, target: Option<Target>, context: &Context) -> Result<(), (String, String)> {
+pub(crate) fn program(
+    path: &str,
+    target: Option<Target>,
+    context: &Context,
+) -> Result<(), (String, String)> {
     let shape = target.or_else(|| match path.chars().nth(1) {
         Some(':') => Some(Target::Windows),
         _ => context.target,

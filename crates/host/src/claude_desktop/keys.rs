@@ -172,7 +172,7 @@ pub const KEYS: &[(&str, Kind)] = &[
 
 /// What becomes of an old key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Deprecation {
     /// No longer read.
     Gone,
     /// Still read, under a newer name.
@@ -181,17 +181,17 @@ pub enum Fate {
 
 /// Keys that were given up, and what takes their place.
 #[rustfmt::skip]
-pub const DEPRECATED: &[(&str, Fate, &str)] = &[
-    ("inferenceGatewayHeaders", Fate::Gone, "use inferenceCustomHeaders, a JSON object"),
-    ("inferenceGatewayOidc", Fate::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpOidc)"),
-    ("inferenceGatewayOidcAuthFlow", Fate::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpAuthFlow)"),
-    ("isDxtEnabled", Fate::Gone, "use isDesktopExtensionEnabled"),
-    ("isDxtSignatureRequired", Fate::Gone, "use isDesktopExtensionSignatureRequired"),
-    ("trustBootstrapLocalExec", Fate::Gone, "use trustBootstrapDelivery"),
-    ("enduserAttribution", Fate::Gone, "use endUserAttribution"),
-    ("disableDefaultPlugins", Fate::Gone, "remove it"),
-    ("betaFeaturesEnabled", Fate::Gone, "remove it"),
-    ("organizationPluginsUrl", Fate::Renamed, "use allowedPluginMarketplaces"),
+pub const DEPRECATED: &[(&str, Deprecation, &str)] = &[
+    ("inferenceGatewayHeaders", Deprecation::Gone, "use inferenceCustomHeaders, a JSON object"),
+    ("inferenceGatewayOidc", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpOidc)"),
+    ("inferenceGatewayOidcAuthFlow", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpAuthFlow)"),
+    ("isDxtEnabled", Deprecation::Gone, "use isDesktopExtensionEnabled"),
+    ("isDxtSignatureRequired", Deprecation::Gone, "use isDesktopExtensionSignatureRequired"),
+    ("trustBootstrapLocalExec", Deprecation::Gone, "use trustBootstrapDelivery"),
+    ("enduserAttribution", Deprecation::Gone, "use endUserAttribution"),
+    ("disableDefaultPlugins", Deprecation::Gone, "remove it"),
+    ("betaFeaturesEnabled", Deprecation::Gone, "remove it"),
+    ("organizationPluginsUrl", Deprecation::Renamed, "use allowedPluginMarketplaces"),
 ];
 
 /// What a known key takes.
@@ -203,7 +203,7 @@ pub fn kind(name: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEPRECATED, Fate, KEYS};
+    use super::{DEPRECATED, Deprecation, KEYS};
 
     #[test]
     fn each_key_stands_once_and_gone_ones_are_no_keys() {
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(names.len(), KEYS.len());
         for (name, fate, _) in DEPRECATED {
             let known = KEYS.iter().any(|(known, _)| known == name);
-            assert!(!(known && *fate == Fate::Gone), "{name}");
+            assert!(!(known && *fate == Deprecation::Gone), "{name}");
         }
     }
 }

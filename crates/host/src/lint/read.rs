@@ -1,29 +1,26 @@
 //! Which form a file has, and the values in it.
 
-use super::{Medium, Report, Settings, Severity};
-use crate::host::Target;
-use crate::host::json::{Json, Object};
-use crate::host::registry::{self, Value};
+use serde_json::Value;
+
+use super::{Encoding, Report, Settings, Severity};
+use crate::registry::{self, Data};
+use crate::value::{Members, Object, kind, set_below};
+use crate::{HOSTS, HostInfo, Target, claude_desktop};
 
 /// What a file (or a part of it) configures.
 #[derive(Clone, Debug)]
-pub enum Form {
-    /// Claude Desktop.
-    Desktop(Settings),
-    /// Claude Code.
-    Code(Settings),
-    /// Codex.
-    Codex(Object),
+pub(super) enum Form {
+    /// A host.
+    Host(&'static HostInfo, Settings),
     /// gatepass itself, by policy.
-    Own(serde_json::Map<String, serde_json::Value>),
-    /// The list of Claude Desktop's configuration library.
+    Policy(Object),
+    /// The list of a library of configurations.
     Library(Object),
 }
 
-/// Payload types of configuration profiles, which are preference domains.
-const DESKTOP_DOMAIN: &str = "com.anthropic.claudefordesktop";
-const CODE_DOMAIN: &str = "com.anthropic.claudecode";
+/// Where gatepass's own policy lies.
 const OWN_DOMAIN: &str = "io.gatepass.helper";
+const OWN_KEY: &str = r"SOFTWARE\Policies\Gatepass";
 
 /// Recognises a file's form by its content. What cannot be read is reported.
 pub(super) fn recognise(bytes: &[u8], report: &mut Report) -> Vec<Form> {
@@ -61,30 +58,47 @@ pub(super) fn recognise(bytes: &[u8], report: &mut Report) -> Vec<Form> {
 }
 
 fn unknown(report: &mut Report) -> Vec<Form> {
+    let hosts: Vec<&str> = HOSTS.iter().map(|host| host.title).collect();
     report.whole(
         Severity::Error,
-        "this is no configuration of Claude Desktop, Claude Code or Codex that gatepass knows",
+        format!(
+            "this is no configuration of {} that gatepass knows",
+            hosts.join(" or ")
+        ),
         "give a .mobileconfig, .reg, managed-settings.json, configLibrary entry, settings.json or config.toml",
     );
     Vec::new()
 }
 
-fn flat(object: &Object, prefix: &'static str, medium: Medium, target: Option<Target>) -> Settings {
+/// The host whose configuration an object is.
+fn host_of(object: &Object) -> Option<&'static HostInfo> {
+    HOSTS.iter().find(|host| (host.recognises)(object))
+}
+
+fn flat(
+    object: &Object,
+    prefix: &'static str,
+    encoding: Encoding,
+    target: Option<Target>,
+) -> Settings {
     Settings {
-        medium,
+        encoding,
         target,
         prefix,
         values: object
-            .0
             .iter()
             .map(|(name, value)| (name.clone(), value.clone(), None))
             .collect(),
     }
 }
 
+fn desktop(settings: Settings) -> Vec<Form> {
+    vec![Form::Host(&claude_desktop::INFO, settings)]
+}
+
 fn from_json(text: &str, report: &mut Report) -> Vec<Form> {
-    let object = match Json::parse(text) {
-        Ok(Json::Object(object)) => object,
+    let object = match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => object,
         Ok(_) => return unknown(report),
         Err(error) => {
             report.whole(
@@ -95,14 +109,14 @@ fn from_json(text: &str, report: &mut Report) -> Vec<Form> {
             return Vec::new();
         }
     };
-    let has = |name: &str| object.get(name).is_some();
+    let has = |name: &str| object.contains_key(name);
     if let Some(nested) = object.get("enterpriseConfig") {
         let Some(inner) = nested.as_object() else {
             report.add(
                 Severity::Error,
                 "enterpriseConfig",
                 None,
-                format!("is {}, not an object", nested.kind()),
+                format!("is {}, not an object", kind(nested)),
                 "write the keys in braces",
             );
             return Vec::new();
@@ -116,39 +130,18 @@ fn from_json(text: &str, report: &mut Report) -> Vec<Form> {
                 "set it to \"3p\"",
             );
         }
-        return vec![Form::Desktop(flat(
-            inner,
-            "enterpriseConfig.",
-            Medium::Json,
-            None,
-        ))];
+        return desktop(flat(inner, "enterpriseConfig.", Encoding::Native, None));
     }
-    if has("entries") && (has("appliedId") || object.0.len() == 1) {
+    if has("entries") && (has("appliedId") || object.len() == 1) {
         return vec![Form::Library(object)];
     }
-    if let Some(inference) = object.get("inference").and_then(Json::as_object) {
+    if let Some(inference) = object.get("inference").and_then(Value::as_object) {
         report.add(Severity::Warning, "inference", None, "this is the nested form, which a bootstrap server may serve and a configuration library does not take", "write flat keys in files, such as inferenceProvider");
-        return vec![Form::Desktop(nested(inference))];
+        return desktop(nested(inference));
     }
-    let desktop = object
-        .iter()
-        .any(|(name, _)| name.starts_with("inference") || crate::host::keys::kind(name).is_some());
-    // Both hosts know managed servers; only Claude Code has these.
-    let code = [
-        "apiKeyHelper",
-        "env",
-        "permissions",
-        "forceLoginMethod",
-        "hooks",
-    ]
-    .into_iter()
-    .any(has);
-    match (desktop, code) {
-        (_, true) if !object.iter().any(|(name, _)| name.starts_with("inference")) => {
-            vec![Form::Code(flat(&object, "", Medium::Json, None))]
-        }
-        (true, _) => vec![Form::Desktop(flat(&object, "", Medium::Json, None))],
-        _ => unknown(report),
+    match host_of(&object) {
+        Some(host) => vec![Form::Host(host, flat(&object, "", Encoding::Native, None))],
+        None => unknown(report),
     }
 }
 
@@ -170,19 +163,16 @@ fn nested(inference: &Object) -> Settings {
         ("baseUrl", "inferenceGatewayBaseUrl"),
     ];
     let mut values = Vec::new();
-    let credential = inference.get("credential").and_then(Json::as_object);
-    for (name, value) in inference
-        .iter()
-        .chain(credential.into_iter().flat_map(Object::iter))
-    {
-        if let Some((_, flat)) = NAMES.iter().find(|(nested, _)| *nested == name) {
+    let credential = inference.get("credential").and_then(Value::as_object);
+    for (name, value) in inference.iter().chain(credential.into_iter().flatten()) {
+        if let Some((_, flat)) = NAMES.iter().find(|(nested, _)| nested == name) {
             values.push(((*flat).to_owned(), value.clone(), None));
         } else if name == "customHeaders" {
             values.push(("inferenceCustomHeaders".to_owned(), value.clone(), None));
         }
     }
     Settings {
-        medium: Medium::Json,
+        encoding: Encoding::Native,
         target: None,
         prefix: "",
         values,
@@ -190,10 +180,11 @@ fn nested(inference: &Object) -> Settings {
 }
 
 fn from_toml(text: &str, report: &mut Report) -> Vec<Form> {
-    match toml::from_str::<Json>(text) {
-        Ok(Json::Object(table)) if table.get("model_providers").is_some() => {
-            vec![Form::Codex(table)]
-        }
+    match toml::from_str::<Value>(text) {
+        Ok(Value::Object(table)) => match host_of(&table) {
+            Some(host) => vec![Form::Host(host, flat(&table, "", Encoding::Native, None))],
+            None => unknown(report),
+        },
         Ok(_) => unknown(report),
         Err(error) => {
             let line = error
@@ -226,18 +217,14 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
             return Vec::new();
         }
     };
-    let Json::Object(root) = value else {
+    let Value::Object(root) = value else {
         return unknown(report);
     };
     let mac = Some(Target::Macos);
-    let Some(payloads) = root.get("PayloadContent").and_then(Json::as_list) else {
-        let inference = root.iter().any(|(name, _)| name.starts_with("inference"));
-        return if inference {
-            vec![Form::Desktop(flat(&root, "", Medium::Plist, mac))]
-        } else if root.get("apiKeyHelper").is_some() {
-            vec![Form::Code(flat(&root, "", Medium::Plist, mac))]
-        } else {
-            unknown(report)
+    let Some(payloads) = root.get("PayloadContent").and_then(Value::as_array) else {
+        return match host_of(&root) {
+            Some(host) => vec![Form::Host(host, flat(&root, "", Encoding::Plist, mac))],
+            None => unknown(report),
         };
     };
     if root.text("PayloadType") != Some("Configuration") {
@@ -261,19 +248,22 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
         }
     }
     let mut forms = Vec::new();
-    for payload in payloads.iter().filter_map(Json::as_object) {
-        let own: Vec<(String, Json)> = payload
-            .0
+    for payload in payloads.iter().filter_map(Value::as_object) {
+        let own: Object = payload
             .iter()
             .filter(|(name, _)| !name.starts_with("Payload"))
-            .cloned()
+            .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let settings = |prefix| flat(&Object(own.clone()), prefix, Medium::Plist, mac);
-        match payload.text("PayloadType") {
-            Some(DESKTOP_DOMAIN) => forms.push(Form::Desktop(settings(""))),
-            Some(CODE_DOMAIN) => forms.push(Form::Code(settings(""))),
-            Some(OWN_DOMAIN) => forms.push(Form::Own(native(&Object(own.clone())))),
-            Some(other) => report.add(
+        let of_domain = |domain| HOSTS.iter().find(|host| host.domain == Some(domain));
+        match payload
+            .text("PayloadType")
+            .map(|domain| (domain, of_domain(domain)))
+        {
+            Some((_, Some(host))) => {
+                forms.push(Form::Host(host, flat(&own, "", Encoding::Plist, mac)));
+            }
+            Some((OWN_DOMAIN, None)) => forms.push(Form::Policy(own)),
+            Some((other, None)) => report.add(
                 Severity::Warning,
                 "PayloadType",
                 None,
@@ -285,40 +275,38 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
                 "PayloadType",
                 None,
                 "a payload has none",
-                format!("{DESKTOP_DOMAIN} for Claude Desktop"),
+                "com.anthropic.claudefordesktop for Claude Desktop",
             ),
         }
     }
     if forms.is_empty()
         && payloads
             .iter()
-            .all(|payload| payload.as_object().is_none_or(|p| p.0.is_empty()))
+            .all(|payload| payload.as_object().is_none_or(Object::is_empty))
     {
         return unknown(report);
     }
     forms
 }
 
-fn as_json(value: &plist::Value) -> Json {
+fn as_json(value: &plist::Value) -> Value {
     match value {
-        plist::Value::Boolean(flag) => Json::Flag(*flag),
-        plist::Value::String(text) => Json::Text(text.clone()),
+        plist::Value::Boolean(flag) => Value::Bool(*flag),
+        plist::Value::String(text) => Value::String(text.clone()),
         plist::Value::Integer(number) => number
             .as_unsigned()
-            .map(Json::whole)
-            .or_else(|| number.as_signed().map(|number| Json::Number(number.into())))
-            .unwrap_or(Json::Null),
+            .map(Value::from)
+            .or_else(|| number.as_signed().map(Value::from))
+            .unwrap_or(Value::Null),
         plist::Value::Real(number) => {
-            serde_json::Number::from_f64(*number).map_or(Json::Null, Json::Number)
+            serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number)
         }
-        plist::Value::Array(items) => Json::List(items.iter().map(as_json).collect()),
-        plist::Value::Dictionary(members) => Json::Object(Object(
-            members
-                .iter()
-                .map(|(name, value)| (name.clone(), as_json(value)))
-                .collect(),
-        )),
-        _ => Json::Null,
+        plist::Value::Array(items) => Value::Array(items.iter().map(as_json).collect()),
+        plist::Value::Dictionary(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), as_json(value)))
+            .collect(),
+        _ => Value::Null,
     }
 }
 
@@ -351,51 +339,53 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         );
     }
     let mut forms = Vec::new();
-    let mut policy = Object::default();
+    let mut policy = Object::new();
     let mut hives = Vec::new();
     for section in &file.sections {
         let (hive, path) = section.path.split_once('\\').unwrap_or((&section.path, ""));
-        let path = path.to_ascii_lowercase();
-        let values = |report: &mut Report, prefix| from_section(section, prefix, report);
-        let (desktop, own) = (r"software\policies\claude", r"software\policies\gatepass");
-        if path == desktop {
-            hives.push(hive.to_ascii_uppercase());
-            forms.push(Form::Desktop(values(report, "")));
-        } else if path.starts_with(&format!(r"{desktop}\")) {
-            report.add(
+        let host = HOSTS.iter().find_map(|host| {
+            let below = below(path, host.registry_key?)?;
+            Some((host, below))
+        });
+        match (host, below(path, OWN_KEY)) {
+            (Some((host, "")), _) if host.one_value => {
+                forms.push(Form::Host(host, one_value(section, report)));
+            }
+            (Some((host, "")), _) => {
+                hives.push(hive.to_ascii_uppercase());
+                forms.push(Form::Host(host, from_section(section, report)));
+            }
+            (Some((host, _)), _) => report.add(
                 Severity::Error,
                 &section.path,
                 Some(section.line),
-                "Claude Desktop reads no keys below its own",
+                format!("{} reads no keys below its own", host.title),
                 "write values, with JSON text for lists and objects",
-            );
-        } else if path == r"software\policies\claudecode" {
-            forms.push(code_section(section, report));
-        } else if path == own || path.starts_with(&format!(r"{own}\")) {
-            if !hive.eq_ignore_ascii_case("HKEY_LOCAL_MACHINE") {
-                report.add(
-                    Severity::Error,
-                    &section.path,
-                    Some(section.line),
-                    "gatepass reads its policy from HKEY_LOCAL_MACHINE alone",
-                    "write it there",
-                );
+            ),
+            (None, Some(below)) => {
+                if !hive.eq_ignore_ascii_case("HKEY_LOCAL_MACHINE") {
+                    report.add(
+                        Severity::Error,
+                        &section.path,
+                        Some(section.line),
+                        "gatepass reads its policy from HKEY_LOCAL_MACHINE alone",
+                        "write it there",
+                    );
+                }
+                let section = from_section(section, report);
+                into_policy(&mut policy, below, &section);
             }
-            let below = &section.path[section.path.len() - (path.len() - own.len())..];
-            let section = from_section(section, "", report);
-            into_policy(&mut policy, below, &section);
-        } else {
-            report.add(
+            (None, None) => report.add(
                 Severity::Warning,
                 &section.path,
                 Some(section.line),
                 "is not checked",
                 "it is for another program",
-            );
+            ),
         }
     }
-    if !policy.0.is_empty() {
-        forms.push(Form::Own(native(&policy)));
+    if !policy.is_empty() {
+        forms.push(Form::Policy(policy));
     }
     if hives.iter().any(|hive| hive == "HKEY_LOCAL_MACHINE")
         && hives.iter().any(|hive| hive == "HKEY_CURRENT_USER")
@@ -406,6 +396,13 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         return unknown(report);
     }
     forms
+}
+
+/// What of a path lies below a key; names of the registry have no capitals that matter.
+fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
+    let (start, rest) = path.split_at_checked(key.len())?;
+    let within = rest.is_empty() || rest.starts_with('\\');
+    (within && start.eq_ignore_ascii_case(key)).then_some(rest)
 }
 
 /// The keys below the policy's own, as the tables that they mean: `Profiles\\NAME`, `Defaults` and so on.
@@ -419,32 +416,21 @@ fn into_policy(policy: &mut Object, below: &str, section: &Settings) {
         })
         .collect();
     for (name, value, _) in &section.values {
-        policy.set_below(&path, name, value.clone());
+        set_below(policy, &path, name, value.clone());
     }
 }
 
-fn native(object: &Object) -> serde_json::Map<String, serde_json::Value> {
-    match serde_json::to_value(object) {
-        Ok(serde_json::Value::Object(map)) => map,
-        _ => serde_json::Map::new(),
-    }
-}
-
-fn from_section(
-    section: &registry::Section,
-    prefix: &'static str,
-    report: &mut Report,
-) -> Settings {
+fn from_section(section: &registry::Section, report: &mut Report) -> Settings {
     let mut values = Vec::new();
     for (name, value, line) in &section.values {
         let json = match value {
-            Value::Text(text) => Json::Text(text.clone()),
-            Value::Number(number) => Json::whole(u64::from(*number)),
-            Value::Removed => continue,
-            Value::Other(kind) => {
+            Data::Text(text) => Value::String(text.clone()),
+            Data::Number(number) => Value::from(*number),
+            Data::Removed => continue,
+            Data::Other(kind) => {
                 report.add(
                     Severity::Error,
-                    format!("{prefix}{name}"),
+                    name,
                     Some(*line),
                     format!("is {kind}, which is not read from policies"),
                     "use REG_SZ",
@@ -455,19 +441,19 @@ fn from_section(
         values.push((name.clone(), json, Some(*line)));
     }
     Settings {
-        medium: Medium::Registry,
+        encoding: Encoding::Registry,
         target: Some(Target::Windows),
-        prefix,
+        prefix: "",
         values,
     }
 }
 
-/// Claude Code has one value, with all of its settings as JSON text.
-fn code_section(section: &registry::Section, report: &mut Report) -> Form {
+/// A host that reads one value, with all of its settings as JSON text.
+fn one_value(section: &registry::Section, report: &mut Report) -> Settings {
     let settings = section.values.iter().find(|(name, ..)| name == "Settings");
     let object = match settings {
-        Some((_, Value::Text(text), line)) => match Json::parse(text) {
-            Ok(Json::Object(object)) => object,
+        Some((_, Data::Text(text), line)) => match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => object,
             _ => {
                 report.add(
                     Severity::Error,
@@ -476,7 +462,7 @@ fn code_section(section: &registry::Section, report: &mut Report) -> Form {
                     "is no JSON object",
                     "write the settings as one line of JSON",
                 );
-                Object::default()
+                Object::new()
             }
         },
         Some((_, _, line)) => {
@@ -487,23 +473,23 @@ fn code_section(section: &registry::Section, report: &mut Report) -> Form {
                 "is no string",
                 "use REG_SZ with JSON text",
             );
-            Object::default()
+            Object::new()
         }
         None => {
             report.add(
                 Severity::Error,
                 "Settings",
                 Some(section.line),
-                "is missing: Claude Code reads this one value",
+                "is missing: it is the one value that is read",
                 "write all settings into it as JSON text",
             );
-            Object::default()
+            Object::new()
         }
     };
-    Form::Code(flat(
+    flat(
         &object,
         "Settings: ",
-        Medium::Json,
+        Encoding::Native,
         Some(Target::Windows),
-    ))
+    )
 }

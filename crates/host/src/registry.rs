@@ -10,7 +10,7 @@ const OLD_HEADER: &str = "REGEDIT4";
 
 /// A value of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum Data {
     /// `REG_SZ`.
     Text(String),
     /// `REG_DWORD`.
@@ -29,7 +29,7 @@ pub struct Section {
     /// The line it stands on, counted from 1.
     pub line: usize,
     /// Names, values and lines.
-    pub values: Vec<(String, Value, usize)>,
+    pub values: Vec<(String, Data, usize)>,
 }
 
 impl Section {
@@ -41,8 +41,13 @@ impl Section {
         }
     }
 
+    /// An empty section below the machine's hive.
+    pub fn machine(key: &str) -> Self {
+        Self::new(format!(r"HKEY_LOCAL_MACHINE\{key}"))
+    }
+
     /// Adds a value.
-    pub fn push(&mut self, name: impl Into<String>, value: Value) {
+    pub fn push(&mut self, name: impl Into<String>, value: Data) {
         self.values.push((name.into(), value, 0));
     }
 }
@@ -54,14 +59,14 @@ pub fn write(sections: &[Section]) -> Vec<u8> {
         let _ = write!(text, "\r\n[{}]\r\n", section.path);
         for (name, value, _) in &section.values {
             let _ = match value {
-                Value::Text(value) => {
+                Data::Text(value) => {
                     write!(text, "\"{}\"=\"{}\"\r\n", escaped(name), escaped(value))
                 }
-                Value::Number(number) => {
+                Data::Number(number) => {
                     write!(text, "\"{}\"=dword:{number:08x}\r\n", escaped(name))
                 }
-                Value::Removed => write!(text, "\"{}\"=-\r\n", escaped(name)),
-                Value::Other(_) => Ok(()),
+                Data::Removed => write!(text, "\"{}\"=-\r\n", escaped(name)),
+                Data::Other(_) => Ok(()),
             };
         }
     }
@@ -145,31 +150,31 @@ pub fn parse(text: &str) -> File {
 }
 
 /// `"name"=value`.
-fn value_line(line: &str) -> Option<(String, Value)> {
+fn value_line(line: &str) -> Option<(String, Data)> {
     let (name, rest) = match line.strip_prefix('@') {
         Some(rest) => (String::new(), rest),
         None => quoted(line)?,
     };
     let rest = rest.trim_start().strip_prefix('=')?.trim();
     let value = if rest == "-" {
-        Value::Removed
+        Data::Removed
     } else if rest.starts_with('"') {
         let (text, after) = quoted(rest)?;
         if !after.trim().is_empty() {
             return None;
         }
-        Value::Text(text)
+        Data::Text(text)
     } else {
         let (kind, data) = rest.split_once(':')?;
         match kind.to_ascii_lowercase().as_str() {
-            "dword" => Value::Number(u32::from_str_radix(data.trim(), 16).ok()?),
-            "hex" | "hex(3)" => Value::Other("REG_BINARY"),
-            "hex(1)" => Value::Text(wide(data)?),
-            "hex(2)" => Value::Other("REG_EXPAND_SZ"),
-            "hex(4)" => Value::Number(little(data)?),
-            "hex(7)" => Value::Other("REG_MULTI_SZ"),
-            "hex(b)" => Value::Other("REG_QWORD"),
-            _ => Value::Other("an unknown type"),
+            "dword" => Data::Number(u32::from_str_radix(data.trim(), 16).ok()?),
+            "hex" | "hex(3)" => Data::Other("REG_BINARY"),
+            "hex(1)" => Data::Text(wide(data)?),
+            "hex(2)" => Data::Other("REG_EXPAND_SZ"),
+            "hex(4)" => Data::Number(little(data)?),
+            "hex(7)" => Data::Other("REG_MULTI_SZ"),
+            "hex(b)" => Data::Other("REG_QWORD"),
+            _ => Data::Other("an unknown type"),
         }
     };
     Some((name, value))
@@ -215,14 +220,14 @@ fn little(data: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Section, Value, decode, parse, write};
+    use super::{Data, Section, decode, parse, write};
 
     #[test]
     fn what_is_written_is_read_back() {
         let mut section = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude");
-        section.push("path", Value::Text(r#"C:\a "b"\c\"#.to_owned()));
-        section.push("number", Value::Number(300));
-        section.push("Grüße", Value::Text("世界 {\"a\":[1]}".to_owned()));
+        section.push("path", Data::Text(r#"C:\a "b"\c\"#.to_owned()));
+        section.push("number", Data::Number(300));
+        section.push("Grüße", Data::Text("世界 {\"a\":[1]}".to_owned()));
         let bytes = write(std::slice::from_ref(&section));
         assert_eq!(bytes[..4], [0xFF, 0xFE, b'W', 0]);
         let text = decode(&bytes).unwrap();
@@ -251,11 +256,11 @@ mod tests {
         let file = parse(text);
         let values = &file.sections[0].values;
         let expected = [
-            ("q", Value::Other("REG_QWORD"), 4),
-            ("m", Value::Other("REG_MULTI_SZ"), 6),
-            ("e", Value::Other("REG_EXPAND_SZ"), 7),
-            ("", Value::Text("d".to_owned()), 8),
-            ("r", Value::Removed, 9),
+            ("q", Data::Other("REG_QWORD"), 4),
+            ("m", Data::Other("REG_MULTI_SZ"), 6),
+            ("e", Data::Other("REG_EXPAND_SZ"), 7),
+            ("", Data::Text("d".to_owned()), 8),
+            ("r", Data::Removed, 9),
         ];
         for ((name, value, line), expected) in values.iter().zip(expected) {
             assert_eq!(

@@ -1,8 +1,11 @@
 //! Claude Code's settings, as far as they decide about the credential.
 
-use super::{Context, Report, Settings, Severity, base_url, is_placeholder, program};
-use crate::host::json::{Json, Object};
-use crate::host::looks_secret;
+use serde_json::Value;
+
+use crate::address::check_base;
+use crate::lint::{Context, Report, Settings, Severity, is_placeholder, program};
+use crate::secrets::looks_secret;
+use crate::value::{Object, kind};
 
 use Severity::{Error, Warning};
 
@@ -12,11 +15,11 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
         report.add(severity, key, None, what, remedy);
     };
     match settings.get("apiKeyHelper") {
-        Some(Json::Text(command)) => helper(command, settings, context, &mut add),
+        Some(Value::String(command)) => helper(command, settings, context, &mut add),
         Some(other) => add(
             Error,
             "apiKeyHelper",
-            &format!("is {}, not a command", other.kind()),
+            &format!("is {}, not a command", kind(other)),
             "\"/usr/bin/gatepass token --caller claude-code\"",
         ),
         None => add(
@@ -36,9 +39,9 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
             "remove forceLoginMethod and forceLoginGatewayUrl",
         );
     }
-    let empty = Object::default();
+    let empty = Object::new();
     let env = match settings.structure("env") {
-        Some(Json::Object(env)) => env,
+        Some(Value::Object(env)) => env,
         Some(_) => {
             add(Error, "env", "is no object", "{\"NAME\":\"value\"}");
             empty
@@ -78,7 +81,7 @@ fn helper(
         && ours
         && settings
             .target
-            .is_some_and(|target| target != crate::host::Target::Windows)
+            .is_some_and(|target| target != crate::Target::Windows)
     {
         add(
             Warning,
@@ -121,18 +124,18 @@ fn environment(
     add: &mut impl FnMut(Severity, &str, &str, &str),
 ) {
     let helper = settings.get("apiKeyHelper").is_some();
-    for (name, value) in env.iter() {
+    for (name, value) in env {
         let key = format!("env.{name}");
-        let Json::Text(value) = value else {
+        let Value::String(value) = value else {
             add(
                 Error,
                 &key,
-                &format!("is {}, not a string", value.kind()),
+                &format!("is {}, not a string", kind(value)),
                 "write the value in quotes",
             );
             continue;
         };
-        match name {
+        match name.as_str() {
             "ANTHROPIC_AUTH_TOKEN" | "ANTHROPIC_API_KEY" if helper => add(
                 Error,
                 &key,
@@ -146,8 +149,8 @@ fn environment(
                 "gatepass export claude-code writes a helper in its place",
             ),
             "ANTHROPIC_BASE_URL" => {
-                if let Err((what, remedy)) = base_url(value) {
-                    add(Error, &key, &what, remedy);
+                if let Err((what, remedy)) = check_base(value) {
+                    add(Error, &key, what, remedy);
                 }
             }
             "CLAUDE_CODE_API_KEY_HELPER_TTL_MS" => ttl(&key, value, context, add),
@@ -179,7 +182,7 @@ fn environment(
             _ => (),
         }
     }
-    if helper && env.get("ANTHROPIC_BASE_URL").is_none() {
+    if helper && !env.contains_key("ANTHROPIC_BASE_URL") {
         add(
             Warning,
             "env.ANTHROPIC_BASE_URL",
@@ -204,7 +207,7 @@ fn ttl(
                     Error,
                     key,
                     &format!("is {seconds} seconds, and the provider's tokens live {life}"),
-                    &format!("set it to {}", crate::host::time_to_live(Some(life)) * 1000),
+                    &format!("set it to {}", crate::time_to_live(Some(life)) * 1000),
                 );
             } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
                 add(

@@ -4,10 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::json::{Json, Object};
-use super::lint::{self, Settings};
-use super::plan::Notes;
-use super::{keys, looks_secret};
+use gatepass_host::claude_desktop::{self, keys};
+use gatepass_host::lint::{Settings, is_placeholder};
+use gatepass_host::plan::has_placeholder;
+use gatepass_host::secrets::looks_secret;
+use gatepass_host::value::Members;
+use gatepass_host::{Notes, Object};
+use serde_json::Value;
+
+use super::policy::export::toml_text;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
 
@@ -15,7 +20,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct Imported {
     /// Keys of the configuration, in the order in which they are written.
-    keys: Vec<(&'static str, Json)>,
+    keys: Vec<(&'static str, Value)>,
     /// The gateway's key.
     pub key: Option<Secret>,
     /// Secrets of headers.
@@ -26,7 +31,7 @@ pub struct Imported {
 
 /// Reads a profile in any of Claude Desktop's forms.
 pub fn read(bytes: &[u8]) -> Result<Imported> {
-    let settings = lint::desktop_settings(bytes).map_err(|what| {
+    let settings = claude_desktop::read(bytes).map_err(|what| {
         Failure::config(
             format!("this cannot be taken over: {what}"),
             "give a profile for Claude Desktop: a gateway's download, a configLibrary entry, or claude_desktop_config.json",
@@ -58,7 +63,7 @@ impl Import<'_> {
             ));
         };
         let key = self.settings.text("inferenceGatewayApiKey");
-        match key.filter(|key| !key.is_empty() && !lint::is_placeholder(key)) {
+        match key.filter(|key| !key.is_empty() && !is_placeholder(key)) {
             Some(key) => {
                 self.imported.key = Some(Secret::new(key));
                 self.set("kind", "key".into());
@@ -81,7 +86,7 @@ impl Import<'_> {
         Ok(self.imported)
     }
 
-    fn set(&mut self, name: &'static str, value: Json) {
+    fn set(&mut self, name: &'static str, value: Value) {
         self.imported.keys.push((name, value));
     }
 
@@ -96,7 +101,7 @@ impl Import<'_> {
         let oidc = ["inferenceIdpOidc", "inferenceGatewayOidc"]
             .into_iter()
             .find_map(|name| self.settings.structure(name));
-        let Some(Json::Object(oidc)) = oidc else {
+        let Some(Value::Object(oidc)) = oidc else {
             return Err(nothing());
         };
         let (Some(issuer), Some(client)) = (oidc.text("issuer"), oidc.text("clientId")) else {
@@ -108,21 +113,21 @@ impl Import<'_> {
         let token = oidc.text("bearerTokenType").unwrap_or("id_token");
         self.set("token", token.into());
         if let Some(scopes) = oidc.text("scopes") {
-            let scopes = scopes.split_whitespace().map(str::to_owned);
-            self.set("scopes", scopes.collect());
+            let scopes: Vec<&str> = scopes.split_whitespace().collect();
+            self.set("scopes", scopes.into());
         }
         if let Some(resource) = oidc.text("resource") {
-            self.set("resource", [resource.to_owned()].into_iter().collect());
+            self.set("resource", vec![resource].into());
         }
-        if let Some(port @ Json::Number(_)) = oidc.get("redirectPort") {
-            self.set("redirect_ports", Json::List(vec![port.clone()]));
+        if let Some(port @ Value::Number(_)) = oidc.get("redirectPort") {
+            self.set("redirect_ports", vec![port.clone()].into());
         }
         Ok(())
     }
 
     /// Headers: secrets go into the keychain, the others into the configuration.
     fn headers(&mut self) {
-        let mut plain = Object::default();
+        let mut plain = Object::new();
         let mut secret = Vec::new();
         for (name, value) in self.given_headers() {
             let reserved = crate::config::header_names::check_headers(
@@ -137,18 +142,18 @@ impl Import<'_> {
                 self.imported
                     .secret_headers
                     .insert(name, Secret::new(value));
-            } else if super::plan::has_placeholder(&value) {
+            } else if has_placeholder(&value) {
                 self.imported.notes.warn(format!(
                     "the header {name} is not taken over: gatepass would read its value as a template"
                 ));
             } else {
-                plain.set(&name, value.into());
+                plain.insert(name, value.into());
             }
         }
         if !secret.is_empty() {
-            self.set("secret_headers", secret.into_iter().collect());
+            self.set("secret_headers", secret.into());
         }
-        if !plain.0.is_empty() {
+        if !plain.is_empty() {
             self.set("headers", plain.into());
         }
     }
@@ -166,13 +171,13 @@ impl Import<'_> {
             return Vec::new();
         };
         match (self.settings.structure(name), self.settings.text(name)) {
-            (Some(Json::Object(headers)), _) => headers
+            (Some(Value::Object(headers)), _) => headers
                 .iter()
-                .filter_map(|(name, value)| Some((name.to_owned(), value.as_text()?.to_owned())))
+                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect(),
-            (Some(Json::List(lines)), _) => lines
+            (Some(Value::Array(lines)), _) => lines
                 .iter()
-                .filter_map(|line| pair(line.as_text()?, ':'))
+                .filter_map(|line| pair(line.as_str()?, ':'))
                 .collect(),
             (_, Some(text)) => text.split(',').filter_map(|part| pair(part, '=')).collect(),
             _ => Vec::new(),
@@ -207,16 +212,9 @@ impl Import<'_> {
                 others.join(", ")
             ));
         }
-        if let Some(Json::List(models)) = self.settings.structure("inferenceModels") {
-            let names: Vec<String> = models
-                .iter()
-                .filter_map(|model| match model {
-                    Json::Text(name) => Some(name.as_str()),
-                    Json::Object(model) => model.text("name"),
-                    _ => None,
-                })
-                .map(|name| format!("--model {name}"))
-                .collect();
+        if let Some(models) = self.settings.structure("inferenceModels") {
+            let names = claude_desktop::model_names(&models);
+            let names: Vec<String> = names.iter().map(|name| format!("--model {name}")).collect();
             if !names.is_empty() {
                 self.imported
                     .notes
@@ -247,7 +245,7 @@ impl Imported {
 
     fn write(&self, out: &mut String) {
         for (name, value) in &self.keys {
-            let _ = writeln!(out, "{name} = {}", super::policy::toml_value(value));
+            let _ = writeln!(out, "{name} = {}", toml_text(value));
         }
     }
 
@@ -290,7 +288,7 @@ mod tests {
              gateway_url = \"https://archestra.example/v1/anthropic/0b1c\"\n\
              auth_scheme = \"x-api-key\"\n\
              secret_headers = [\"X-Archestra-Virtual-Key\"]\n\
-             headers = { \"X-Archestra-Agent-Id\" = \"anthropic_claude_desktop\" }\n"
+             headers = { X-Archestra-Agent-Id = \"anthropic_claude_desktop\" }\n"
         );
         assert!(Document::parse(text.as_bytes()).is_ok());
         assert!(Document::parse(imported.to_profile("a").as_bytes()).is_ok());
@@ -323,11 +321,11 @@ mod tests {
             ),
             (
                 plist,
-                "gateway_url = \"https://g.example\"\nheaders = { \"X-A\" = \"b\" }",
+                "gateway_url = \"https://g.example\"\nheaders = { X-A = \"b\" }",
             ),
             (
                 old,
-                "secret_headers = [\"X-My-Secret\"]\nheaders = { \"X-A\" = \"b\" }",
+                "secret_headers = [\"X-My-Secret\"]\nheaders = { X-A = \"b\" }",
             ),
         ] {
             let text = read(source.as_bytes()).unwrap().to_toml();

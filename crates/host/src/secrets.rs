@@ -1,6 +1,8 @@
 //! What looks like a credential. A host's configuration and a policy are distributed in the clear.
 
-use super::json::Json;
+use serde_json::Value;
+
+use crate::plan::is_claim_name;
 
 /// Whether a header or setting holds a credential, by its name or by how its value looks.
 pub fn looks_secret(name: &str, value: &str) -> bool {
@@ -53,27 +55,27 @@ fn has_password(address: &str) -> bool {
 }
 
 /// The same for any value, however deep the credential lies in it.
-pub fn holds_secret(name: &str, value: &Json) -> bool {
+pub fn holds_secret(name: &str, value: &Value) -> bool {
     match value {
-        Json::Null | Json::Flag(_) => false,
-        Json::Number(number) => looks_secret(name, &number.to_string()),
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(number) => looks_secret(name, &number.to_string()),
         // What is filled in later is none yet: `Bearer {token}`.
-        Json::Text(text) if is_to_be_filled(text) => false,
-        Json::Text(text) => {
+        Value::String(text) if is_to_be_filled(text) => false,
+        Value::String(text) => {
             looks_secret(name, text)
                 || within(text).is_some_and(|inner| holds_secret(name, &inner))
                 || (name.to_ascii_lowercase().ends_with("headers") && lines_hold_secret(text))
         }
-        Json::List(items) => items.iter().any(|item| holds_secret(name, item)),
-        Json::Object(object) => object.iter().any(|(name, value)| holds_secret(name, value)),
+        Value::Array(items) => items.iter().any(|item| holds_secret(name, item)),
+        Value::Object(object) => object.iter().any(|(name, value)| holds_secret(name, value)),
     }
 }
 
 /// Lists and objects travel as JSON text as well.
-fn within(text: &str) -> Option<Json> {
+fn within(text: &str) -> Option<Value> {
     text.trim_start()
         .starts_with(['{', '['])
-        .then(|| Json::parse(text).ok())
+        .then(|| serde_json::from_str(text).ok())
         .flatten()
 }
 
@@ -91,18 +93,13 @@ fn is_to_be_filled(text: &str) -> bool {
     let name = value
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));
-    name.is_some_and(|name| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
-    })
+    name.is_some_and(is_claim_name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{holds_secret, looks_secret};
-    use crate::host::json::Json;
+    use serde_json::Value;
 
     #[test]
     fn credentials_are_told_by_name_or_by_look() {
@@ -157,7 +154,7 @@ mod tests {
             ("note", r#""a=b, authorization=x""#, false),
         ] {
             assert_eq!(
-                holds_secret(name, &Json::parse(value).unwrap()),
+                holds_secret(name, &serde_json::from_str::<Value>(value).unwrap()),
                 secret,
                 "{name} {value}"
             );

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::json::{Json, Object};
-use super::mobileconfig::escaped;
-use super::registry::{Section, Value};
-use crate::text::hex;
+use serde_json::{Value, json};
+
+use crate::mobileconfig::printable;
+use crate::registry::{Data, Section};
+use crate::value::Object;
 
 /// Longest text that a value takes; without it a template allows 1023 characters.
 const LONGEST: u32 = 16_383;
@@ -18,58 +19,70 @@ const LONGEST: u32 = 16_383;
 /// Where everything of the policy's configuration service lies.
 const SERVICE: &str = "./Device/Vendor/MSFT/Policy";
 
-/// The profile. Those of several profiles of gatepass stand side by side: each has a template of its own name.
-pub fn write(profile: &str, title: &str, sections: &[Section]) -> Object {
-    let app = format!(
-        "GatepassExport{}",
-        distinct(profile, |b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    );
-    let template = setting(
-        "Template for the settings below",
-        &format!("{SERVICE}/ConfigOperations/ADMXInstall/{app}/Policy/{app}Admx"),
-        definitions(&app, sections),
-    );
-    let values = sections.iter().flat_map(|section| {
-        let app = &app;
-        section.values.iter().map(move |(name, value, _)| {
-            let (id, category) = (policy(section, name), category(section));
-            setting(
-                &format!("{}, {name}", key(section)),
-                &format!("{SERVICE}/Config/{app}~Policy~{category}/{id}"),
-                format!(
-                    "<enabled/><data id=\"{id}\" value=\"{}\"/>",
-                    attribute(&text(value))
-                ),
-            )
-        })
-    });
-    Object(vec![
-        (
-            "@odata.type".to_owned(),
-            "#microsoft.graph.windows10CustomConfiguration".into(),
-        ),
-        ("displayName".to_owned(), title.into()),
-        (
-            "description".to_owned(),
-            "Written by gatepass export. Holds no secret.".into(),
-        ),
-        (
-            "omaSettings".to_owned(),
-            Json::List(std::iter::once(template).chain(values).collect()),
-        ),
-    ])
+/// A custom profile. Those of several profiles of gatepass stand side by side: each has a template of its own name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// gatepass's profile; empty for the default one.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// The keys of the registry and the values in them.
+    pub sections: Vec<Section>,
 }
 
-fn setting(name: &str, uri: &str, value: String) -> Json {
-    Json::from(Object(vec![
-        (
-            "@odata.type".to_owned(),
-            "#microsoft.graph.omaSettingString".into(),
-        ),
-        ("displayName".to_owned(), name.into()),
-        ("omaUri".to_owned(), uri.into()),
-        ("value".to_owned(), value.into()),
-    ]))
+impl Profile {
+    /// As Microsoft Graph takes it.
+    pub fn to_json(&self) -> Object {
+        let app = format!(
+            "GatepassExport{}",
+            distinct(&self.name, |b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        );
+        let template = setting(
+            "Template for the settings below",
+            &format!("{SERVICE}/ConfigOperations/ADMXInstall/{app}/Policy/{app}Admx"),
+            definitions(&app, &self.sections),
+        );
+        let values = self.sections.iter().flat_map(|section| {
+            let app = &app;
+            section.values.iter().map(move |(name, value, _)| {
+                let (id, category) = (policy(section, name), category(section));
+                setting(
+                    &format!("{}, {name}", key(section)),
+                    &format!("{SERVICE}/Config/{app}~Policy~{category}/{id}"),
+                    format!(
+                        "<enabled/><data id=\"{id}\" value=\"{}\"/>",
+                        attribute(&text(value))
+                    ),
+                )
+            })
+        });
+        let settings: Vec<Value> = std::iter::once(template).chain(values).collect();
+        let members = [
+            (
+                "@odata.type",
+                "#microsoft.graph.windows10CustomConfiguration".into(),
+            ),
+            ("displayName", self.title.as_str().into()),
+            (
+                "description",
+                "Written by gatepass export. Holds no secret.".into(),
+            ),
+            ("omaSettings", settings.into()),
+        ];
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+}
+
+fn setting(name: &str, uri: &str, value: String) -> Value {
+    json!({
+        "@odata.type": "#microsoft.graph.omaSettingString",
+        "displayName": name,
+        "omaUri": uri,
+        "value": value,
+    })
 }
 
 /// The template, in the language of Group Policy. Its words for people are in no other file: Intune asks for none.
@@ -95,7 +108,7 @@ fn definitions(app: &str, sections: &[Section]) -> String {
             let id = policy(section, name);
             let (key, name) = (attribute(&key(section)), attribute(name));
             let element = match value {
-                Value::Number(_) => format!(
+                Data::Number(_) => format!(
                     "<decimal id=\"{id}\" valueName=\"{name}\" required=\"true\" minValue=\"0\" maxValue=\"{}\"/>",
                     u32::MAX
                 ),
@@ -142,8 +155,8 @@ fn distinct(text: &str, is_told: impl Fn(u8) -> bool) -> String {
     if text.bytes().all(is_told) {
         return text.to_owned();
     }
-    let digest = Sha256::digest(text);
-    format!("{}{}", word(text), hex(&digest[..4]))
+    let digest = format!("{:x}", Sha256::digest(text));
+    format!("{}{}", word(text), &digest[..8])
 }
 
 /// Letters and digits, which every part of an address and of a template may have.
@@ -152,34 +165,45 @@ fn word(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-fn text(value: &Value) -> String {
+fn text(value: &Data) -> String {
     match value {
-        Value::Text(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Other(_) | Value::Removed => String::new(),
+        Data::Text(text) => text.clone(),
+        Data::Number(number) => number.to_string(),
+        Data::Other(_) | Data::Removed => String::new(),
     }
 }
 
+/// Text as the value of an attribute.
 fn attribute(text: &str) -> String {
-    escaped(text).replace('"', "&quot;")
+    let text = printable(text).replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::write;
-    use crate::host::json::Json;
-    use crate::host::registry::{Section, Value};
+    use super::Profile;
+    use crate::registry::{Data, Section};
+    use crate::value::{Members, Object};
+
+    fn write(name: &str, title: &str, sections: &[Section]) -> Object {
+        let profile = Profile {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            sections: sections.to_vec(),
+        };
+        profile.to_json()
+    }
 
     #[test]
     fn no_two_profiles_and_no_two_values_share_a_name() {
         let names = |profile: &str| {
             let mut section = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude");
             for name in ["a.b", "a_b", "ab"] {
-                section.push(name, Value::Number(1));
+                section.push(name, Data::Number(1));
             }
             let profile = write(profile, "T", &[section]);
-            let settings = profile.get("omaSettings").unwrap().as_list().unwrap();
-            let addresses = settings.iter().map(|setting: &Json| {
+            let settings = profile.get("omaSettings").unwrap().as_array().unwrap();
+            let addresses = settings.iter().map(|setting: &serde_json::Value| {
                 let address = setting.as_object().unwrap().text("omaUri").unwrap();
                 address.to_ascii_lowercase()
             });
@@ -198,15 +222,13 @@ mod tests {
     #[test]
     fn every_value_has_its_place_in_the_template() {
         let mut claude = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Claude");
-        claude.push("inferenceModels", Value::Text("[\"a<b\"]".to_owned()));
+        claude.push("inferenceModels", Data::Text("[\"a<b\"]".to_owned()));
         let mut own = Section::new(r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Gatepass\Profiles\a.b");
-        own.push("minValidity", Value::Number(420));
+        own.push("minValidity", Data::Number(420));
         let profile = write("ab", "T", &[claude, own]);
-        let settings = profile.get("omaSettings").unwrap().as_list().unwrap();
-        let of = |place: usize, name: &str| {
-            let setting: &Json = &settings[place];
-            setting.as_object().unwrap().text(name).unwrap()
-        };
+        let settings = profile.get("omaSettings").unwrap().as_array().unwrap();
+        let of =
+            |place: usize, name: &str| settings[place].as_object().unwrap().text(name).unwrap();
         let admx = of(0, "value");
         assert_eq!(
             of(0, "omaUri"),

@@ -1,24 +1,26 @@
 //! The model providers in Codex's `config.toml` that get their token from a command.
 
-use super::{Context, Report, Severity, program};
-use crate::config::address::check_url;
-use crate::host::json::{Json, Object};
-use crate::host::looks_secret;
+use serde_json::Value;
+
+use crate::address;
+use crate::lint::{Context, Report, Settings, Severity, program};
+use crate::secrets::looks_secret;
+use crate::value::{Members, Object};
 
 use Severity::{Error, Warning};
 
 /// Names that Codex keeps for its own providers.
 const RESERVED: [&str; 4] = ["openai", "ollama", "lmstudio", "amazon-bedrock"];
 
-pub(super) fn check(table: &Object, context: &Context, report: &mut Report) {
-    let empty = Object::default();
-    let providers = table
+pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+    let empty = Object::new();
+    let providers = settings
         .get("model_providers")
-        .and_then(Json::as_object)
+        .and_then(Value::as_object)
         .unwrap_or(&empty);
-    let chosen = table.text("model_provider");
+    let chosen = settings.text("model_provider");
     let mut with_helper = Vec::new();
-    for (name, provider) in providers.iter() {
+    for (name, provider) in providers {
         let Some(provider) = provider.as_object() else {
             report.add(
                 Error,
@@ -64,7 +66,7 @@ pub(super) fn check(table: &Object, context: &Context, report: &mut Report) {
     }
 }
 
-fn one(name: &str, provider: &Object, auth: &Json, context: &Context, report: &mut Report) {
+fn one(name: &str, provider: &Object, auth: &Value, context: &Context, report: &mut Report) {
     let mut add = |severity, key: &str, what: &str, remedy: &str| {
         report.add(
             severity,
@@ -89,7 +91,7 @@ fn one(name: &str, provider: &Object, auth: &Json, context: &Context, report: &m
     ] {
         let set = provider
             .get(other)
-            .is_some_and(|value| *value != Json::Flag(false));
+            .is_some_and(|value| *value != Value::Bool(false));
         if set {
             add(Error, other, "contradicts the table auth", "remove it");
         }
@@ -102,8 +104,8 @@ fn one(name: &str, provider: &Object, auth: &Json, context: &Context, report: &m
             "the gateway's address with /v1",
         ),
         Some(url) => {
-            if let Err(reason) = check_url(url) {
-                add(Error, "base_url", &reason, "https://gateway.example.com/v1");
+            if let Err(reason) = address::check(url) {
+                add(Error, "base_url", reason, "https://gateway.example.com/v1");
             }
         }
     }
@@ -120,11 +122,11 @@ fn one(name: &str, provider: &Object, auth: &Json, context: &Context, report: &m
     }
     for (header, value) in provider
         .get("http_headers")
-        .and_then(Json::as_object)
+        .and_then(Value::as_object)
         .into_iter()
-        .flat_map(Object::iter)
+        .flatten()
     {
-        if looks_secret(header, value.as_text().unwrap_or_default()) {
+        if looks_secret(header, value.as_str().unwrap_or_default()) {
             add(
                 Error,
                 "http_headers",
@@ -150,8 +152,8 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
     }
     let args: Vec<&str> = match auth.get("args") {
         None => Vec::new(),
-        Some(Json::List(args)) if args.iter().all(|arg| arg.as_text().is_some()) => {
-            args.iter().filter_map(Json::as_text).collect()
+        Some(Value::Array(args)) if args.iter().all(|arg| arg.as_str().is_some()) => {
+            args.iter().filter_map(Value::as_str).collect()
         }
         Some(_) => {
             add(
@@ -178,7 +180,7 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
         );
     }
     let number = |name: &str| match auth.get(name) {
-        Some(Json::Number(number)) => Some(number.as_u64()),
+        Some(Value::Number(number)) => Some(number.as_u64()),
         Some(_) => Some(None),
         None => None,
     };
@@ -211,7 +213,7 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
                     Error,
                     "auth.refresh_interval_ms",
                     &format!("is {seconds} seconds, and the provider's tokens live {life}"),
-                    &format!("set it to {}", crate::host::time_to_live(Some(life)) * 1000),
+                    &format!("set it to {}", crate::time_to_live(Some(life)) * 1000),
                 );
             } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
                 add(

@@ -1,10 +1,13 @@
 //! Claude Desktop's settings.
 
-use super::{Context, Medium, Report, Settings, Severity, base_url, is_placeholder, program};
-use crate::host::json::{Json, Object};
-use crate::host::keys::{self, DEPRECATED, Fate, KEYS, Kind};
-use crate::host::{LOOK_AHEAD, looks_secret};
-use crate::text;
+use serde_json::Value;
+
+use super::keys::{self, DEPRECATED, Deprecation, KEYS, Kind};
+use crate::address::check_base;
+use crate::lint::{Context, Encoding, Report, Settings, Severity, is_placeholder, program};
+use crate::secrets::looks_secret;
+use crate::value::{Members, Object, kind, structure};
+use crate::{LOOK_AHEAD, nearest};
 
 use Severity::{Error, Warning};
 
@@ -57,11 +60,11 @@ impl Check<'_> {
     }
 
     /// One key by itself: is it known, and is its value of the right type?
-    fn key(&mut self, name: &str, value: &Json) {
+    fn key(&mut self, name: &str, value: &Value) {
         if let Some((_, fate, instead)) = DEPRECATED.iter().find(|(old, ..)| *old == name) {
             match fate {
-                Fate::Gone => self.add(Error, name, "is no longer read", instead),
-                Fate::Renamed => self.add(Warning, name, "is deprecated", instead),
+                Deprecation::Gone => self.add(Error, name, "is no longer read", instead),
+                Deprecation::Renamed => self.add(Warning, name, "is deprecated", instead),
             }
         } else if name.contains('.') {
             self.add(
@@ -84,14 +87,14 @@ impl Check<'_> {
             );
         }
         if let Some(kind) = keys::kind(name)
-            && let Err((severity, what, remedy)) = fits(value, kind, self.settings.medium)
+            && let Err((severity, what, remedy)) = fits(value, kind, self.settings.encoding)
         {
             self.add(severity, name, what, remedy);
         }
         let program_key = keys::kind(name) == Some(Kind::Program);
-        if let (true, Json::Text(path)) = (program_key, value) {
+        if let (true, Value::String(path)) = (program_key, value) {
             let target = if name == "inferenceCredentialHelperWindows" {
-                Some(crate::host::Target::Windows)
+                Some(crate::Target::Windows)
             } else {
                 self.settings.target
             };
@@ -104,7 +107,7 @@ impl Check<'_> {
 
     fn unknown(&mut self, name: &str) {
         let near = if name.starts_with("inference") {
-            text::nearest(name, KEYS.iter().map(|(known, _)| *known))
+            nearest(name, KEYS.iter().map(|(known, _)| *known))
         } else {
             KEYS.iter()
                 .map(|(known, _)| *known)
@@ -131,7 +134,7 @@ impl Check<'_> {
     fn profile_of(&mut self, key: &str, path: &str) {
         let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
         let name = name.strip_suffix(".exe").unwrap_or(name);
-        let name = name.strip_suffix(crate::host::HEADERS_LINK).unwrap_or(name);
+        let name = name.strip_suffix(crate::HEADERS_LINK).unwrap_or(name);
         if let Some(profile) = name.strip_prefix("gatepass-")
             && !self.context.profiles.is_empty()
             && !self.context.profiles.iter().any(|known| known == profile)
@@ -169,7 +172,7 @@ impl Check<'_> {
                 "the gateway's address, without /v1",
             ),
             Some(url) => {
-                if let Err((what, remedy)) = base_url(url) {
+                if let Err((what, remedy)) = check_base(url) {
                     self.add(Error, BASE_URL, what, remedy);
                 }
             }
@@ -301,14 +304,14 @@ impl Check<'_> {
             (true, Some(ttl)) if ttl <= LOOK_AHEAD => self.add(Error, TTL, format!("is {ttl}: at 120 or less the app no longer looks before each turn whether the token has ended"), "set it to 121 or more"),
             (true, Some(ttl)) => {
                 if let Some(life) = lifetime.filter(|life| ttl > *life) {
-                    self.add(Error, TTL, format!("is {ttl}, and the provider's tokens live {life} seconds"), format!("set it to {}", crate::host::time_to_live(lifetime)));
+                    self.add(Error, TTL, format!("is {ttl}, and the provider's tokens live {life} seconds"), format!("set it to {}", crate::time_to_live(lifetime)));
                 } else if let Some(least) = self.context.min_validity.filter(|least| ttl + LOOK_AHEAD > *least) {
                     self.add(Warning, TTL, format!("is {ttl}, and gatepass's tokens have {least} seconds left at least: the app may use one that has ended"), format!("set it to {} or less, or min_validity to {}", least.saturating_sub(LOOK_AHEAD), ttl + LOOK_AHEAD));
                 }
             }
             (true, None) => (),
             (false, _) => match lifetime {
-                Some(life) if life < 3600 => self.add(Error, TTL, format!("is missing: the app keeps a token for an hour, and yours live {life} seconds"), format!("set it to {}", crate::host::time_to_live(lifetime))),
+                Some(life) if life < 3600 => self.add(Error, TTL, format!("is missing: the app keeps a token for an hour, and yours live {life} seconds"), format!("set it to {}", crate::time_to_live(lifetime))),
                 _ => self.add(Warning, TTL, "is missing: the app keeps a token for an hour", "set it to 300"),
             },
         }
@@ -328,22 +331,22 @@ impl Check<'_> {
 
     /// Headers are distributed in the clear.
     fn headers(&mut self, key: &str) {
-        let Some(Json::Object(headers)) = self.settings.structure(key) else {
+        let Some(Value::Object(headers)) = self.settings.structure(key) else {
             return;
         };
         for (name, value) in headers.iter() {
             match value {
-                Json::Text(value) if looks_secret(name, value) => self.add(
+                Value::String(value) if looks_secret(name, value) => self.add(
                     Error,
                     key,
                     format!("{name} looks like a credential, and this file is not secret"),
                     "let gatepass keep it: secret_headers in its configuration",
                 ),
-                Json::Text(_) => (),
+                Value::String(_) => (),
                 other => self.add(
                     Error,
                     key,
-                    format!("{name} is {}, not a string", other.kind()),
+                    format!("{name} is {}, not a string", kind(other)),
                     "write the value in quotes",
                 ),
             }
@@ -359,16 +362,14 @@ impl Check<'_> {
     }
 
     fn models(&mut self) {
-        let Some(Json::List(models)) = self.settings.structure("inferenceModels") else {
+        let Some(models @ Value::Array(_)) = self.settings.structure("inferenceModels") else {
             return;
         };
-        let name = |model: &Json| match model {
-            Json::Text(name) => Some(name.clone()),
-            Json::Object(model) => model.text("name").map(str::to_owned),
-            _ => None,
-        };
-        let names: Vec<String> = models.iter().filter_map(name).collect();
-        if names.len() < models.len() {
+        let names = super::model_names(&models);
+        if models
+            .as_array()
+            .is_some_and(|models| names.len() < models.len())
+        {
             self.add(
                 Error,
                 "inferenceModels",
@@ -390,10 +391,10 @@ impl Check<'_> {
     }
 
     fn servers(&mut self) {
-        let Some(Json::List(servers)) = self.settings.structure("managedMcpServers") else {
+        let Some(Value::Array(servers)) = self.settings.structure("managedMcpServers") else {
             return;
         };
-        for server in servers.iter().filter_map(Json::as_object) {
+        for server in servers.iter().filter_map(Value::as_object) {
             self.server(server);
         }
     }
@@ -421,7 +422,7 @@ impl Check<'_> {
             if let Err((what, remedy)) = program(path, self.settings.target, self.context) {
                 self.add(Error, KEY, format!("{name}: {what}"), remedy);
             } else if is_plain_gatepass(path) {
-                self.add(Error, KEY, format!("{name}: the app runs {path} without arguments and gets a bare token, not headers"), format!("name a link to gatepass whose name ends in {}", crate::host::HEADERS_LINK));
+                self.add(Error, KEY, format!("{name}: the app runs {path} without arguments and gets a bare token, not headers"), format!("name a link to gatepass whose name ends in {}", crate::HEADERS_LINK));
             }
             if server.get("oauth").is_some() {
                 self.add(Warning, KEY, format!("{name} has both oauth and headersHelper: the helper never gives the Authorization header then"), "keep one of them");
@@ -429,11 +430,11 @@ impl Check<'_> {
         }
         for (header, value) in server
             .get("headers")
-            .and_then(Json::as_object)
+            .and_then(Value::as_object)
             .into_iter()
-            .flat_map(Object::iter)
+            .flatten()
         {
-            if looks_secret(header, value.as_text().unwrap_or_default()) {
+            if looks_secret(header, value.as_str().unwrap_or_default()) {
                 self.add(
                     Error,
                     KEY,
@@ -451,52 +452,51 @@ impl Check<'_> {
 fn is_plain_gatepass(path: &str) -> bool {
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     let name = name.strip_suffix(".exe").unwrap_or(name);
-    (name == "gatepass" || name.starts_with("gatepass-"))
-        && !name.ends_with(crate::host::HEADERS_LINK)
+    (name == "gatepass" || name.starts_with("gatepass-")) && !name.ends_with(crate::HEADERS_LINK)
 }
 
-fn is_list_of_texts(value: &Json) -> bool {
+fn is_list_of_texts(value: &Value) -> bool {
     value
-        .as_list()
-        .is_some_and(|items| items.iter().all(|item| item.as_text().is_some()))
+        .as_array()
+        .is_some_and(|items| items.iter().all(|item| item.as_str().is_some()))
 }
 
 /// Every string in a value.
-fn leaves<'v>(value: &'v Json, into: &mut Vec<&'v str>) {
+fn leaves<'v>(value: &'v Value, into: &mut Vec<&'v str>) {
     match value {
-        Json::Text(text) => into.push(text),
-        Json::List(items) => items.iter().for_each(|item| leaves(item, into)),
-        Json::Object(object) => object.iter().for_each(|(_, value)| leaves(value, into)),
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
+        Value::Object(object) => object.values().for_each(|value| leaves(value, into)),
         _ => (),
     }
 }
 
-type Misfit = (Severity, String, String);
+type TypeMismatch = (Severity, String, String);
 
-/// Whether a value has the type that its key takes, in the form that the medium wants.
-fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
+/// Whether a value has the type that its key takes, in the form that the encoding wants.
+fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMismatch> {
     let wrong = |what: String, remedy: &str| Err((Error, what, remedy.to_owned()));
-    match (medium, value) {
-        (Medium::Plist, Json::Flag(_) | Json::Number(_)) if kind != Kind::Any => {
+    match (encoding, value) {
+        (Encoding::Plist, Value::Bool(_) | Value::Number(_)) if wanted != Kind::Any => {
             return wrong(
-                format!("is {}; in a profile every value is a string", value.kind()),
+                format!("is {}; in a profile every value is a string", kind(value)),
                 "write <string>…</string>",
             );
         }
-        (Medium::Plist, Json::List(_) | Json::Object(_))
-            if matches!(kind, Kind::List | Kind::Object | Kind::Headers) =>
+        (Encoding::Plist, Value::Array(_) | Value::Object(_))
+            if matches!(wanted, Kind::List | Kind::Object | Kind::Headers) =>
         {
             return Err((
                 Warning,
                 format!(
                     "is {}, which only newer builds read from a profile",
-                    value.kind()
+                    kind(value)
                 ),
                 "write it as JSON text in a <string>".to_owned(),
             ));
         }
-        (Medium::Registry, Json::Number(_))
-            if !matches!(kind, Kind::Whole(..) | Kind::Flag | Kind::Any) =>
+        (Encoding::Registry, Value::Number(_))
+            if !matches!(wanted, Kind::Whole(..) | Kind::Flag | Kind::Any) =>
         {
             return wrong(
                 "is a REG_DWORD, and the key takes no number".to_owned(),
@@ -505,18 +505,15 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
         }
         _ => (),
     }
-    let text = value.as_text();
-    let structure = match value {
-        Json::Text(text) => Json::parse(text).ok(),
-        other => Some(other.clone()),
-    };
-    match kind {
+    let text = value.as_str();
+    let structure = structure(value);
+    match wanted {
         Kind::Any => Ok(()),
         Kind::Text | Kind::Url | Kind::Program => match text {
             Some("") => wrong("is empty".to_owned(), "give it a value, or remove it"),
             Some(_) => Ok(()),
             None => wrong(
-                format!("is {}, not a string", value.kind()),
+                format!("is {}, not a string", kind(value)),
                 "write it in quotes",
             ),
         },
@@ -524,7 +521,7 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
             Some(word) if words.contains(&word) || matches!(word, "sso" | "auto" | "oauth") => {
                 Ok(())
             }
-            Some(word) => match text::nearest(word, words.iter().copied()) {
+            Some(word) => match nearest(word, words.iter().copied()) {
                 Some(near) => wrong(
                     format!("knows no \"{word}\""),
                     &format!("did you mean \"{near}\"?"),
@@ -535,15 +532,15 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
                 ),
             },
             None => wrong(
-                format!("is {}, not a string", value.kind()),
+                format!("is {}, not a string", kind(value)),
                 &format!("one of: {}", words.join(", ")),
             ),
         },
         Kind::Flag => match value {
-            Json::Flag(_) => Ok(()),
-            Json::Text(text) if text == "true" || text == "false" => Ok(()),
-            Json::Number(number)
-                if medium == Medium::Registry && number.as_u64().is_some_and(|n| n <= 1) =>
+            Value::Bool(_) => Ok(()),
+            Value::String(text) if text == "true" || text == "false" => Ok(()),
+            Value::Number(number)
+                if encoding == Encoding::Registry && number.as_u64().is_some_and(|n| n <= 1) =>
             {
                 Ok(())
             }
@@ -551,8 +548,8 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
         },
         Kind::Whole(least, most) => {
             let number = match value {
-                Json::Number(number) => number.as_u64(),
-                Json::Text(text) => text.parse().ok(),
+                Value::Number(number) => number.as_u64(),
+                Value::String(text) => text.parse().ok(),
                 _ => None,
             };
             match number {
@@ -568,10 +565,10 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
             }
         }
         Kind::List => match structure {
-            Some(Json::List(_)) => Ok(()),
+            Some(Value::Array(_)) => Ok(()),
             _ => wrong(
                 "is no list".to_owned(),
-                if medium == Medium::Json {
+                if encoding == Encoding::Native {
                     "write [\"…\"]"
                 } else {
                     "write JSON text such as [\"…\"]"
@@ -579,11 +576,11 @@ fn fits(value: &Json, kind: Kind, medium: Medium) -> Result<(), Misfit> {
             ),
         },
         Kind::Object => match structure {
-            Some(Json::Object(_)) => Ok(()),
+            Some(Value::Object(_)) => Ok(()),
             _ => wrong("is no object".to_owned(), "write {\"name\":\"value\"}"),
         },
         Kind::Headers => match structure {
-            Some(Json::Object(_)) => Ok(()),
+            Some(Value::Object(_)) => Ok(()),
             _ => wrong(
                 "is no JSON object; the forms Name=value and lists are no longer read".to_owned(),
                 "write {\"Name\":\"value\"}",

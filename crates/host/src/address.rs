@@ -1,0 +1,93 @@
+//! Which addresses a host may be sent to with a token.
+
+use url::{Host, Url};
+
+/// `https`, or `http` to this machine; no credentials, no fragment. The error says how the address is, as the end of
+/// a sentence.
+pub(crate) fn check(text: &str) -> Result<Url, &'static str> {
+    let Ok(url) = Url::parse(text) else {
+        return Err("is no address");
+    };
+    if text.bytes().any(|b| !b.is_ascii_graphic() || b == b'\\') {
+        return Err("has characters in it that no address has");
+    }
+    match url.scheme() {
+        "https" => (),
+        "http" if is_loopback(&url) => (),
+        _ => return Err("must begin with https:// (http:// only to this machine)"),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has credentials in it");
+    }
+    if url.fragment().is_some() {
+        return Err("has a fragment (`#…`) in it");
+    }
+    Ok(url)
+}
+
+/// A gateway's address, as the hosts of Anthropic's protocol want it: they append `/v1` themselves.
+pub(crate) fn check_base(text: &str) -> Result<(), (&'static str, &'static str)> {
+    let url = check(text).map_err(|what| {
+        (
+            what,
+            "https://gateway.example.com, without a user name or `#…`",
+        )
+    })?;
+    let path = url.path().trim_end_matches('/');
+    if path.ends_with("/v1") || path.ends_with("/v1/messages") {
+        return Err((
+            "ends in /v1, which the host appends itself",
+            "remove /v1 and what follows it",
+        ));
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, check_base};
+
+    #[test]
+    fn a_token_goes_over_tls_or_stays_on_this_machine() {
+        for (address, fits) in [
+            ("https://gateway.example", true),
+            ("https://gateway.example/llm", true),
+            ("http://127.0.0.1:4000", true),
+            ("http://[::1]:4000", true),
+            ("http://localhost:4000", true),
+            ("http://localhost.example", false),
+            ("http://gateway.example", false),
+            ("ftp://gateway.example", false),
+            ("https://ann:pw@gateway.example", false),
+            ("https://gateway.example/#a", false),
+            ("https://gateway.example/a b", false),
+            ("https:\\\\gateway.example", false),
+            ("gateway.example", false),
+            ("", false),
+        ] {
+            assert_eq!(check(address).is_ok(), fits, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_append_the_version_themselves() {
+        for (address, fits) in [
+            ("https://gateway.example", true),
+            ("https://gateway.example/v1/anthropic/0b1c", true),
+            ("https://gateway.example/v1", false),
+            ("https://gateway.example/v1/", false),
+            ("https://gateway.example/v1/messages", false),
+        ] {
+            assert_eq!(check_base(address).is_ok(), fits, "{address}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Claude Code: the `apiKeyHelper` part of its settings.
+
+mod lint;
+
+use serde_json::Value;
+
+use crate::mobileconfig::{self, Payload};
+use crate::plan::set_by_export;
+use crate::registry::{Data, Section};
+use crate::value::{Object, managed_text};
+use crate::{
+    Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
+    Target,
+};
+
+/// What gatepass knows about it.
+pub const INFO: HostInfo = HostInfo {
+    name: "claude-code",
+    title: "Claude Code",
+    formats: &[
+        Format {
+            name: "settings",
+            about: "Claude Code's settings.json",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "managed",
+            about: "Claude Code's managed-settings.json",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "mobileconfig",
+            about: "Configuration profile for macOS",
+            target: Some(Target::Macos),
+            carries_policy: false,
+        },
+        Format {
+            name: "reg",
+            about: "Registration file for Windows",
+            target: Some(Target::Windows),
+            carries_policy: false,
+        },
+    ],
+    files: &[
+        HostFile {
+            target: Some(Target::Macos),
+            base: Base::Machine,
+            path: "/Library/Application Support/ClaudeCode/managed-settings.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Windows),
+            base: Base::Machine,
+            path: r"C:\Program Files\ClaudeCode\managed-settings.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Windows),
+            base: Base::Machine,
+            path: r"C:\ProgramData\ClaudeCode\managed-settings.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Linux),
+            base: Base::Machine,
+            path: "/etc/claude-code/managed-settings.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: None,
+            base: Base::Home,
+            path: ".claude/settings.json",
+            content: FileContent::Configuration,
+        },
+    ],
+    domain: Some("com.anthropic.claudecode"),
+    registry_key: Some(r"SOFTWARE\Policies\ClaudeCode"),
+    one_value: true,
+    recognises,
+    write,
+    check: lint::check,
+};
+
+/// Keys that only Claude Code has: managed servers are known to Claude Desktop as well.
+pub(crate) fn recognises(object: &Object) -> bool {
+    const KEYS: [&str; 5] = [
+        "apiKeyHelper",
+        "env",
+        "permissions",
+        "forceLoginMethod",
+        "hooks",
+    ];
+    KEYS.iter().any(|name| object.contains_key(*name))
+        && !object.keys().any(|name| name.starts_with("inference"))
+}
+
+fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Error> {
+    let settings = settings(plan, notes)?;
+    Ok(match format {
+        "mobileconfig" => profile(plan, settings).for_everyone(),
+        "reg" => {
+            // One value with all settings as JSON text.
+            let mut section = Section::machine(INFO.registry_key.unwrap_or_default());
+            section.push("Settings", Data::Text(Value::from(settings).to_string()));
+            ConfigDocument::Registry(vec![section]).for_everyone()
+        }
+        "managed" => ConfigDocument::Json(settings).for_everyone(),
+        _ => ConfigDocument::Json(settings).for_owner(),
+    })
+}
+
+/// The settings.
+fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
+    plan.refuse_secret_headers(INFO.title)?;
+    let mut env = Object::new();
+    env.insert(
+        "ANTHROPIC_BASE_URL".to_owned(),
+        plan.base_url.as_str().into(),
+    );
+    env.insert(
+        "CLAUDE_CODE_API_KEY_HELPER_TTL_MS".to_owned(),
+        (plan.ttl * 1000).to_string().into(),
+    );
+    let mut headers = plan.checked_headers()?.to_vec();
+    headers.extend(plan.fixed_headers(INFO.title, notes));
+    if !headers.is_empty() {
+        let lines: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        let lines = lines.join("\n").into();
+        env.insert("ANTHROPIC_CUSTOM_HEADERS".to_owned(), lines);
+    }
+    models(plan, &mut env);
+    let mut out = Object::new();
+    out.insert("apiKeyHelper".to_owned(), command(plan)?.into());
+    out.insert("env".to_owned(), Value::Null);
+    for (name, value) in plan.checked_extra(&out)? {
+        match name.strip_prefix("env.") {
+            Some(variable) if env.contains_key(variable) => return Err(set_by_export(name)),
+            Some(variable) => {
+                env.insert(variable.to_owned(), managed_text(value).into());
+            }
+            None => {
+                out.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    out.insert("env".to_owned(), env.into());
+    notes.say("ANTHROPIC_AUTH_TOKEN and ANTHROPIC_API_KEY in a person's environment come before the helper");
+    Ok(out)
+}
+
+/// The command line. On Windows a quoted path fails, so the bare name is found along the machine's PATH.
+fn command(plan: &HostPlan) -> Result<String, Error> {
+    let program = match (plan.target, &plan.program) {
+        (Target::Windows, None) => "gatepass".to_owned(),
+        (Target::Windows, Some(path)) if path.contains(['/', '\\', ' ', '"']) => {
+            return Err(Error::usage(
+                "Claude Code on Windows cannot run a helper by its path",
+                "leave --helper-path out: gatepass is found along the machine's PATH",
+            ));
+        }
+        (Target::Windows, Some(name)) => name.clone(),
+        _ => shell_word(plan.program()),
+    };
+    Ok(match &plan.profile {
+        None => format!("{program} token --caller claude-code"),
+        Some(profile) => format!("{program} token --caller claude-code --profile {profile}"),
+    })
+}
+
+/// One word of a shell's command line.
+fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%".contains(&b);
+    if text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The first model is the usual one; a family's name also fills the family's place.
+fn models(plan: &HostPlan, env: &mut Object) {
+    const FAMILIES: [(&str, &str); 3] = [
+        ("opus", "ANTHROPIC_DEFAULT_OPUS_MODEL"),
+        ("sonnet", "ANTHROPIC_DEFAULT_SONNET_MODEL"),
+        ("haiku", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
+    ];
+    if let Some(first) = plan.models.first() {
+        env.insert("ANTHROPIC_MODEL".to_owned(), first.as_str().into());
+    }
+    for (family, variable) in FAMILIES {
+        let of_family = |model: &&String| model.to_ascii_lowercase().contains(family);
+        if let Some(model) = plan.models.iter().find(of_family) {
+            env.insert(variable.to_owned(), model.as_str().into());
+        }
+    }
+}
+
+/// A configuration profile.
+fn profile(plan: &HostPlan, settings: Object) -> ConfigDocument {
+    let title = plan.title(INFO.title);
+    let payload = Payload {
+        domain: INFO.domain.unwrap_or_default(),
+        title: title.clone(),
+        keys: settings,
+    };
+    ConfigDocument::Plist(mobileconfig::profile(
+        &plan.identifier(INFO.name),
+        &title,
+        &plan.organisation,
+        &[payload],
+    ))
+}

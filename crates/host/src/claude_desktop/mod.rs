@@ -1,0 +1,296 @@
+//! Claude Desktop: one flat set of keys in several forms.
+
+pub mod keys;
+mod lint;
+
+use serde_json::{Value, json};
+
+use crate::lint::Settings;
+use crate::mobileconfig::{self, Payload};
+use crate::registry::{Data, Section};
+use crate::value::{Members, Object, managed_text};
+use crate::{
+    Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
+    Target, document::LibraryEntry, intune,
+};
+
+/// What gatepass knows about it.
+pub const INFO: HostInfo = HostInfo {
+    name: "claude-desktop",
+    title: "Claude Desktop",
+    formats: &[
+        Format {
+            name: "mobileconfig",
+            about: "Configuration profile for macOS",
+            target: Some(Target::Macos),
+            carries_policy: true,
+        },
+        Format {
+            name: "reg",
+            about: "Registration file for Windows",
+            target: Some(Target::Windows),
+            carries_policy: true,
+        },
+        Format {
+            name: "intune",
+            about: "Custom profile for Windows in Intune (Microsoft Graph's JSON)",
+            target: Some(Target::Windows),
+            carries_policy: true,
+        },
+        Format {
+            name: "linux",
+            about: "Claude Desktop's managed settings on Linux",
+            target: Some(Target::Linux),
+            carries_policy: true,
+        },
+        Format {
+            name: "json",
+            about: "What Claude Desktop's own window imports",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "config-library",
+            about: "Entry of Claude Desktop's local library",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "enterprise-config",
+            about: "claude_desktop_config.json",
+            target: None,
+            carries_policy: false,
+        },
+    ],
+    files: &[
+        HostFile {
+            target: Some(Target::Macos),
+            base: Base::Machine,
+            path: "/Library/Managed Preferences/com.anthropic.claudefordesktop.plist",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Linux),
+            base: Base::Machine,
+            path: "/etc/claude-desktop/managed-settings.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Macos),
+            base: Base::UserConfig,
+            path: "Claude-3p/configLibrary",
+            content: FileContent::Library,
+        },
+        HostFile {
+            target: Some(Target::Windows),
+            base: Base::LocalData,
+            path: "Claude-3p/configLibrary",
+            content: FileContent::Library,
+        },
+        HostFile {
+            target: Some(Target::Linux),
+            base: Base::UserConfig,
+            path: "Claude-3p/configLibrary",
+            content: FileContent::Library,
+        },
+    ],
+    domain: Some("com.anthropic.claudefordesktop"),
+    registry_key: Some(r"SOFTWARE\Policies\Claude"),
+    one_value: false,
+    recognises,
+    write,
+    check: lint::check,
+};
+
+/// Its keys; beside a key that only Claude Code has, those that both know do not count.
+fn recognises(object: &Object) -> bool {
+    let own = |name: &String| name.starts_with("inference");
+    object.keys().any(own)
+        || (!crate::claude_code::recognises(object)
+            && object.keys().any(|name| keys::kind(name).is_some()))
+}
+
+/// The settings for Claude Desktop that a file holds, in whatever form it is.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn read(bytes: &[u8]) -> Result<Settings, String> {
+    crate::lint::settings_of(&INFO, bytes)
+}
+
+fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Error> {
+    let settings = settings(plan, notes)?;
+    Ok(match format {
+        "mobileconfig" => profile(plan, &settings).for_everyone(),
+        "reg" => ConfigDocument::Registry(sections(plan, &settings)).for_everyone(),
+        "intune" => ConfigDocument::Intune(intune::Profile {
+            name: plan.profile.clone().unwrap_or_default(),
+            title: plan.title(INFO.title),
+            sections: sections(plan, &settings),
+        })
+        .for_everyone(),
+        "config-library" => Export {
+            entry: Some(LibraryEntry {
+                id: mobileconfig::uuid(&plan.identifier(INFO.name)),
+                name: plan.title(INFO.title),
+                folder: library_folder(plan.target),
+            }),
+            ..ConfigDocument::Json(settings).for_owner()
+        },
+        "enterprise-config" => ConfigDocument::Json(enterprise_config(&settings)).for_owner(),
+        "linux" => {
+            notes.say("Claude Desktop on Linux reads /etc/claude-desktop/managed-settings.json, which must belong to root and be writable by root alone");
+            ConfigDocument::Json(settings).for_everyone()
+        }
+        _ => ConfigDocument::Json(settings).for_everyone(),
+    })
+}
+
+/// Every key that the app must be told, with native types.
+fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
+    let mut out = Object::new();
+    let mut set = |name: &str, value: Value| {
+        out.insert(name.to_owned(), value);
+    };
+    set("inferenceProvider", "gateway".into());
+    set("inferenceGatewayBaseUrl", plan.base_url.as_str().into());
+    set("inferenceGatewayAuthScheme", plan.scheme.as_str().into());
+    set("inferenceCredentialKind", "helper-script".into());
+    let (helper, args) = plan.helper(notes);
+    set("inferenceCredentialHelper", helper.into());
+    if !args.is_empty() {
+        set("inferenceCredentialHelperArgs", args.into());
+        notes.say("inferenceCredentialHelperArgs is read by builds from 2.2553 on; older ones run the default profile");
+    }
+    set("inferenceCredentialHelperTtlSec", plan.ttl.into());
+    set("inferenceCredentialHelperTimeoutSec", plan.timeout().into());
+    if !plan.models.is_empty() {
+        set("inferenceModels", plan.models.clone().into());
+    }
+    let headers = plan.checked_headers()?;
+    if !headers.is_empty() {
+        let headers = headers.iter();
+        let headers: Object = headers
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        set("inferenceCustomHeaders", headers.into());
+    }
+    if !plan.servers.is_empty() {
+        set("managedMcpServers", servers(plan, notes)?);
+    }
+    for (name, value) in plan.checked_extra(&out)? {
+        out.insert(name.clone(), value.clone());
+    }
+    about_models(plan, notes);
+    about_times(plan, notes);
+    Ok(out)
+}
+
+/// MCP servers that get gatepass's headers.
+fn servers(plan: &HostPlan, notes: &mut Notes) -> Result<Value, Error> {
+    let helper = plan.headers_helper()?;
+    notes.say(format!(
+        "the servers get their headers from the link {helper}, which must lead to {}",
+        plan.program()
+    ));
+    let entry = |(name, url): &(String, String)| {
+        json!({
+            "name": name,
+            "transport": "http",
+            "url": url,
+            "headersHelper": helper,
+            "headersHelperTtlSec": plan.ttl,
+        })
+    };
+    Ok(plan.servers.iter().map(entry).collect())
+}
+
+fn about_models(plan: &HostPlan, notes: &mut Notes) {
+    let haiku = |model: &String| model.to_ascii_lowercase().contains("haiku");
+    if plan.models.is_empty() {
+        notes.warn("no --model: the app asks the gateway for its models, and a Haiku must be among them, which Cowork's sub-agents need");
+    } else if !plan.models.iter().any(haiku) {
+        notes.warn("no model is a Haiku, which Cowork's sub-agents need: add --model with the gateway's name for it");
+    }
+}
+
+/// The settings of gatepass that belong to the host's.
+fn about_times(plan: &HostPlan, notes: &mut Notes) {
+    let Some(min_validity) = plan.min_validity else {
+        return;
+    };
+    let (wait, timeout, ttl, least) = (plan.wait, plan.timeout(), plan.ttl, plan.least_validity());
+    notes.say(format!(
+        "gatepass settings that belong to it: interactive_timeout = {wait} (the app waits {timeout}), min_validity = {least} (the app keeps a token {ttl})"
+    ));
+    if min_validity < least {
+        notes.warn(format!(
+            "min_validity is {min_validity}: with a TTL of {ttl} the app may use a token that has ended; set it to {least}"
+        ));
+    }
+}
+
+/// A configuration profile.
+fn profile(plan: &HostPlan, settings: &Object) -> ConfigDocument {
+    let title = plan.title(INFO.title);
+    // What management systems deliver: strings only.
+    let managed = |(name, value): (&String, &Value)| (name.clone(), managed_text(value).into());
+    let mut payloads = vec![Payload {
+        domain: INFO.domain.unwrap_or_default(),
+        title: title.clone(),
+        keys: settings.iter().map(managed).collect(),
+    }];
+    payloads.extend(plan.policy.as_ref().map(|policy| Payload {
+        domain: policy.domain,
+        title: policy.title.clone(),
+        keys: policy.preferences(),
+    }));
+    ConfigDocument::Plist(mobileconfig::profile(
+        &plan.identifier(INFO.name),
+        &title,
+        &plan.organisation,
+        &payloads,
+    ))
+}
+
+/// The keys of the registry and the values in them.
+fn sections(plan: &HostPlan, settings: &Object) -> Vec<Section> {
+    let mut section = Section::machine(INFO.registry_key.unwrap_or_default());
+    for (name, value) in settings {
+        section.push(name, Data::Text(managed_text(value)));
+    }
+    let mut sections = vec![section];
+    sections.extend(plan.policy.iter().flat_map(crate::PolicyPayload::sections));
+    sections
+}
+
+/// `claude_desktop_config.json` with its part for organisations.
+fn enterprise_config(settings: &Object) -> Object {
+    let mut out = Object::new();
+    out.insert("deploymentMode".to_owned(), "3p".into());
+    out.insert("enterpriseConfig".to_owned(), settings.clone().into());
+    out
+}
+
+/// Where the app looks for an entry of its library, for people.
+fn library_folder(target: Target) -> &'static str {
+    match target {
+        Target::Linux => "~/.config/Claude-3p/configLibrary/",
+        Target::Macos => "~/Library/Application Support/Claude-3p/configLibrary/",
+        Target::Windows => r"%LOCALAPPDATA%\Claude-3p\configLibrary\",
+    }
+}
+
+/// The names of the models that a setting lists.
+pub fn model_names(models: &Value) -> Vec<&str> {
+    let models = models.as_array().map(Vec::as_slice).unwrap_or_default();
+    models
+        .iter()
+        .filter_map(|model| match model {
+            Value::String(name) => Some(name.as_str()),
+            Value::Object(model) => model.text("name"),
+            _ => None,
+        })
+        .collect()
+}
