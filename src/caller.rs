@@ -1,9 +1,13 @@
 //! Who asks, whether they may be prompted, and how long they wait.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::config::settings::{Interactive, Settings};
+use crate::platform::asker::Asker;
 
 /// Why Claude Desktop runs its credential helper (`CLAUDE_HELPER_CONTEXT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +197,77 @@ impl Host {
     }
 }
 
+/// Within this time after Claude Desktop was given a token, asking again in the middle of a session means that the
+/// gateway has refused it.
+const DESKTOP_ASKS_AGAIN: Duration = Duration::from_secs(120);
+
+/// The same for calls of one asker, where the environment does not say how long the asker keeps a token.
+const ASKS_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long Claude Code keeps a token, in milliseconds, where its settings say so.
+const KEPT_FOR: &str = "CLAUDE_CODE_API_KEY_HELPER_TTL_MS";
+
+/// The MCP server for which Claude Code asks.
+const MCP_SERVER: &str = "CLAUDE_CODE_MCP_SERVER_URL";
+
+/// One call that a host makes again and again, told from all its other calls and from those of other hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecurringCall {
+    /// Digest of what tells it from others; zeros for Claude Desktop.
+    pub id: [u8; 16],
+    /// Whether asking for the same token once more would mean that the gateway has refused it.
+    pub means_refusal: bool,
+    /// Within which time after it was given the token.
+    pub within: Duration,
+}
+
+impl RecurringCall {
+    /// The call of this process. `None` for callers that ask for every request, and where it cannot be known who
+    /// asks.
+    ///
+    /// `asker` looks for the process that asks, which costs some system calls; `variable` is the environment.
+    pub fn recognise<Argument: AsRef<OsStr>>(
+        host: Host,
+        asker: impl FnOnce() -> Option<Asker>,
+        arguments: impl IntoIterator<Item = Argument>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
+        match host {
+            Host::Terminal | Host::Script => None,
+            // It says itself why it asks, and there is one of it.
+            Host::ClaudeDesktop(context) => Some(Self {
+                id: [0; 16],
+                means_refusal: context == HelperContext::MidSessionRefresh,
+                within: DESKTOP_ASKS_AGAIN,
+            }),
+            Host::ClaudeCode | Host::Codex => {
+                let asker = asker()?;
+                let mut hash = Sha256::new();
+                let mut add = |bytes: &[u8]| {
+                    hash.update((bytes.len() as u64).to_le_bytes());
+                    hash.update(bytes);
+                };
+                add(host.option().as_str().as_bytes());
+                add(&asker.process.to_le_bytes());
+                add(&asker.started.to_le_bytes());
+                add(&asker.namespace.to_le_bytes());
+                for argument in arguments {
+                    add(argument.as_ref().as_encoded_bytes());
+                }
+                add(variable(MCP_SERVER).unwrap_or_default().as_bytes());
+                let kept_for = variable(KEPT_FOR).and_then(|text| text.trim().parse().ok());
+                let mut id = [0; 16];
+                id.copy_from_slice(&hash.finalize()[..16]);
+                Some(Self {
+                    id,
+                    means_refusal: true,
+                    within: kept_for.map_or(ASKS_AGAIN, |time| Duration::from_millis(time) / 2),
+                })
+            }
+        }
+    }
+}
+
 /// The moment by which a caller must have its answer. One deadline is handed through everything that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Instant);
@@ -330,6 +405,171 @@ mod tests {
                 host,
                 "{option:?} {signs:?}"
             );
+        }
+    }
+
+    #[test]
+    fn every_caller_waits_as_long_as_the_interface_says() {
+        let settings = Settings::of_session(
+            &crate::config::profile::ProfileName::default(),
+            "https://idp.example",
+            "x",
+        )
+        .unwrap();
+        use HelperContext::{Background, Interactive, MidSessionRefresh};
+        for (host, seconds) in [
+            (Host::ClaudeDesktop(Interactive), 55),
+            (Host::ClaudeDesktop(MidSessionRefresh), 15),
+            (Host::ClaudeDesktop(Background), 15),
+            (Host::ClaudeCode, 9),
+            (Host::Codex, 4),
+            (Host::Terminal, 600),
+            (Host::Script, 30),
+        ] {
+            let left = |time| {
+                let caller = Caller::new(host, InteractiveOption::Auto, time, &settings);
+                caller.deadline.left()
+            };
+            let least = Duration::from_secs(seconds) - MARGIN - Duration::from_millis(100);
+            let most = Duration::from_secs(seconds) - MARGIN;
+            assert!((least..=most).contains(&left(None)), "{host:?}");
+            let asked = Duration::from_secs(2);
+            assert!(left(Some(asked)) <= asked, "{host:?}: --timeout decides");
+        }
+    }
+
+    /// What there is to be told apart: host, process id, start, namespace, arguments, MCP server.
+    type Seen = (
+        Host,
+        u32,
+        u64,
+        u64,
+        &'static [&'static str],
+        Option<&'static str>,
+    );
+
+    fn call(seen: Seen, kept_for: Option<&str>) -> Option<RecurringCall> {
+        let (host, process, started, namespace, arguments, server) = seen;
+        let asker = Asker {
+            process,
+            started,
+            namespace,
+        };
+        RecurringCall::recognise(
+            host,
+            || Some(asker),
+            arguments,
+            |name| {
+                let value = match name {
+                    MCP_SERVER => server,
+                    KEPT_FOR => kept_for,
+                    _ => None,
+                };
+                value.map(str::to_owned)
+            },
+        )
+    }
+
+    #[test]
+    fn calls_are_the_same_only_where_all_is_the_same() {
+        let words: &[&str] = &["gatepass", "token", "--caller", "claude-code"];
+        let usual: Seen = (Host::ClaudeCode, 10, 20, 30, words, Some("https://a"));
+        let id = |seen| call(seen, None).unwrap().id;
+        assert_eq!(id(usual), id(usual));
+        let others: [(Seen, &str); 8] = [
+            (
+                (Host::Codex, 10, 20, 30, words, Some("https://a")),
+                "another host",
+            ),
+            (
+                (Host::ClaudeCode, 11, 20, 30, words, Some("https://a")),
+                "another process",
+            ),
+            (
+                (Host::ClaudeCode, 10, 21, 30, words, Some("https://a")),
+                "another one with this id",
+            ),
+            (
+                (Host::ClaudeCode, 10, 20, 31, words, Some("https://a")),
+                "another container",
+            ),
+            (
+                (
+                    Host::ClaudeCode,
+                    10,
+                    20,
+                    30,
+                    &["gatepass", "token"],
+                    Some("https://a"),
+                ),
+                "another command",
+            ),
+            (
+                (
+                    Host::ClaudeCode,
+                    10,
+                    20,
+                    30,
+                    &["gatepass", "token", "--caller claude-code"],
+                    Some("https://a"),
+                ),
+                "other words",
+            ),
+            (
+                (Host::ClaudeCode, 10, 20, 30, words, Some("https://b")),
+                "another MCP server",
+            ),
+            ((Host::ClaudeCode, 10, 20, 30, words, None), "no MCP server"),
+        ];
+        for (other, what) in others {
+            assert_ne!(id(usual), id(other), "{what}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_every_request_says_nothing_by_asking() {
+        let words: &[&str] = &["gatepass"];
+        for host in [Host::Terminal, Host::Script] {
+            assert_eq!(call((host, 10, 20, 30, words, None), None), None);
+        }
+        // Where nobody can be told from others, nothing is concluded.
+        for host in [Host::ClaudeCode, Host::Codex] {
+            let unknown = RecurringCall::recognise(host, || None, words, |_| None);
+            assert_eq!(unknown, None);
+        }
+        use HelperContext::{Background, Interactive, MidSessionRefresh};
+        for (context, means_refusal) in [
+            (Interactive, false),
+            (Background, false),
+            (MidSessionRefresh, true),
+        ] {
+            let host = Host::ClaudeDesktop(context);
+            let desktop = RecurringCall::recognise(host, || None, words, |_| None).unwrap();
+            assert_eq!(desktop.means_refusal, means_refusal);
+            assert_eq!(desktop.within, Duration::from_secs(120));
+            // What it was given at a start is what it asks about later.
+            let other = call(
+                (Host::ClaudeDesktop(Interactive), 1, 2, 3, &["x"], None),
+                None,
+            );
+            assert_eq!(desktop.id, other.unwrap().id);
+        }
+    }
+
+    #[test]
+    fn the_time_is_half_of_what_claude_code_keeps_a_token() {
+        let within = |kept_for| {
+            let words: &[&str] = &["gatepass"];
+            call((Host::ClaudeCode, 1, 2, 3, words, None), kept_for)
+                .unwrap()
+                .within
+        };
+        assert_eq!(within(None), Duration::from_secs(60));
+        assert_eq!(within(Some("300000")), Duration::from_secs(150));
+        assert_eq!(within(Some("10000")), Duration::from_secs(5));
+        assert_eq!(within(Some("0")), Duration::ZERO);
+        for odd in ["", "5m", "-1", "1.5"] {
+            assert_eq!(within(Some(odd)), Duration::from_secs(60), "{odd}");
         }
     }
 }

@@ -9,6 +9,7 @@ use gatepass_host::{HOSTS, HostInfo, Target};
 use crate::caller::{CallerOption, InteractiveOption};
 use crate::config::preset::Preset;
 use crate::output::Shape;
+use crate::platform::asker::{Asker, NotAnAsker};
 use crate::worker;
 
 /// Prints a fresh bearer token for your organisation's LLM gateway.
@@ -330,6 +331,37 @@ pub(super) struct TokenArgs {
     /// Get a new token even if the stored one is good
     #[arg(long)]
     pub(super) force_refresh: bool,
+
+    /// Who asks, as the Linux side of WSL has found out
+    #[arg(long, hide = true)]
+    pub(super) asker: Option<HandedOverAsker>,
+}
+
+/// The process that asks, if there is one, where another gatepass has looked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandedOverAsker(pub(super) Option<Asker>);
+
+/// What stands for no asker.
+const NO_ASKER: &str = "none";
+
+impl std::str::FromStr for HandedOverAsker {
+    type Err = NotAnAsker;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAsker> {
+        match text {
+            NO_ASKER => Ok(Self(None)),
+            asker => asker.parse().map(Some).map(Self),
+        }
+    }
+}
+
+impl std::fmt::Display for HandedOverAsker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str(NO_ASKER),
+            Some(asker) => asker.fmt(f),
+        }
+    }
 }
 
 #[derive(Debug, Default, clap::Args)]

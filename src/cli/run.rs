@@ -1,15 +1,16 @@
 //! The commands that people and hosts run.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use gatepass_host::HEADERS_LINK;
 
-use super::args::{Args, LoginArgs, TokenArgs, WorkerArgs};
+use super::args::{Args, HandedOverAsker, LoginArgs, TokenArgs, WorkerArgs};
 use super::ask;
 use super::terminal::Terminal;
 use crate::audit::{self, Event};
-use crate::caller::{Caller, Deadline, Host, Signs};
+use crate::caller::{Caller, Deadline, Host, RecurringCall, Signs};
 use crate::clock;
 use crate::config::Sources;
 use crate::config::layers::Layers;
@@ -20,6 +21,7 @@ use crate::config::value::Value;
 use crate::error::{Failure, Origin, Result};
 use crate::output::{self, Shape};
 use crate::person::{Nobody, Person};
+use crate::platform::asker::{self, Asker};
 use crate::platform::environment::Environment;
 use crate::reader::{Renew, TokenRequirement};
 use crate::session::record::IssuedToken;
@@ -130,6 +132,12 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
     let person = terminal
         .as_ref()
         .map_or(&Nobody as &dyn Person, |terminal| terminal);
+    let call = RecurringCall::recognise(
+        host,
+        || asker(token),
+        std::env::args_os(),
+        |name| std::env::var(name).ok(),
+    );
     let print = || {
         let request = TokenRequest {
             configuration: Configuration {
@@ -137,6 +145,7 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
                 file: args.config.as_deref(),
             },
             caller,
+            call,
             force_refresh: token.force_refresh,
             person,
         };
@@ -148,6 +157,15 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         output::print_token(&bytes)
     };
     with_support(&settings, print())
+}
+
+/// The process that asks. None where a person may be behind it, whose asking again says nothing.
+pub(super) fn asker(token: &TokenArgs) -> Option<Asker> {
+    match token.asker {
+        Some(HandedOverAsker(asker)) => asker,
+        None if io::stderr().is_terminal() => None,
+        None => asker::find(),
+    }
 }
 
 /// Says in the system's log, where the configuration asks for that, who gets a token and where it came from.

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::args::{Args, Command};
+use super::args::{Args, Command, HandedOverAsker};
 use super::run;
+use crate::caller::CallerOption;
 use crate::config::Sources;
 use crate::config::layers::Layers;
 use crate::config::profile::ProfileName;
@@ -30,7 +31,19 @@ pub(super) fn hand_over(args: &Args, arguments: &[OsString]) -> Result<()> {
     if args.profile.is_none() && !profile.is_default() {
         given.extend(["--profile".into(), profile.as_str().into()]);
     }
+    if let Some(asker) = asker(args) {
+        given.extend(["--asker".into(), asker.to_string().into()]);
+    }
     Err(wsl::become_windows(binary, given))
+}
+
+/// Who asks, where that matters: the other side sees none of our processes.
+fn asker(args: &Args) -> Option<HandedOverAsker> {
+    let Some(Command::Token(token)) = &args.command else {
+        return None;
+    };
+    matches!(token.caller, CallerOption::ClaudeCode | CallerOption::Codex)
+        .then(|| HandedOverAsker(run::asker(token)))
 }
 
 /// Files that people write and read are on this side, and so is `--config`.

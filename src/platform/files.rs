@@ -203,13 +203,6 @@ impl PrivateDir {
         })
     }
 
-    /// Writes over a small file of fixed length in place. Readers may see a mixture.
-    pub fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), Unsafe> {
-        let mut file = self.lock_file(name)?;
-        file.write_all(bytes)?;
-        Ok(())
-    }
-
     /// Opens (or creates) a file to which lines are appended.
     pub fn append(&self, name: &str) -> Result<File, Unsafe> {
         let mut options = OpenOptions::new();
@@ -247,9 +240,14 @@ impl PrivateDir {
         os::is_same(file, &self.0.join(name))
     }
 
-    /// Opens (or creates) a file without changing what is in it. Files to take locks on are never deleted: a lock
-    /// on a deleted file excludes nobody.
+    /// Opens (or creates) an empty file to take locks on. Such files are never deleted: a lock on a deleted file
+    /// excludes nobody.
     pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
+        self.in_place(name)
+    }
+
+    /// Opens (or creates) a file without changing what is in it, to write over parts of it in place.
+    pub fn in_place(&self, name: &str) -> Result<File, Unsafe> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         os::no_follow(&mut options, Access::OwnerOnly);

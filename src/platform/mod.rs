@@ -2,6 +2,7 @@
 //!
 //! The only modules of gatepass in which `unsafe` may appear are the ones below this one, and each states why.
 
+pub mod asker;
 pub mod browser;
 pub mod detached;
 pub mod environment;

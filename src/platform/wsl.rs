@@ -28,7 +28,12 @@ const INTEROPERABILITY: [&str; 2] = ["WSLInterop", "WSLInterop-late"];
 const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Variables that the Windows binary needs; WSL passes only those that are named in `WSLENV`.
-const VARIABLES: [&str; 2] = ["CLAUDE_HELPER_CONTEXT", "GATEPASS_LOG"];
+const VARIABLES: [&str; 4] = [
+    "CLAUDE_HELPER_CONTEXT",
+    "CLAUDE_CODE_API_KEY_HELPER_TTL_MS",
+    "CLAUDE_CODE_MCP_SERVER_URL",
+    "GATEPASS_LOG",
+];
 
 /// What to do about a binary that is not used.
 const SEPARATE: &str = "repair the installation on Windows, or set `wsl = \"separate\"`";

@@ -2,9 +2,9 @@
 //!
 //! [`record`] is the entry in the keychain; [`state`] the file beside it, without secrets; [`validity`] says
 //! whether a token may be printed; [`lock`] admits one writer; [`open_sign_in`] is what everybody knows of the one
-//! open sign-in; [`handed`] which token Claude Desktop got last.
+//! open sign-in; [`last_printed`] which token each host was given last.
 
-pub mod handed;
+pub mod last_printed;
 pub mod lock;
 pub mod open_sign_in;
 pub mod record;

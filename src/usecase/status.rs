@@ -10,6 +10,7 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{Flow, Kind, Settings, TokenChoice};
 use crate::error::{Failure, Result};
 use crate::reader::{Reader, sign_in_required, without_session};
+use crate::session::last_printed;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{Record, SignedInBy};
@@ -241,7 +242,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
         },
         store: store::describe(settings.store),
         cache: reader.cache.describe(),
-        warnings: warnings(&reader.state),
+        warnings: warnings(&reader.state, last_printed::refused_in_vain(&reader.files)),
         profiles: Vec::new(),
     })
 }
@@ -284,9 +285,11 @@ fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
     }
 }
 
-/// What was noted, and that a session has ended while its last token is still good.
-fn warnings(state: &State) -> Vec<Warning> {
+/// What was noted, that the gateway refuses fresh tokens, and that a session has ended while its last token is still
+/// good.
+fn warnings(state: &State, refused_in_vain: Option<Warning>) -> Vec<Warning> {
     let mut warnings = state.warnings.clone();
+    warnings.extend(refused_in_vain);
     if let Some(why) = state.over(state.generation) {
         warnings.push(Warning {
             at: clock::now(),

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::caller::{Caller, HelperContext, Host};
+use crate::caller::{Caller, HelperContext, Host, RecurringCall};
 use crate::clock;
 use crate::config::settings::Kind;
 use crate::error::{Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::environment::Environment;
 use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
-use crate::session::handed::Handed;
+use crate::session::last_printed::{LastPrinted, Refusal};
+use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, State};
 use crate::store::{self, Prompting, SecretStore};
@@ -29,6 +30,8 @@ pub struct TokenRequest<'a> {
     pub configuration: Configuration<'a>,
     /// Who asks.
     pub caller: Caller,
+    /// Which of the caller's calls this is, where that can be told.
+    pub call: Option<RecurringCall>,
     /// `--force-refresh`.
     pub force_refresh: bool,
     /// Who is told what happens.
@@ -44,16 +47,17 @@ impl TokenRequest<'_> {
             Self::forget(&reader);
             return Err(failure);
         }
-        let Host::ClaudeDesktop(context) = self.caller.host else {
-            return self.find(&reader, None);
-        };
-        let mut handed = Handed::read(&reader.files);
-        let in_session = context == HelperContext::MidSessionRefresh;
-        let mut token = self.find(&reader, in_session.then_some(&mut handed))?;
-        if context == HelperContext::Interactive {
+        let asked_at_ms = clock::now_millis();
+        // Nobody can issue another key than the pasted one.
+        let call = self.call.filter(|_| settings.kind != Kind::Key);
+        let mut last = call.and_then(|call| LastPrinted::open(&reader.files, call, asked_at_ms));
+        let mut token = self.find(&reader, last.as_mut())?;
+        if self.caller.host == Host::ClaudeDesktop(HelperContext::Interactive) {
             token = self.renewed_early(&reader, token)?;
         }
-        handed.note(&reader.files, &token);
+        if let Some(last) = last {
+            last.note(&token);
+        }
         Ok(token)
     }
 
@@ -110,18 +114,49 @@ impl TokenRequest<'_> {
         })
     }
 
-    /// Whether the gateway has refused this token: Claude Desktop got it a moment ago and asks again. Noted at
-    /// once, so that a refresh for this reason is tried once, whatever becomes of it.
-    fn was_refused(reader: &Reader<'_>, handed: Option<&mut Handed>, token: &IssuedToken) -> bool {
-        let Some(handed) = handed.filter(|handed| handed.was_refused(token)) else {
+    /// Whether the caller shows by asking again that the gateway has refused this token, and a newer one may be had.
+    /// Then only that one will do.
+    fn was_refused(
+        reader: &Reader<'_>,
+        last: Option<&mut LastPrinted>,
+        token: &IssuedToken,
+        need: &mut TokenRequirement,
+    ) -> bool {
+        // An ended session is not renewed.
+        let Some(last) = last.filter(|_| without_session(&reader.state).is_none()) else {
             return false;
         };
-        log::info!("the gateway has refused the token that was handed out last");
-        handed.note_refresh(&reader.files);
+        match last.refusal(token) {
+            Refusal::None => return false,
+            Refusal::RefreshDue => {}
+            // Its result is waited for, but no further refresh begun.
+            Refusal::RefreshBegun(at_ms)
+                if Lock::is_held(&reader.files, Purpose::Write).unwrap_or(false) =>
+            {
+                need.asked_at_ms = at_ms;
+            }
+            Refusal::RefreshBegun(_) | Refusal::InVain => {
+                log::info!("the gateway has refused the token; a refresh was tried a moment ago");
+                return false;
+            }
+        }
+        log::info!("the gateway has refused the token that this caller was given last");
+        need.renew = Renew::RefusedByGateway;
         true
     }
 
-    fn find(&self, reader: &Reader<'_>, mut handed: Option<&mut Handed>) -> Result<IssuedToken> {
+    /// Whether a token that the gateway has refused may be printed all the same, since no newer one is to be had: not
+    /// after a sign-out or another sign-in, nor where the account is another or allowed no more.
+    fn may_be_printed_again(reader: &Reader<'_>, token: &IssuedToken, failure: &Failure) -> bool {
+        let same_session = |state: State| {
+            state.generation == reader.state.generation && state.session != Session::None
+        };
+        Reader::is_valid(token)
+            && !matches!(failure.id, Id::SignInFailed | Id::UntrustedResponse)
+            && reader.files.read().is_ok_and(same_session)
+    }
+
+    fn find(&self, reader: &Reader<'_>, mut last: Option<&mut LastPrinted>) -> Result<IssuedToken> {
         let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
             // Nobody can issue another key than the pasted one.
@@ -134,17 +169,16 @@ impl TokenRequest<'_> {
         };
         let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {
-                if !Self::was_refused(reader, handed.as_deref_mut(), &token) {
+                if !Self::was_refused(reader, last.as_deref_mut(), &token, &mut need) {
                     let left = token.life.left(clock::now_millis());
                     log::info!("the cached token is good for {left} s");
                     return Ok(token);
                 }
-                need.renew = Renew::RefusedByGateway;
                 Some(token)
             }
             other => other,
         };
-        match self.stored_or_refreshed(reader, cached, need, handed) {
+        match self.stored_or_refreshed(reader, cached, need, last) {
             Err(failure) if failure.id == Id::SignInRequired => self.sign_in(failure, need),
             result => result,
         }
@@ -155,7 +189,7 @@ impl TokenRequest<'_> {
         reader: &Reader<'_>,
         cached: Option<IssuedToken>,
         mut need: TokenRequirement,
-        handed: Option<&mut Handed>,
+        last: Option<&mut LastPrinted>,
     ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&reader.state) {
             return Err(failure);
@@ -169,11 +203,10 @@ impl TokenRequest<'_> {
                     .ok_or_else(|| sign_in_required("nobody is signed in"))?;
                 match record.token_for(reader.settings) {
                     Some(token) if need.is_met_by(&token, reader) => {
-                        if !Self::was_refused(reader, handed, &token) {
+                        if !Self::was_refused(reader, last, &token, &mut need) {
                             Self::cache(reader, record.generation, &token);
                             return Ok(token);
                         }
-                        need.renew = Renew::RefusedByGateway;
                         Some(token)
                     }
                     other => other,
@@ -188,6 +221,13 @@ impl TokenRequest<'_> {
                     && Reader::is_valid(&token) =>
             {
                 log::warn!("{}; the stored token is still valid", failure.what);
+                Ok(token)
+            }
+            (Err(failure), Some(token))
+                if need.renew == Renew::RefusedByGateway
+                    && Self::may_be_printed_again(reader, &token, &failure) =>
+            {
+                log::warn!("{}; the token is printed all the same", failure.what);
                 Ok(token)
             }
             (result, _) => result,

@@ -29,6 +29,7 @@ mod page;
 mod policy;
 mod record;
 mod refresh;
+mod refused;
 mod stdout;
 mod tabs;
 mod terminal;

@@ -74,11 +74,11 @@ fn the_windows_binary_answers_for_sessions() {
     assert_eq!(done.code, 42, "{done:?}");
     assert_eq!(
         done.stdout,
-        "|interactive|CLAUDE_HELPER_CONTEXT/w:GATEPASS_LOG/w:OTHER/p\n"
+        "|interactive|CLAUDE_HELPER_CONTEXT/w:CLAUDE_CODE_API_KEY_HELPER_TTL_MS/w:CLAUDE_CODE_MCP_SERVER_URL/w:GATEPASS_LOG/w:OTHER/p\n"
     );
     assert_eq!(done.stderr, "from-windows\n");
     for (arguments, variable) in [
-        (&["token", "--caller", "codex"][..], IN_WSL),
+        (&["token", "--caller", "script"][..], IN_WSL),
         (
             &["login", "--device"],
             ("WSL_INTEROP", "/run/WSL/1_interop"),
@@ -94,6 +94,13 @@ fn the_windows_binary_answers_for_sessions() {
                 .starts_with(&format!("{}||", arguments.join(" "))),
             "{done:?}"
         );
+    }
+
+    // Who asks only this side can see: the nearest that is no shell, which is this test.
+    for caller in ["claude-code", "codex"] {
+        let done = windows.run(GATEPASS, &["token", "--caller", caller], &[IN_WSL]);
+        let given = format!("token --caller {caller} --asker {}-", std::process::id());
+        assert!(done.stdout.starts_with(&given), "{given}: {done:?}");
     }
 
     // What only this side can see is passed on as an option.

@@ -3,6 +3,7 @@
 mod console;
 mod detached;
 pub mod dpapi;
+pub(super) mod processes;
 mod socket;
 
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ use crate::error::{Failure, Result};
 use crate::reader::Reader;
 use crate::reader::sign_in_required;
 use crate::secret::Secret;
+use crate::session::last_printed::refused_in_vain;
 use crate::session::open_sign_in::Progress;
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
@@ -186,6 +187,12 @@ fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
     };
     if let Some(back_off) = back_off {
         return Finding::warning(back_off.what, back_off.remedy);
+    }
+    if let Some(warning) = reader.and_then(|reader| refused_in_vain(&reader.files)) {
+        return Finding::warning(
+            format!("{} ({})", warning.text, text::moment(warning.at)),
+            "ask the gateway's operator which issuer, audience and keys it takes, and whether this account is allowed",
+        );
     }
     if let Some(warning) = state.and_then(|state| state.warnings.last()) {
         return Finding::warning(

@@ -1,0 +1,512 @@
+//! Which token each recurring call was given last, and when.
+//!
+//! A host that asks again, just after it was given a token, for the very same one has shown that the gateway refuses
+//! it: the token's life says nothing then, and one refresh is due. Interleaved hosts each have a note of their own.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use super::record::IssuedToken;
+use super::state::{StateFiles, Warning};
+use crate::caller::RecurringCall;
+use crate::clock;
+
+/// Least time between two refreshes because of a refusal, in milliseconds.
+const PAUSE_MS: u64 = 120_000;
+
+/// Age at which a note gives way to another call's, in milliseconds.
+const OLD_MS: u64 = 60 * 60 * 1000;
+
+/// For how long people are told that a refresh has not helped, in milliseconds.
+const TOLD_FOR_MS: u64 = 60 * 60 * 1000;
+
+/// What the file begins with.
+const MAGIC: [u8; 8] = *b"printed1";
+
+/// Length of the file's head and of each note, in bytes.
+const LENGTH: usize = 32;
+
+/// Most notes of calls.
+const NOTES: usize = 511;
+
+/// Longest file, in bytes.
+const SIZE: usize = LENGTH * (NOTES + 1);
+
+/// When refreshes were tried because of a refusal. Written over in place; a torn one costs a refresh at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Head {
+    /// When the last one was tried, in milliseconds since 1970.
+    refreshed_at_ms: u64,
+    /// When a token that came after it was refused as well.
+    in_vain_at_ms: u64,
+}
+
+impl Head {
+    /// A head of another format says nothing.
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let mut words = bytes.chunks_exact(8);
+        if words.next() != Some(&MAGIC) {
+            return Self::default();
+        }
+        let mut next = || words.next().map_or(0, number);
+        Self {
+            refreshed_at_ms: next(),
+            in_vain_at_ms: next(),
+        }
+    }
+
+    fn to_bytes(self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.refreshed_at_ms.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.in_vain_at_ms.to_le_bytes());
+        bytes
+    }
+}
+
+/// What one call was given last. Nothing of the token, and of the call a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Note {
+    call: [u8; 16],
+    /// When the token had been obtained, which tells one token from another, in milliseconds since 1970.
+    token_obtained_ms: u64,
+    at_ms: u64,
+}
+
+impl Note {
+    /// `None` where nothing was noted yet.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let at_ms = number(bytes.get(24..)?);
+        (at_ms > 0).then_some(Self {
+            call: bytes.get(..16)?.try_into().ok()?,
+            token_obtained_ms: number(bytes.get(16..24)?),
+            at_ms,
+        })
+    }
+
+    fn to_bytes(self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        bytes[..16].copy_from_slice(&self.call);
+        bytes[16..24].copy_from_slice(&self.token_obtained_ms.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.at_ms.to_le_bytes());
+        bytes
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What a caller's asking says of the token that there is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing.
+    None,
+    /// The gateway has refused it: a refresh is due. That it is tried has been noted, so that no other call does.
+    RefreshDue,
+    /// The gateway has refused it, and another call has begun a refresh for that reason at this moment, in
+    /// milliseconds since 1970.
+    RefreshBegun(u64),
+    /// The gateway has refused it although it is new: another one would not help.
+    InVain,
+}
+
+/// The notes, for one call.
+#[derive(Debug)]
+pub struct LastPrinted {
+    file: File,
+    head: Head,
+    call: RecurringCall,
+    /// When the caller asked, in milliseconds since 1970.
+    asked_at_ms: u64,
+    /// What this call was given last.
+    last: Option<Note>,
+    /// Where the next note of this call belongs.
+    place: usize,
+}
+
+impl LastPrinted {
+    /// Reads the notes. `None` where they cannot be read: a refresh that is due is not seen then.
+    ///
+    /// `asked_at_ms` is when the caller asked, in milliseconds since 1970.
+    pub fn open(files: &StateFiles, call: RecurringCall, asked_at_ms: u64) -> Option<Self> {
+        let mut file = files.dir().in_place(&files.name(NAME)).ok()?;
+        let mut bytes = [0; SIZE];
+        // What is missing of a shorter file counts as zeros, which say nothing.
+        let _ = file.read(&mut bytes).ok()?;
+        let (head, notes) = bytes.split_at(LENGTH);
+        let (place, last) = find(notes, call.id, clock::now_millis());
+        Some(Self {
+            head: Head::from_bytes(head),
+            file,
+            call,
+            asked_at_ms,
+            last,
+            place,
+        })
+    }
+
+    /// Whether the caller's asking means that the gateway has refused this token, and what follows.
+    pub fn refusal(&mut self, token: &IssuedToken) -> Refusal {
+        let now = clock::now_millis();
+        let within = u64::try_from(self.call.within.as_millis()).unwrap_or(u64::MAX);
+        let asks_again = self.call.means_refusal
+            && self.last.is_some_and(|last| {
+                // Who asked before the token was there has not seen it: two calls of one host at once.
+                last.at_ms < self.asked_at_ms
+                    && is_within(last.at_ms, within, now)
+                    && last.token_obtained_ms == token.obtained_at_ms
+            });
+        if !asks_again {
+            return Refusal::None;
+        }
+        let begun = self.head.refreshed_at_ms;
+        if is_within(begun, PAUSE_MS, now) {
+            if token.obtained_at_ms < begun {
+                return Refusal::RefreshBegun(begun);
+            }
+            self.head.in_vain_at_ms = now;
+            self.write_head();
+            return Refusal::InVain;
+        }
+        self.head.refreshed_at_ms = now;
+        // What cannot be noted would be tried again and again.
+        if self.write_head() {
+            Refusal::RefreshDue
+        } else {
+            Refusal::None
+        }
+    }
+
+    /// Notes that the caller is given this token now. A note that cannot be written costs a refresh that was due.
+    pub fn note(mut self, token: &IssuedToken) {
+        let note = Note {
+            call: self.call.id,
+            token_obtained_ms: token.obtained_at_ms,
+            at_ms: clock::now_millis(),
+        };
+        let place = LENGTH * (1 + self.place);
+        self.write(place as u64, &note.to_bytes());
+    }
+
+    fn write_head(&mut self) -> bool {
+        self.write(0, &self.head.to_bytes())
+    }
+
+    fn write(&mut self, place: u64, bytes: &[u8; LENGTH]) -> bool {
+        let written = self
+            .file
+            .seek(SeekFrom::Start(place))
+            .and_then(|_| self.file.write_all(bytes));
+        written.is_ok()
+    }
+}
+
+/// The file's name, after the profile's.
+const NAME: &str = "handed";
+
+/// Whether a moment is in the past, and less than so long ago. One in the future was noted before a clock was set
+/// back.
+fn is_within(moment_ms: u64, time_ms: u64, now_ms: u64) -> bool {
+    now_ms
+        .checked_sub(moment_ms)
+        .is_some_and(|age| age < time_ms)
+}
+
+/// The note of this call, and where its next one belongs: in its own place, else in a free one, else in the oldest
+/// one's. Nothing is locked; each call begins at a place of its own, so that calls at the same moment hardly ever take
+/// the same one.
+fn find(notes: &[u8], call: [u8; 16], now_ms: u64) -> (usize, Option<Note>) {
+    let note = |place: usize| Note::from_bytes(notes.get(place * LENGTH..)?.get(..LENGTH)?);
+    let begin = usize::try_from(number(&call[..4])).unwrap_or(0) % NOTES;
+    let (mut free, mut oldest) = (None, (u64::MAX, begin));
+    for place in (begin..NOTES).chain(0..begin) {
+        match note(place) {
+            Some(own) if own.call == call => return (place, Some(own)),
+            Some(other) if is_within(other.at_ms, OLD_MS, now_ms) => {
+                oldest = oldest.min((other.at_ms, place));
+            }
+            _ => free = free.or(Some(place)),
+        }
+    }
+    (free.unwrap_or(oldest.1), None)
+}
+
+/// What people should know: that the gateway has refused a token although it had just been renewed for that reason.
+pub fn refused_in_vain(files: &StateFiles) -> Option<Warning> {
+    let bytes = files
+        .dir()
+        .read(&files.name(NAME), SIZE as u64)
+        .ok()
+        .flatten()?;
+    let at_ms = Head::from_bytes(bytes.get(..LENGTH)?).in_vain_at_ms;
+    is_within(at_ms, TOLD_FOR_MS, clock::now_millis()).then(|| Warning {
+        at: at_ms / 1000,
+        text: "the gateway refuses fresh tokens: a host asked again at once for one that had just been renewed"
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::session::record::tests::sample;
+
+    const START: u64 = 1_700_000_000_000;
+    const SECOND: u64 = 1000;
+
+    /// Notes of a profile, and a clock.
+    struct Desk {
+        _base: tempfile::TempDir,
+        files: StateFiles,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            let files = StateFiles::at(base.path(), "k").unwrap();
+            Self { _base: base, files }
+        }
+
+        /// A call asks at this moment, with this token there for it, and is given that one.
+        fn ask(&self, call: RecurringCall, at_ms: u64, token: &IssuedToken) -> Refusal {
+            clock::fake::set(Some(at_ms));
+            let mut last = LastPrinted::open(&self.files, call, at_ms).unwrap();
+            let refusal = last.refusal(token);
+            if refusal != Refusal::RefreshDue {
+                last.note(token);
+            }
+            refusal
+        }
+
+        fn given(&self, call: RecurringCall, at_ms: u64, token: &IssuedToken) {
+            clock::fake::set(Some(at_ms));
+            LastPrinted::open(&self.files, call, at_ms)
+                .unwrap()
+                .note(token);
+        }
+    }
+
+    fn call(number: u16) -> RecurringCall {
+        // Spread, as digests are.
+        let mut id = [0; 16];
+        id.copy_from_slice(&Sha256::digest(number.to_le_bytes())[..16]);
+        RecurringCall {
+            id,
+            means_refusal: true,
+            within: Duration::from_secs(60),
+        }
+    }
+
+    fn token(value: &str, obtained_at_ms: u64) -> IssuedToken {
+        IssuedToken {
+            value: Secret::new(value),
+            obtained_at_ms,
+            ..sample().token.unwrap()
+        }
+    }
+
+    #[test]
+    fn the_same_token_asked_for_again_was_refused() {
+        let old = token("a", START - 1000 * SECOND);
+        // What was given first, what there is the second time, after how many milliseconds, what follows.
+        let cases = [
+            (&old, 1, Refusal::RefreshDue),
+            (&old, 1200, Refusal::RefreshDue),
+            (&old, 59_999, Refusal::RefreshDue),
+            (&old, 60_000, Refusal::None),
+            (&old, 0, Refusal::None),
+            (&token("b", START - 1), 1200, Refusal::None),
+        ];
+        for (second, after, expected) in cases {
+            let desk = Desk::new();
+            assert_eq!(desk.ask(call(1), START, &old), Refusal::None);
+            let refusal = desk.ask(call(1), START + after, second);
+            assert_eq!(refusal, expected, "{after} ms");
+        }
+        // The clock was set back.
+        let desk = Desk::new();
+        desk.given(call(1), START, &old);
+        assert_eq!(desk.ask(call(1), START - 5000, &old), Refusal::None);
+    }
+
+    #[test]
+    fn a_call_that_asked_before_the_token_was_there_has_not_seen_it() {
+        let desk = Desk::new();
+        let token = token("a", START - SECOND);
+        clock::fake::set(Some(START + 20));
+        let first = LastPrinted::open(&desk.files, call(1), START).unwrap();
+        first.note(&token);
+        let mut second = LastPrinted::open(&desk.files, call(1), START + 10).unwrap();
+        assert_eq!(second.refusal(&token), Refusal::None);
+    }
+
+    #[test]
+    fn other_calls_and_those_that_mean_nothing_conclude_nothing() {
+        let desk = Desk::new();
+        let token = token("a", START - SECOND);
+        desk.given(call(1), START, &token);
+        assert_eq!(desk.ask(call(2), START + 1200, &token), Refusal::None);
+        let background = RecurringCall {
+            means_refusal: false,
+            ..call(1)
+        };
+        assert_eq!(desk.ask(background, START + 1200, &token), Refusal::None);
+        assert_eq!(desk.ask(call(1), START + 2400, &token), Refusal::RefreshDue);
+    }
+
+    #[test]
+    fn a_gateway_that_refuses_everything_costs_one_refresh_in_two_minutes() {
+        let desk = Desk::new();
+        let mut refreshes = Vec::new();
+        let mut current = token("0", START - 1000 * SECOND);
+        // Claude Code's eight attempts, one after the other, for ten minutes; each call gets what there is.
+        let mut at = START;
+        let pauses = [1200, 1200, 2500, 5000, 10_000, 16_000, 32_000];
+        for pause in pauses.into_iter().cycle() {
+            if at > START + 600 * SECOND {
+                break;
+            }
+            if desk.ask(call(1), at, &current) == Refusal::RefreshDue {
+                refreshes.push(at);
+                current = token(&at.to_string(), at + 100);
+                desk.given(call(1), at + 150, &current);
+            }
+            at += pause;
+        }
+        assert!((4..=6).contains(&refreshes.len()), "{refreshes:?}");
+        for pair in refreshes.windows(2) {
+            assert!(pair[1] - pair[0] >= PAUSE_MS, "{refreshes:?}");
+        }
+        let told = refused_in_vain(&desk.files).unwrap();
+        assert!(told.text.contains("refuses fresh tokens"));
+        clock::fake::set(Some(at + TOLD_FOR_MS));
+        assert_eq!(refused_in_vain(&desk.files), None, "an hour later");
+    }
+
+    #[test]
+    fn a_refresh_that_helped_is_not_called_in_vain() {
+        let desk = Desk::new();
+        desk.given(call(1), START, &token("a", START - SECOND));
+        let refusal = desk.ask(call(1), START + 1200, &token("a", START - SECOND));
+        assert_eq!(refusal, Refusal::RefreshDue);
+        let next = token("b", START + 1500);
+        desk.given(call(1), START + 1500, &next);
+        // Another host still has the old one, and is given the new one when it asks.
+        desk.given(call(2), START + 1300, &token("a", START - SECOND));
+        assert_eq!(desk.ask(call(2), START + 2000, &next), Refusal::None);
+        assert_eq!(refused_in_vain(&desk.files), None);
+        // Much later the gateway refuses this one.
+        let later = START + 1000 * SECOND;
+        desk.given(call(1), later, &next);
+        assert_eq!(desk.ask(call(1), later + 1200, &next), Refusal::RefreshDue);
+        assert_eq!(refused_in_vain(&desk.files), None);
+    }
+
+    #[test]
+    fn who_meets_a_refresh_that_was_begun_is_told_since_when() {
+        let desk = Desk::new();
+        let old = token("a", START - SECOND);
+        for number in 1..=3 {
+            desk.given(call(number), START, &old);
+        }
+        let begun = START + 1200;
+        assert_eq!(desk.ask(call(1), begun, &old), Refusal::RefreshDue);
+        assert_eq!(
+            desk.ask(call(2), begun + 10, &old),
+            Refusal::RefreshBegun(begun)
+        );
+        let next = token("b", begun + 100);
+        assert_eq!(desk.ask(call(3), begun + 200, &next), Refusal::None);
+    }
+
+    #[test]
+    fn hosts_between_one_another_each_keep_their_note() {
+        let desk = Desk::new();
+        let old = token("a", START - SECOND);
+        for number in 0..200 {
+            desk.given(call(number), START + u64::from(number), &old);
+        }
+        for number in 0..200 {
+            let at = START + 1000 + u64::from(number);
+            let refusal = desk.ask(call(number), at, &old);
+            let expected = if number == 0 {
+                Refusal::RefreshDue
+            } else {
+                Refusal::RefreshBegun(START + 1000)
+            };
+            assert_eq!(refusal, expected, "{number}");
+        }
+        let length = std::fs::metadata(desk.files.dir().path().join("k.handed"));
+        assert!(length.unwrap().len() <= SIZE as u64);
+    }
+
+    #[test]
+    fn the_oldest_gives_way_once_all_places_are_taken() {
+        let note = |place: usize| Note {
+            call: [u8::try_from(place % 251).unwrap(); 16],
+            token_obtained_ms: 0,
+            at_ms: START + 1000 - place as u64,
+        };
+        let mut notes: Vec<u8> = (0..NOTES)
+            .flat_map(|place| note(place).to_bytes())
+            .collect();
+        let stranger = [255; 16];
+        assert_eq!(find(&notes, stranger, START + 2000), (NOTES - 1, None));
+        assert_eq!(
+            find(&notes, note(33).call, START + 2000).1.unwrap().call,
+            note(33).call
+        );
+        notes[77 * LENGTH..78 * LENGTH].fill(0);
+        assert_eq!(find(&notes, stranger, START + 2000), (77, None));
+        // Old ones are as good as free, each from the call's own place on.
+        let begin = usize::try_from(number(&stranger[..4])).unwrap() % NOTES;
+        let later = START + OLD_MS + 2000;
+        assert_eq!(find(&notes, stranger, later), (begin, None));
+    }
+
+    #[test]
+    fn thirty_at_the_same_moment_hardly_share_a_place() {
+        let notes = vec![0; NOTES * LENGTH];
+        let places: std::collections::BTreeSet<usize> = (0..30)
+            .map(|number| find(&notes, call(number).id, START).0)
+            .collect();
+        assert!(places.len() >= 28, "{}", places.len());
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_says_nothing_and_is_taken_over() {
+        let desk = Desk::new();
+        let path = desk.files.dir().path().join("k.handed");
+        desk.given(call(1), START, &token("a", START));
+        let earlier: Vec<u8> = [START, START, START]
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        for content in [&earlier[..], b"", b"printed1", &[0xff; 40]] {
+            std::fs::write(&path, content).unwrap();
+            let old = token("a", START - SECOND);
+            assert_eq!(desk.ask(call(1), START, &old), Refusal::None);
+            assert_eq!(desk.ask(call(1), START + 1200, &old), Refusal::RefreshDue);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_token_lies_in_the_file() {
+        let desk = Desk::new();
+        let value = "a-token-that-must-not-be-seen";
+        desk.given(call(1), START, &token(value, START));
+        let bytes = std::fs::read(desk.files.dir().path().join("k.handed")).unwrap();
+        for part in value.as_bytes().windows(4) {
+            assert!(!bytes.windows(4).any(|window| window == part));
+        }
+    }
+}
