@@ -79,6 +79,16 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 
 /// Runs a command to its end; its standard output is passed on, and each line of it handed over as well.
 pub(crate) fn run_watched(command: &mut Command, mut line: impl FnMut(&str)) -> Result<(), String> {
+    run_read(command, |read| {
+        let mut console = std::io::stdout().lock();
+        // The reader may have gone; the tests go on all the same.
+        let _ = writeln!(console, "{read}").and_then(|()| console.flush());
+        line(read);
+    })
+}
+
+/// Runs a command to its end, and hands over each line of its standard output.
+pub(crate) fn run_read(command: &mut Command, mut line: impl FnMut(&str)) -> Result<(), String> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -90,9 +100,6 @@ pub(crate) fn run_watched(command: &mut Command, mut line: impl FnMut(&str)) -> 
         .read_until(b'\n', &mut bytes)
         .is_ok_and(|length| length > 0)
     {
-        let mut console = std::io::stdout().lock();
-        // Nobody may be reading any more; the tests go on all the same.
-        let _ = console.write_all(&bytes).and_then(|()| console.flush());
         line(String::from_utf8_lossy(&bytes).trim_end());
         bytes.clear();
     }

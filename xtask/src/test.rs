@@ -119,6 +119,9 @@ fn checks(selection: Selection, tally: &mut Tally) -> Vec<String> {
                 "--workspace",
                 "--all-targets",
                 "--quiet",
+                // Warnings only warn those who build with another compiler; here they count.
+                "--",
+                "-Dwarnings",
             ]))
         });
         check("licences, banned crates and sources", &mut deny);

@@ -2,6 +2,8 @@
 
 pub(crate) mod toolchain;
 
+use serde_json::Value;
+
 use crate::process;
 use toolchain::Toolchain;
 
@@ -22,8 +24,24 @@ pub(crate) fn check() -> Result<(), String> {
     let toolchain = Toolchain::provide(&TARGETS)?;
     let mut cargo = toolchain.cargo("check");
     cargo.args(["--locked", "--quiet", "--lib", "--bins"]);
+    // The compiler's messages come as JSON, so that warnings can be counted: an option of the compiler's own would
+    // also be one for the standard library, which is compiled along.
+    cargo.arg("--message-format=json");
     for target in TARGETS {
         cargo.args(["--target", target]);
     }
-    process::run(&mut cargo)
+    let mut warnings = 0;
+    process::run_read(&mut cargo, |line| {
+        let Ok(message) = serde_json::from_str::<Value>(line) else {
+            return;
+        };
+        if let Some(rendered) = message["message"]["rendered"].as_str() {
+            eprint!("{rendered}");
+        }
+        warnings += u32::from(message["message"]["level"] == "warning");
+    })?;
+    match warnings {
+        0 => Ok(()),
+        number => Err(format!("the compiler warns: {number} messages")),
+    }
 }
