@@ -6,7 +6,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use gatepass_testkit::lab::{ClientKey, Gatepass, Guard, Network, Outcome, Person, Scene};
+use gatepass_testkit::lab::{
+    ClientKey, Gatepass, Guard, Network, Outcome, Person, Scene, needs_mounts,
+};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 
 use crate::GATEPASS;
@@ -405,6 +407,7 @@ fn a_provider_with_ipv6_alone_is_reached() {
 
 #[test]
 fn a_bare_environment_finds_the_bus_and_the_keychain() {
+    needs_mounts();
     let scene = Scene::scripted(GATEPASS, Settings::default());
     scene.configure("cache = 'none'");
     scene.login();

@@ -1,9 +1,7 @@
 //! Linux inside Windows: the Windows binary answers. A mount namespace of its own gives the test a kernel that says it
 //! is WSL's and a drive C:. (Needs root, to mount.)
 
-use std::process::Command;
-
-use gatepass_testkit::lab::{Gatepass, Home, Outcome};
+use gatepass_testkit::lab::{Gatepass, Home, Outcome, needs_mounts};
 
 use crate::GATEPASS;
 
@@ -17,11 +15,6 @@ echo from-windows >&2
 exit 42
 ";
 
-fn may_mount() -> bool {
-    let tried = Command::new("unshare").args(["-m", "true"]).output();
-    tried.is_ok_and(|tried| tried.status.success())
-}
-
 struct Windows {
     home: Home,
     kernel: &'static str,
@@ -31,6 +24,7 @@ struct Windows {
 
 impl Windows {
     fn new() -> Self {
+        needs_mounts();
         Self {
             home: Home::new(),
             kernel: WSL,
@@ -64,9 +58,6 @@ const IN_WSL: (&str, &str) = ("WSL_DISTRO_NAME", "Debian");
 
 #[test]
 fn the_windows_binary_answers_for_sessions() {
-    if !may_mount() {
-        return;
-    }
     let windows = Windows::new();
     // Without any configuration on this side.
     let context = ("CLAUDE_HELPER_CONTEXT", "interactive");
@@ -115,9 +106,6 @@ fn the_windows_binary_answers_for_sessions() {
 
 #[test]
 fn what_belongs_to_this_side_stays_here() {
-    if !may_mount() {
-        return;
-    }
     let windows = Windows::new();
     windows.home.config(CONFIG);
     let config = windows.home.config_file().display().to_string();
@@ -150,9 +138,6 @@ fn what_belongs_to_this_side_stays_here() {
 
 #[test]
 fn neither_the_environment_nor_somebody_else_chooses_the_binary() {
-    if !may_mount() {
-        return;
-    }
     let mut windows = Windows::new();
     windows.home.config(CONFIG);
     // No variable, no look; and a variable alone makes no WSL.

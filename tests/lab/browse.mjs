@@ -181,14 +181,17 @@ async function inspect(page, prefix) {
   }
 }
 
-let context;
-try {
+// Chromium leaves this process's group; by this mark the test kit finds it where it has outlived this process.
+const mark = option('result') && { GATEPASS_LAB_PERSON: dirname(option('result')) };
+
+// One that does not come up in its time is ended, and a fresh one started, once.
+async function launch(timeout) {
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  context = await chromium.launchPersistentContext(profile, {
+  return chromium.launchPersistentContext(profile, {
     executablePath: process.env.GATEPASS_LAB_CHROMIUM ?? '/usr/bin/chromium',
     headless: true,
-    timeout: left(),
-    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), XDG_CACHE_HOME: join(home, 'cache') },
+    timeout,
+    env: { ...process.env, ...mark, HOME: home, XDG_CONFIG_HOME: join(home, 'config'), XDG_CACHE_HOME: join(home, 'cache') },
     args: [
       ...sandbox,
       '--no-first-run',
@@ -198,6 +201,14 @@ try {
       // Nothing in the lab is farther away than this machine.
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE [::1]',
     ],
+  });
+}
+
+let context;
+try {
+  context = await launch(Math.min(left(), 25_000)).catch((error) => {
+    process.stderr.write(`browse: Chromium did not come up, a fresh one is started: ${error?.message ?? error}\n`);
+    return launch(left());
   });
   context.setDefaultTimeout(left());
   const page = context.pages()[0] ?? await context.newPage();

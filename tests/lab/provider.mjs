@@ -1,6 +1,6 @@
 // A real, certified OpenID provider (oidc-provider) on a loopback port, for gatepass's end-to-end tests.
 //
-//   node provider.mjs '{"accessToken": 60, "rotate": false}'
+//   node provider.mjs '{"accessToken": 60, "rotate": false, "rsaKey": "...", "ecKey": "..."}'
 //
 // Settings are one JSON object, given as the first argument or in GATEPASS_LAB_PROVIDER:
 //   port          0 is any free port                       (0)
@@ -17,6 +17,8 @@
 //   tls           {"key", "certificate"} (PEM) of a second, TLS address that asks for certificates: the endpoints for
 //                 clients that show one are announced there (RFC 8705 section 5)
 //   dpopNonce     whether proofs of possession need a nonce (false)
+//   rsaKey, ecKey private keys to sign with: PKCS #8 (DER) in base64. They come from outside, since Node 20 hangs for
+//                 ever where garbage collection meets a key that was just generated while it is exported
 //
 // Standard output: `ready <issuer>`, then one JSON object per line and event, `{"event": "...", ...}`.
 // Standard input: `down` refuses connections while the state is kept, `up` serves again, `sync` answers when
@@ -25,7 +27,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { createInterface } from 'node:readline';
-import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { X509Certificate, createPrivateKey, randomBytes } from 'node:crypto';
 import { Provider } from 'oidc-provider';
 
 const GATEWAY = 'https://gateway.example.test/';
@@ -51,8 +53,8 @@ const settings = {
 console.log = console.info = console.error;
 const report = (event, details = {}) => process.stdout.write(`${JSON.stringify({ event, ...details })}\n`);
 
-function signingKey(algorithm, type, options) {
-  const { privateKey } = generateKeyPairSync(type, options);
+function signingKey(algorithm, key) {
+  const privateKey = createPrivateKey({ key: Buffer.from(key, 'base64'), format: 'der', type: 'pkcs8' });
   return { ...privateKey.export({ format: 'jwk' }), alg: algorithm, use: 'sig', kid: `lab-${algorithm}` };
 }
 
@@ -92,7 +94,7 @@ function configuration() {
         },
       }),
     },
-    jwks: { keys: [signingKey('RS256', 'rsa', { modulusLength: 2048 }), signingKey('ES256', 'ec', { namedCurve: 'P-256' })] },
+    jwks: { keys: [signingKey('RS256', settings.rsaKey), signingKey('ES256', settings.ecKey)] },
     cookies: { keys: ['only-for-the-lab'] },
     scopes: ['openid', 'profile', 'email', 'offline_access', 'gateway.invoke'],
     claims: { openid: ['sub'], profile: ['name', 'groups'], email: ['email', 'email_verified'] },

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Settings, Windows, gatepass_exe, keep_wine_running, scratch, wine};
+use crate::{Settings, Windows, gatepass_exe, scratch, wine};
 
 /// Cases that are not about Windows.
 const LEFT_OUT: [&str; 1] = [
@@ -18,7 +18,6 @@ const LEFT_OUT: [&str; 1] = [
 fn the_command_line_behaves_as_written_down() {
     let windows = Windows::new(Settings::default());
     fs::remove_file(Windows::config_file()).unwrap();
-    keep_wine_running();
     // What the table calls gatepass: Wine, in a folder that has the table's files.
     let (folder, _) = scratch();
     let files = folder.join("tests/cmd/files");

@@ -19,7 +19,6 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,25 +79,6 @@ impl From<Output> for Ended {
     }
 }
 
-/// The first program makes Wine start its own services, which keep that program's standard error for as long as they
-/// live, and would be started again after each pause. So one program, whose streams nobody waits for, is the first,
-/// and lives as long as its standard input: until the tests have ended.
-fn keep_wine_running() {
-    static FIRST: OnceLock<Child> = OnceLock::new();
-    FIRST.get_or_init(|| {
-        let quiet = |arguments: &[&str]| {
-            let mut program = Command::new(wine());
-            program.args(arguments).stdin(Stdio::piped());
-            program.stdout(Stdio::null()).stderr(Stdio::null());
-            program.spawn().unwrap()
-        };
-        let first = quiet(&["cmd", "/c", "set /p wait="]);
-        // By the time that a second one has run, the services run.
-        assert!(quiet(&["cmd", "/c", "exit"]).wait().unwrap().success());
-        first
-    });
-}
-
 fn wine() -> PathBuf {
     env::var_os("GATEPASS_WINE")
         .expect("run `cargo xtask test --windows`")
@@ -131,7 +111,6 @@ fn gatepass_exe() -> String {
 
 /// A Windows program to be run.
 fn program(name: &str, arguments: &[&str]) -> Command {
-    keep_wine_running();
     let mut command = Command::new(wine());
     command
         .arg(name)

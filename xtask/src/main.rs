@@ -37,20 +37,15 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--unit | --e2e | --interop | --hosts | --windows | --packages | --native]
-                          installs what is missing and runs every check
-      --unit              only the tests that need nothing but this repository
-      --e2e               only those with a real provider, keychain and browser
-      --interop           only those with LiteLLM, Apache, Glewlwyd, LemonLDAP::NG and Keycloak
-      --hosts             only those with Claude Code, Codex, Copilot CLI, Pi and opencode
-      --windows           only those of the Windows program, run by Wine (Linux, as root)
-      --packages          only those that install, use, replace and remove packages (Linux, as root)
-          --finished      with those that `cargo xtask package` has left, in place of quickly made ones
-      --native            only what proves gatepass on this very machine, whatever its system: no
+  setup [--LANE]          installs what the end-to-end tests need, or those of another lane
+  test                    installs what is missing and runs every check
+  test --LANE [NAME…]     only the tests of one lane, or those of it with NAME in their names:
+LANES      --times N           so often, one run after another
+  test --native           only what proves gatepass on this very machine, whatever its system: no
                           administrator, Node, browser or package is needed; prints a report
-          --program FILE  that program in place of one that is built: a signed or installed one
-          --report FILE   where the report goes (target/native/report.md)
-          --short         fewer callers and measurements
+      --program FILE      that program in place of one that is built: a signed or installed one
+      --report FILE       where the report goes (target/native/report.md)
+      --short             fewer callers and measurements
   check --all-targets     compiles for every system that gatepass is made for
   demo [--scripted]       shows the whole way from a sign-in to a gateway's answer
       --scripted          signs in by script even where there is a display
@@ -72,6 +67,9 @@ usage: cargo xtask <command>
       --hot-spots         the functions that a hot run's instructions belong to
 
 environment:
+  CI=true                 fails where something is skipped that is not known to be
+  GATEPASS_TESTS_AT_ONCE=N
+                          so many tests at a time (one more than there are processors)
   GATEPASS_DENY=1         installs cargo-deny where it is missing (takes about ten minutes)
   GATEPASS_LAB=FOLDER     where the tools for other systems are kept between runs
                           (otherwise gatepass-lab in $XDG_CACHE_HOME or ~/.cache)
@@ -92,32 +90,23 @@ enum Command {
     Release(release::Publication),
     #[cfg(unix)]
     Templates,
+    Setup(test::Installation),
+    Steps(Vec<String>),
     Test(test::Selection),
 }
 
 impl Command {
     fn from_arguments(arguments: &[&str]) -> Option<Self> {
         match arguments {
-            ["test"] => Some(Self::Test(test::Selection::All)),
-            ["test", "--unit"] => Some(Self::Test(test::Selection::Unit)),
-            ["test", "--e2e"] => Some(Self::Test(test::Selection::EndToEnd)),
-            #[cfg(target_os = "linux")]
-            ["test", "--windows"] => Some(Self::Test(test::Selection::Windows)),
-            #[cfg(target_os = "linux")]
-            ["test", "--packages"] => {
-                Some(Self::Test(test::Selection::Packages(packages::Ours::Quick)))
-            }
-            #[cfg(target_os = "linux")]
-            ["test", "--packages", "--finished"] => Some(Self::Test(test::Selection::Packages(
-                packages::Ours::Finished,
-            ))),
-            #[cfg(target_os = "linux")]
-            ["test", "--interop"] => Some(Self::Test(test::Selection::Interop)),
             ["test", "--native", options @ ..] => {
                 native::Native::from_arguments(options).map(Self::Native)
             }
-            #[cfg(target_os = "linux")]
-            ["test", "--hosts"] => Some(Self::Test(test::Selection::Hosts)),
+            ["test", options @ ..] => test::Selection::from_arguments(options).map(Self::Test),
+            ["setup", options @ ..] => test::Installation::from_arguments(options).map(Self::Setup),
+            // Hidden: what the tests make this program do in further processes.
+            ["step", names @ ..] => Some(Self::Steps(
+                names.iter().map(|name| (*name).to_owned()).collect(),
+            )),
             #[cfg(target_os = "linux")]
             ["bench", options @ ..] => bench::Bench::from_arguments(options).map(Self::Bench),
             #[cfg(unix)]
@@ -143,7 +132,7 @@ impl Command {
             #[cfg(target_os = "linux")]
             Self::Bench(bench) => bench.run(),
             #[cfg(unix)]
-            Self::CheckAllTargets => cross::check(),
+            Self::CheckAllTargets => cross::check(None),
             Self::Demo(demo) => demo.run(),
             Self::Fuzz(fuzz) => fuzz.run(),
             Self::Native(native) => native.run(),
@@ -153,20 +142,37 @@ impl Command {
             Self::Release(release) => release.run(),
             #[cfg(unix)]
             Self::Templates => templates::run(),
-            Self::Test(selection) => test::run(selection),
+            Self::Setup(installation) => installation.run(),
+            Self::Steps(names) => {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                test::steps(&names)
+            }
+            Self::Test(selection) => test::run(&selection),
         }
     }
+}
+
+fn usage() -> String {
+    USAGE.replace("LANES", &test::usage())
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Hidden as well: the parent of one test.
+    #[cfg(target_os = "linux")]
+    if let ["supervise", words @ ..] = &arguments[..] {
+        return test::supervise(words).unwrap_or_else(|why| {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        });
+    }
     if let ["help" | "--help" | "-h"] = arguments[..] {
-        print!("{USAGE}");
+        print!("{}", usage());
         return ExitCode::SUCCESS;
     }
     let Some(command) = Command::from_arguments(&arguments) else {
-        eprint!("{USAGE}");
+        eprint!("{}", usage());
         return ExitCode::from(2);
     };
     match command.run() {

@@ -8,12 +8,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cross::toolchain::{self, Toolchain};
 use crate::install::{self, Part};
 use crate::package::trial::{self, Trial};
 use crate::package::version;
-use crate::process::{answer, cargo, command, root, run, run_watched};
+use crate::process::{answer, cargo, command, root, run};
+use crate::test::{Tests, Which};
 use crate::windows;
 
 /// What to look for on this machine, and the Debian package that brings it.
@@ -44,6 +46,9 @@ const FORMATS: [&str; 3] = [
     "src/session/open_sign_in.rs",
 ];
 
+/// How long one test may take: a machine is started, and packages installed and removed.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// One version's packages.
 struct Version {
     number: String,
@@ -62,42 +67,35 @@ pub(crate) fn tools() -> Result<(), String> {
     windows::tools()
 }
 
-/// Which packages are those of this version.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ours {
-    /// Such with debug programs, which are quickly made.
-    Quick,
-    /// Those that `cargo xtask package` has left.
-    Finished,
-}
-
-/// Builds the packages of both versions, and runs the tests that install them.
-pub(crate) fn test(ours: Ours, line: impl FnMut(&str)) -> Result<(), String> {
+/// Builds the packages of both versions, for the tests that install them.
+pub(crate) fn tests(finished: bool) -> Result<Vec<Tests>, String> {
     let kept = toolchain::kept()?;
     let debian = debian(&kept)?;
     let toolchain = Toolchain::provide(&[windows::TARGET])?;
     let wine = windows::wine(&kept)?;
     let place = kept.join("packages");
-    let this = match ours {
-        Ours::Quick => build(&root(), version(), &place.join("this"), &toolchain)?,
-        Ours::Finished => Version {
+    let this = if finished {
+        Version {
             number: version(),
             packages: trial::finished()?,
-        },
+        }
+    } else {
+        build(&root(), version(), &place.join("this"), &toolchain)?
     };
     let source = place.join("source");
     let number = next_version(&source)?;
     let next = build(&source, number, &place.join("next"), &toolchain)?;
-    let mut tests = cargo(&["test", "--quiet", "--test", "packages", "--"]);
-    tests
-        .args(["--ignored", "--test-threads=1"])
+    let tests = Tests::of(&["--workspace", "--test", "packages"])
+        .which(Which::Ignored)
+        .one_by_one()
+        .limit(LIMIT)
         .env("GATEPASS_DEBIAN", debian)
         .env("GATEPASS_WINE", wine)
         .env("GATEPASS_THIS_VERSION", this.number)
         .env("GATEPASS_THIS_PACKAGES", this.packages)
         .env("GATEPASS_NEXT_VERSION", next.number)
         .env("GATEPASS_NEXT_PACKAGES", next.packages);
-    run_watched(&mut tests, line)
+    Ok(vec![tests])
 }
 
 /// A Debian that nothing was installed into but what desktops have; each test takes a copy of it.

@@ -6,11 +6,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::cross::toolchain::{self, Toolchain};
-use crate::install;
-use crate::process::{self, answer, command, find, run, run_watched};
+use crate::process::{self, Held, answer, command, find, run};
+use crate::test::{Tests, Which};
+use crate::{cross, install};
 
 /// The system that the program is built for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -36,13 +38,26 @@ const ENTERS: [&str; 7] = [
     "/mnt",
 ];
 
+/// How long Wine may take to come up, on a machine with other things to do.
+const COMES_UP: Duration = Duration::from_secs(90);
+
 /// Whether this user may enter the folder that Wine is in.
 pub(crate) fn can_be_tested() -> bool {
     answer("id", &["-u"]).as_deref() == Some("0") && answer("unshare", &ENTERS).is_some()
 }
 
-/// Builds the program, and runs the tests that drive it.
-pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
+/// What a run by Wine needs: how it is started, and the folder with the programs.
+struct Built {
+    wine: PathBuf,
+    programs: PathBuf,
+}
+
+/// Builds the program and provides Wine.
+pub(crate) fn built() -> Result<(), String> {
+    build_all().map(|_| ())
+}
+
+fn build_all() -> Result<Built, String> {
     if !can_be_tested() {
         return Err(
             "Wine is entered by `unshare --mount`: run this as root, where that is allowed"
@@ -51,16 +66,51 @@ pub(crate) fn test(line: impl FnMut(&str)) -> Result<(), String> {
     }
     tools()?;
     let toolchain = Toolchain::provide(&[TARGET])?;
-    run(build(&toolchain, &["gatepass", HOST]).arg("--locked"))?;
-    let built = toolchain.target_dir().join(TARGET).join("debug");
-    let wine = wine(&toolchain::kept()?)?;
-    let mut tests = process::cargo(&["test", "--quiet", "--test", "windows", "--"]);
-    tests
-        .args(["--ignored", "--test-threads=1"])
+    cross::without_warnings(build(&toolchain, &["gatepass", HOST]).arg("--locked"))?;
+    Ok(Built {
+        wine: wine(&toolchain::kept()?)?,
+        programs: toolchain.target_dir().join(TARGET).join("debug"),
+    })
+}
+
+/// The tests that drive the program. They share one Windows folder, in which Wine runs as long as they do.
+pub(crate) fn tests() -> Result<Vec<Tests>, String> {
+    let turn = process::wait_for_turn(&toolchain::kept()?, "another run with Wine's folder")?;
+    let Built { wine, programs } = build_all()?;
+    let running = keep_running(&wine)?;
+    let tests = Tests::of(&["--workspace", "--test", "windows"])
+        .which(Which::Ignored)
+        .one_by_one()
         .env("GATEPASS_WINE", wine)
-        .env("GATEPASS_EXE", built.join("gatepass.exe"))
-        .env("GATEPASS_HOST_EXE", built.join(format!("{HOST}.exe")));
-    run_watched(&mut tests, line)
+        .env("GATEPASS_EXE", programs.join("gatepass.exe"))
+        .env("GATEPASS_HOST_EXE", programs.join(format!("{HOST}.exe")))
+        .while_held(running)
+        .while_held(turn);
+    Ok(vec![tests])
+}
+
+/// The first program makes Wine start its own services, which keep that program's standard error for as long as they
+/// live, and would be started again after each pause. So one program is the first whose streams are read by no test,
+/// and it lives as long as its standard input.
+fn keep_running(wine: &Path) -> Result<Held, String> {
+    let quiet = |arguments: &[&str]| {
+        let mut program = Command::new(wine);
+        program.args(arguments).stdin(Stdio::piped());
+        program.stdout(Stdio::null()).stderr(Stdio::null());
+        let started = program.spawn();
+        started.map_err(|e| format!("{} cannot be started: {e}", wine.display()))
+    };
+    for _ in 0..2 {
+        let first = Held(quiet(&["cmd", "/c", "set /p wait="])?);
+        // By the time that a second one has run, the services run.
+        let mut second = quiet(&["cmd", "/c", "exit"])?;
+        if process::ends_within(COMES_UP, &mut second) {
+            return Ok(first);
+        }
+    }
+    Err(format!(
+        "Wine does not come up within {COMES_UP:?}, nor when it is started afresh"
+    ))
 }
 
 /// Installs what is missing on this machine.

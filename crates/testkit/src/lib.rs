@@ -4,7 +4,8 @@
 //! - [`gateway`]: a gateway that really checks the bearer token it is shown;
 //! - [`key_desk`]: a gateway that gives out keys of its own for the provider's tokens;
 //! - [`lab`]: real parts around one run of gatepass: a private session bus with a real keyring, a real
-//!   certified provider, a real browser, an isolated home.
+//!   certified provider, a real browser, an isolated home;
+//! - [`run_keys`]: private keys that all tests of a run share.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,3 +17,27 @@ pub mod gateway;
 pub mod key_desk;
 pub mod lab;
 pub mod provider;
+pub mod run_keys;
+
+/// Says that a test cannot be done on this machine, and why. The test then returns; `cargo xtask test` counts and lists it.
+#[expect(
+    clippy::print_stdout,
+    reason = "the runner of the tests reads it there"
+)]
+pub fn skip(why: &str) {
+    // The runner may have begun a line.
+    println!("\nskipped: {why}");
+}
+
+/// The same from deep inside a test, which ends here.
+///
+/// # Panics
+/// Where a test is not run by `cargo xtask test`, which gives each a process of its own.
+pub(crate) fn end_skipped(why: &str) -> ! {
+    skip(why);
+    assert!(
+        std::env::var_os(run_keys::VARIABLE).is_some(),
+        "this test cannot be done here: {why}"
+    );
+    std::process::exit(0)
+}

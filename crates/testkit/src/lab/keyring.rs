@@ -6,16 +6,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{self, Input, Limited, Part, wait_until};
+use super::process::{self, ANSWERS, COMES_UP, Input, Limited, Part, wait_until};
 
 const PASSWORD: &str = "of-the-lab";
 const SERVICE: &str = "org.freedesktop.secrets";
 const COLLECTION: &str = "/org/freedesktop/secrets/collection/login";
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// A private session bus and, unless asked otherwise, an unlocked gnome-keyring behind it, in a folder of its own.
 #[derive(Debug)]
@@ -92,10 +90,16 @@ impl Keyring {
             .arg("--nofork")
             .arg("--nopidfile")
             .arg(format!("--config-file={}", config.display()));
-        let bus = Part::start(command.envs(environment(folder.path())));
-        assert!(
-            wait_until(LIMIT, || socket.exists()),
-            "no session bus: is dbus-daemon installed?"
+        command.envs(environment(folder.path()));
+        let (bus, ()) = process::comes_up(
+            "the session bus (dbus-daemon)",
+            COMES_UP,
+            || {
+                let _ = fs::remove_file(&socket);
+                Part::start(&command)
+            },
+            |_| socket.exists().then_some(()),
+            Part::last_words,
         );
         Self {
             daemon: None,
@@ -109,17 +113,23 @@ impl Keyring {
         command
             .args(["--foreground", "--unlock", "--components=secrets"])
             .envs(self.env());
-        let mut daemon = Part::start(&command);
-        daemon
-            .stdin()
-            .write_all(PASSWORD.as_bytes())
-            .expect("the keyring reads its password");
-        self.daemon = Some(daemon);
-        let ready = wait_until(LIMIT, || self.locked() == Some(false));
-        assert!(
-            ready,
-            "the keyring does not answer: is gnome-keyring installed?"
+        let start = || {
+            // The bus may have started one by itself meanwhile, in the place of one that did not come up.
+            self.end_owner();
+            let mut daemon = Part::start(&command);
+            // One that has ended already is noticed below.
+            let _ = daemon.stdin().write_all(PASSWORD.as_bytes());
+            daemon
+        };
+        let open = |_: &mut Part| (self.locked() == Some(false)).then_some(());
+        let (daemon, ()) = process::comes_up(
+            "the keyring (gnome-keyring-daemon)",
+            COMES_UP,
+            start,
+            open,
+            Part::last_words,
         );
+        self.daemon = Some(daemon);
     }
 
     /// What a program needs in its environment to find this keychain.
@@ -140,12 +150,16 @@ impl Keyring {
     /// Where it stays open.
     pub fn lock(&self) {
         let collection = format!("array:objpath:{COLLECTION}");
-        self.call(
+        let answer = self.call(
             "/org/freedesktop/secrets",
             "org.freedesktop.Secret.Service.Lock",
             &[&collection],
         );
-        assert_eq!(self.locked(), Some(true), "the keyring cannot be locked");
+        let locked = wait_until(ANSWERS, || self.locked() == Some(true));
+        assert!(
+            locked,
+            "the keyring cannot be locked: it answered {answer:?}"
+        );
     }
 
     /// Opens it again, as a person's sign-in to the desktop does.
@@ -188,6 +202,10 @@ impl Keyring {
     /// it is asked for: a locked one.
     pub fn kill_daemon(&mut self) {
         drop(self.daemon.take());
+        self.end_owner();
+    }
+
+    fn end_owner(&self) {
         let question = format!("string:{SERVICE}");
         let answer = self.ask_bus("GetConnectionUnixProcessID", &question);
         if let Some(id) = answer
@@ -200,7 +218,7 @@ impl Keyring {
                 self.ask_bus("NameHasOwner", &question)
                     .contains("boolean false")
             };
-            assert!(wait_until(LIMIT, gone), "the keyring cannot be ended");
+            assert!(wait_until(ANSWERS, gone), "the keyring cannot be ended");
         }
     }
 
@@ -223,7 +241,7 @@ impl Keyring {
         command
             .args(["store", "--label=lab"])
             .args(attributes.iter().flat_map(|(name, value)| [name, value]));
-        let stored = process::run(&mut command, Input::Text(secret), LIMIT);
+        let stored = process::run(&mut command, Input::Text(secret), ANSWERS);
         assert!(stored.status.is_some_and(|s| s.success()), "{stored:?}");
     }
 
@@ -306,21 +324,23 @@ impl Keyring {
 
     fn call_to(&self, service: &str, object: &str, method: &str, arguments: &[&str]) -> String {
         let mut command = self.command("dbus-send");
-        command.args(["--session", "--print-reply", "--reply-timeout=2000"]);
+        // A keyring on a busy machine takes seconds, which says nothing about what it will answer.
+        let patience = format!("--reply-timeout={}", ANSWERS.as_millis());
+        command.args(["--session", "--print-reply", &patience]);
         command
             .arg(format!("--dest={service}"))
             .arg(object)
             .arg(method)
             .args(arguments);
-        String::from_utf8_lossy(&process::run(&mut command, Input::Nothing, LIMIT).stdout)
-            .into_owned()
+        let done = process::run(&mut command, Input::Nothing, 2 * ANSWERS);
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     fn secret_tool(&self, arguments: &[&str]) -> Limited {
         let done = process::run(
             self.command("secret-tool").args(arguments),
             Input::Nothing,
-            LIMIT,
+            ANSWERS,
         );
         assert!(
             done.status.is_some(),

@@ -49,7 +49,7 @@ pub use litellm::LiteLlm;
 pub use network::{Guard, Network};
 pub use notifications::{Notification, Notifications};
 pub use person::{Person, Walk};
-pub use policy::PolicyFolder;
+pub use policy::{PolicyFolder, needs_mounts};
 pub use process::{Limited, Part, wait_until};
 pub use provider::{NodeProvider, Settings};
 pub use scan::{Leak, scan_for_secrets};

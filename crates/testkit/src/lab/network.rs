@@ -1,6 +1,5 @@
 //! A corporate network: a proxy, and behind it every name of the world.
 
-use std::io::{BufRead, BufReader};
 use std::process::{ChildStdin, Command};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -8,7 +7,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::ClientKey;
-use super::process::Part;
+use super::process::{self, Part, Ready};
 
 /// How the proxy treats those who ask for a tunnel.
 #[derive(Debug, Clone, Default)]
@@ -56,20 +55,17 @@ impl Network {
         command
             .arg(super::scripts().join("network.mjs"))
             .arg(settings.to_string());
-        let mut part = Part::start(&command);
-        let mut output = BufReader::new(part.stdout());
-        let mut first = String::new();
-        let _ = output.read_line(&mut first);
-        let port = first
-            .trim()
-            .strip_prefix("ready ")
-            .and_then(|port| port.parse().ok())
-            .expect("the network comes up");
+        let Ready {
+            part,
+            commands,
+            address: port,
+            lines,
+        } = process::ready("the corporate network (network.mjs)", &command);
+        let port = port.parse().expect("a port");
         let tunnels = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&tunnels);
         thread::spawn(move || {
-            for line in output.lines() {
-                let Ok(line) = line else { break };
+            for line in lines {
                 let tunnel = serde_json::from_str(&line).expect("one tunnel per line");
                 writer.lock().expect("never poisoned").push(tunnel);
             }
@@ -78,7 +74,7 @@ impl Network {
             port,
             guard,
             tunnels,
-            _commands: part.stdin(),
+            _commands: commands,
             _part: part,
         }
     }

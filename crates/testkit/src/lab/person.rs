@@ -174,6 +174,12 @@ impl Person {
     }
 }
 
+impl Drop for Person {
+    fn drop(&mut self) {
+        process::end_all_with("GATEPASS_LAB_PERSON", &self.folder.path().to_string_lossy());
+    }
+}
+
 impl fmt::Debug for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (url, status, title, text, error) = (

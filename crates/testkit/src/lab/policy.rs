@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -19,6 +20,7 @@ impl PolicyFolder {
     /// Where the temporary folder cannot be made.
     #[must_use]
     pub fn new(text: &str) -> Self {
+        needs_mounts();
         let folder = tempfile::Builder::new()
             .prefix("gatepass-policy-")
             .tempdir()
@@ -63,5 +65,14 @@ impl PolicyFolder {
             "-c".to_owned(),
             script,
         ]
+    }
+}
+
+/// Skips the test where it may not mount anything, not even for itself.
+pub fn needs_mounts() {
+    let mut tried = Command::new("unshare");
+    tried.args(["--mount", "true"]).stderr(Stdio::null());
+    if !tried.status().is_ok_and(|status| status.success()) {
+        crate::end_skipped("`unshare --mount` is not allowed here: run it as root");
     }
 }

@@ -1,6 +1,8 @@
 //! Processes that never outlive what started them.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -57,15 +59,23 @@ pub(crate) fn end_all_with(variable: &str, value: &str) {
     }
 }
 
+/// How long a part may take to come up, on a machine with other things to do.
+pub(crate) const COMES_UP: Duration = Duration::from_secs(45);
+
+/// How long a part that runs may take for an answer.
+pub(crate) const ANSWERS: Duration = Duration::from_secs(30);
+
 /// A long-running part of the lab in its own process group. Dropping it ends the whole group; so does the end
 /// of the thread that started it, which is how an interrupted test run leaves nothing behind.
 #[derive(Debug)]
 pub struct Part {
     child: Child,
+    said: File,
 }
 
 impl Part {
-    /// Starts the command; its standard input and output are pipes, its standard error is dropped.
+    /// Starts the command; its standard input and output are pipes, its standard error is kept for
+    /// [`last_words`](Self::last_words).
     ///
     /// # Panics
     /// Where it cannot be started.
@@ -81,14 +91,26 @@ impl Part {
                 tied.env(name, value);
             }
         }
+        let said = tempfile::tempfile().expect("a temporary file");
         tied.stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(said.try_clone().expect("a file"))
             .process_group(0);
         let child = tied
             .spawn()
             .unwrap_or_else(|e| panic!("{:?} cannot be started: {e}", command.get_program()));
-        Self { child }
+        Self { child, said }
+    }
+
+    /// The end of what it has said on its standard error.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        const MOST: u64 = 4096;
+        let length = self.said.metadata().map_or(0, |about| about.len());
+        let mut bytes = vec![0; usize::try_from(length.min(MOST)).unwrap_or_default()];
+        // At a place, so that the part's own place in the file stays.
+        let _ = self.said.read_at(&mut bytes, length.saturating_sub(MOST));
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Its standard input; can be taken once.
@@ -124,6 +146,82 @@ impl Drop for Part {
             self.signal("KILL");
         }
         let _ = self.child.wait();
+    }
+}
+
+/// Starts a part and waits until it is up, as far as `news` can tell; where it does not come up in its time, a fresh
+/// one, once.
+///
+/// # Panics
+/// With the part's name and last words, where neither comes up.
+pub(crate) fn comes_up<T>(
+    name: &str,
+    limit: Duration,
+    mut start: impl FnMut() -> Part,
+    mut news: impl FnMut(&mut Part) -> Option<T>,
+    last_words: impl Fn(&Part) -> String,
+) -> (Part, T) {
+    let mut told = String::new();
+    for _ in 0..2 {
+        let mut part = start();
+        let mut found = None;
+        wait_until(limit, || {
+            found = news(&mut part);
+            found.is_some() || !part.runs()
+        });
+        if let Some(found) = found {
+            return (part, found);
+        }
+        let how = if part.runs() { "hangs" } else { "has ended" };
+        told = format!("{told}it {how}: {}\n", last_words(&part));
+    }
+    panic!("{name} does not come up within {limit:?}, nor does a fresh one:\n{told}");
+}
+
+/// A part that has said `ready` and where, in the first line of its standard output.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The part.
+    pub(crate) part: Part,
+    /// Its standard input, whose end ends it.
+    pub(crate) commands: ChildStdin,
+    /// What it said after `ready`.
+    pub(crate) address: String,
+    /// The further lines of its standard output.
+    pub(crate) lines: Receiver<String>,
+}
+
+/// Starts a part that says when it is ready.
+///
+/// # Panics
+/// With the part's name and last words, where it does not.
+pub(crate) fn ready(name: &str, command: &Command) -> Ready {
+    let (part, (commands, address, lines)) = comes_up(
+        name,
+        // The wait is below.
+        Duration::ZERO,
+        || Part::start(command),
+        |part| {
+            let (send, lines) = channel();
+            let stdout = BufReader::new(part.stdout());
+            thread::spawn(move || {
+                for line in stdout.lines().map_while(Result::ok) {
+                    if send.send(line).is_err() {
+                        break;
+                    }
+                }
+            });
+            let first = lines.recv_timeout(COMES_UP).ok()?;
+            let address = first.strip_prefix("ready ")?.to_owned();
+            Some((part.stdin(), address, lines))
+        },
+        Part::last_words,
+    );
+    Ready {
+        part,
+        commands,
+        address,
+        lines,
     }
 }
 

@@ -1,14 +1,17 @@
 //! A certified OpenID provider.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{ChildStdin, Command};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::process::Part;
+use super::process::{self, Part, Ready};
+use crate::run_keys;
 
 /// How the provider behaves. Lifetimes are in seconds.
 #[derive(Debug, Clone)]
@@ -104,25 +107,23 @@ impl NodeProvider {
             "client": settings.client,
             "tls": settings.tls.as_ref().map(|(key, certificate)| json!({"key": key, "certificate": certificate})),
             "dpopNonce": settings.dpop_nonce,
+            "rsaKey": STANDARD.encode(run_keys::rsa(run_keys::RSA_OF_NODE)),
+            "ecKey": STANDARD.encode(run_keys::p256()),
         });
         let mut command = Command::new(super::node());
         command
             .arg(super::scripts().join("provider.mjs"))
             .arg(settings.to_string());
-        let mut part = Part::start(&command);
-        let mut output = BufReader::new(part.stdout());
-        let mut first = String::new();
-        let _ = output.read_line(&mut first);
-        let issuer = first
-            .trim()
-            .strip_prefix("ready ")
-            .expect("the provider comes up")
-            .to_owned();
+        let Ready {
+            part,
+            commands,
+            address: issuer,
+            lines,
+        } = process::ready("the provider (oidc-provider)", &command);
         let record = Arc::new(Record::default());
         let writer = Arc::clone(&record);
         thread::spawn(move || {
-            for line in output.lines() {
-                let Ok(line) = line else { break };
+            for line in lines {
                 let event: Value = serde_json::from_str(&line).expect("one event per line");
                 let mut events = writer.events.lock().expect("never poisoned");
                 if name(&event) == "secret" {
@@ -137,7 +138,7 @@ impl NodeProvider {
         });
         Self {
             issuer,
-            commands: Mutex::new(part.stdin()),
+            commands: Mutex::new(commands),
             record,
             part,
         }
@@ -260,8 +261,12 @@ impl NodeProvider {
         let before = count(&self.record.events.lock().expect("never poisoned"));
         writeln!(self.commands.lock().expect("never poisoned"), "{command}")
             .expect("the provider runs");
-        let done = self.wait(Duration::from_secs(10), |events| count(events) > before);
-        assert!(done, "the provider did not do: {command}");
+        let done = self.wait(process::ANSWERS, |events| count(events) > before);
+        assert!(
+            done,
+            "the provider did not do: {command}; it said:\n{}",
+            self.part.last_words()
+        );
     }
 
     fn wait(&self, limit: Duration, satisfied: impl Fn(&Events) -> bool) -> bool {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{Part, wait_until};
+use super::process::{self, Part};
 use crate::provider::client;
 
 /// How long a server may take to come up, on a machine with other things to do.
@@ -67,15 +67,21 @@ impl Server {
                 logged.env(name, value);
             }
         }
-        let part = self.part.insert(Part::start(&logged));
-        let up = wait_until(LIMIT, || {
-            !part.runs() || client::get(address).is_ok_and(|reply| reply.status < 500)
-        });
-        assert!(
-            up && part.runs(),
-            "{:?} does not come up (`cargo xtask test --interop` installs it):\n{}",
-            command.get_program(),
-            self.said()
+        let name = format!(
+            "{:?} (`cargo xtask setup --interop` installs it)",
+            command.get_program()
         );
+        let log = self.folder.path().join("log");
+        let (part, ()) = process::comes_up(
+            &name,
+            LIMIT,
+            || Part::start(&logged),
+            |part| {
+                let up = client::get(address).is_ok_and(|reply| reply.status < 500);
+                (up && part.runs()).then_some(())
+            },
+            |_| fs::read_to_string(&log).unwrap_or_default(),
+        );
+        self.part = Some(part);
     }
 }

@@ -1,6 +1,6 @@
 //! The provider's keys: one that signs, and a key set as full as the OpenID Foundation's suite publishes it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ring::hmac;
 use ring::rand::SystemRandom;
@@ -8,13 +8,12 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
     RsaKeyPair, RsaPublicKeyComponents,
 };
-use rsa::pkcs8::EncodePrivateKey as _;
 use serde_json::{Value, json};
 
 use super::codes::{base64url, identifier, random_bytes};
-use super::http::lock;
 use super::jwt::signing_input;
 use super::script::Forgery;
+use crate::run_keys;
 
 /// The algorithm of the provider's signatures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum Signing {
     /// ECDSA with P-256.
     #[default]
     Es256,
-    /// RSA PKCS #1 v1.5 with 2048 bits. The first use in a process takes the time to make the key.
+    /// RSA PKCS #1 v1.5 with 2048 bits.
     Rs256,
 }
 
@@ -118,47 +117,13 @@ impl SigningKey {
     }
 }
 
-/// RSA keys are slow to make, so the providers of one process share them. The first is the forger's.
+/// RSA keys are slow to make, so all providers share them. The first is the forger's.
 fn rsa_key(number: usize) -> Arc<RsaKeyPair> {
-    static MADE: Mutex<Vec<Arc<RsaKeyPair>>> = Mutex::new(Vec::new());
-    let mut made = lock(&MADE);
-    while made.len() <= number {
-        let key = rsa::RsaPrivateKey::new(&mut SystemSource, 2048).expect("a new RSA key");
-        let pkcs8 = key.to_pkcs8_der().expect("PKCS #8 of the new key");
-        let pair = RsaKeyPair::from_pkcs8(pkcs8.as_bytes()).expect("the key just made");
-        made.push(Arc::new(pair));
-    }
-    Arc::clone(&made[number])
+    let pair = RsaKeyPair::from_pkcs8(run_keys::rsa(number));
+    Arc::new(pair.expect("a key of the run"))
 }
 
 const FORGERS_RSA_KEY: usize = 0;
-
-/// ring's random source with the interface that the `rsa` crate wants.
-struct SystemSource;
-
-impl rsa::rand_core::CryptoRng for SystemSource {}
-
-impl rsa::rand_core::RngCore for SystemSource {
-    fn next_u32(&mut self) -> u32 {
-        u32::from_le_bytes(random_bytes())
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        u64::from_le_bytes(random_bytes())
-    }
-
-    fn fill_bytes(&mut self, target: &mut [u8]) {
-        use ring::rand::SecureRandom as _;
-        SystemRandom::new()
-            .fill(target)
-            .expect("the system's random source");
-    }
-
-    fn try_fill_bytes(&mut self, target: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.fill_bytes(target);
-        Ok(())
-    }
-}
 
 /// What a token's signature depends on besides its claims.
 pub(crate) struct Signer<'a> {
