@@ -12,6 +12,7 @@
 
 mod commands;
 mod names;
+mod native;
 mod registry;
 mod upgrade;
 

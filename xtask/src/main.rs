@@ -31,6 +31,8 @@ mod templates;
 mod test;
 #[cfg(target_os = "linux")]
 mod windows;
+#[cfg(unix)]
+mod workflows;
 
 use std::process::ExitCode;
 

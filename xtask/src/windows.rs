@@ -20,6 +20,9 @@ pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
 /// The program that stands for a host.
 const HOST: &str = "gatepass-windows-host";
 
+/// The program that proves gatepass on the machine at hand: this one.
+const PROOF: &str = "xtask";
+
 /// The Debian release that the Wine comes from, and the programs that this machine needs for it.
 const RELEASE: &str = "trixie";
 const NEEDED: [(&str, &str); 2] = [
@@ -66,7 +69,7 @@ fn build_all() -> Result<Built, String> {
     }
     tools()?;
     let toolchain = Toolchain::provide(&[TARGET])?;
-    cross::without_warnings(build(&toolchain, &["gatepass", HOST]).arg("--locked"))?;
+    cross::without_warnings(build(&toolchain, &["gatepass", HOST, PROOF]).arg("--locked"))?;
     Ok(Built {
         wine: wine(&toolchain::kept()?)?,
         programs: toolchain.target_dir().join(TARGET).join("debug"),
@@ -84,6 +87,7 @@ pub(crate) fn tests() -> Result<Vec<Tests>, String> {
         .env("GATEPASS_WINE", wine)
         .env("GATEPASS_EXE", programs.join("gatepass.exe"))
         .env("GATEPASS_HOST_EXE", programs.join(format!("{HOST}.exe")))
+        .env("GATEPASS_XTASK_EXE", programs.join(format!("{PROOF}.exe")))
         .while_held(running)
         .while_held(turn);
     Ok(vec![tests])

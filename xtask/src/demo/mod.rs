@@ -92,12 +92,12 @@ fn start(scripted: bool) -> Result<(), String> {
     }
     let gatepass = build(&talk)?;
 
-    stage::in_own_process(&[
+    stage::end_like(stage::in_own_process(&[
         "demo".into(),
         "show".into(),
         gatepass.into(),
         scripted.to_string().into(),
-    ])
+    ])?)
 }
 
 /// Builds the release and returns where it is.

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -268,10 +268,9 @@ pub(crate) fn finished(command: Command) -> Result<Asked, String> {
     Ok(Running::start(command)?.end(PATIENCE))
 }
 
-/// Runs this very program with these words, in a process that notices when this one ends, and waits for it.
-///
-/// A failure that it has told of ends this process, too.
-pub(crate) fn in_own_process(words: &[OsString]) -> Result<(), String> {
+/// Runs this very program with these words, in a process that notices when this one ends, and returns how it ended. It
+/// has told of a failure by then.
+pub(crate) fn in_own_process(words: &[OsString]) -> Result<ExitStatus, String> {
     let myself = env::current_exe().map_err(|e| format!("where am I? {e}"))?;
     let mut show = Command::new(myself);
     // The pipe closes when this process ends, however it ends; Ctrl-C goes to this process alone.
@@ -284,12 +283,15 @@ pub(crate) fn in_own_process(words: &[OsString]) -> Result<(), String> {
     let pipe = show.stdin.take();
     let ended = show.wait();
     drop(pipe);
-    match ended {
-        Ok(status) if status.success() => Ok(()),
-        // It has said why.
-        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(e) => Err(format!("this program cannot be waited for: {e}")),
+    ended.map_err(|e| format!("this program cannot be waited for: {e}"))
+}
+
+/// Ends this process as the one ended that it has waited for, without a further word.
+pub(crate) fn end_like(status: ExitStatus) -> Result<(), String> {
+    if status.success() {
+        return Ok(());
     }
+    std::process::exit(status.code().unwrap_or(1))
 }
 
 /// Does what [`in_own_process`] started this process for; whatever happens in it, it ends in order.

@@ -9,7 +9,7 @@ use super::{LAB, Tally};
 use crate::process::{self, answer, cargo, find, root, step};
 
 /// How the line begins that says which step could not be done on this machine, and why.
-const SKIPPED: &str = "skipped: ";
+pub(crate) const SKIPPED: &str = "skipped: ";
 
 /// How the line begins that says why a step failed.
 const FAILED: &str = "failed step: ";
@@ -20,6 +20,12 @@ type Step = (&'static str, &'static str, fn() -> Result<(), String>);
 /// Every step.
 const STEPS: &[Step] = &[
     ("lab", "what the end-to-end tests need", lab),
+    #[cfg(unix)]
+    (
+        "workflows",
+        "workflows, against GitHub's schema",
+        crate::workflows::check,
+    ),
     ("lints", "lints", lints),
     ("licences", "licences, banned crates and sources", deny),
     #[cfg(unix)]
