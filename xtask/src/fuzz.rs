@@ -4,6 +4,7 @@
 //! stable compiler and a C++ compiler are all that it needs. Sanitizers are left out, since they would need a nightly
 //! compiler and a rebuilt standard library, and what the targets reach has no `unsafe` of ours.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -33,15 +34,17 @@ const SECONDS: u32 = 60;
 /// Largest input, in bytes.
 const INPUT: u32 = 20_000;
 
-/// Largest input that becomes a seed, in bytes.
+/// Largest input that becomes a seed, in bytes, and how many a target has at most.
 const SEED: u32 = 3000;
+const SEEDS: usize = 40;
 
 /// Longest run of one input, in seconds: what takes longer is a finding.
 const LONGEST_RUN: u32 = 10;
 
 /// What counts coverage: every edge, its number of passes, and what comparisons compare.
-const INSTRUMENTED: [&str; 6] = [
-    "--cfg=fuzzing",
+const INSTRUMENTED: [&str; 7] = [
+    "--cfg",
+    "fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
@@ -178,22 +181,85 @@ impl Target<'_> {
         ))
     }
 
-    /// Adds to the seeds the fewest small inputs that reach every edge that the corpus reaches and they do not.
+    /// Adds to the seeds those small inputs of the corpus that reach most of what no seed reaches.
     fn to_seeds(&self) -> Result<(), String> {
         let (corpus, seeds) = (self.folder("corpus")?, self.folder("seeds")?);
+        // The seeds come first, in a copy, since what is merged is added to them.
+        let merged = self.folder("merged")?;
+        let copies = root().join(&merged);
+        for seed in fs::read_dir(root().join(&seeds)).map_err(|e| e.to_string())? {
+            let seed = seed.map_err(|e| e.to_string())?;
+            fs::copy(seed.path(), copies.join(seed.file_name())).map_err(|e| e.to_string())?;
+        }
+        let control = copies.with_extension("control");
+        let _ = fs::remove_file(&control);
         run(command(
             &self.program(),
-            // Edges alone: how often one is passed would make hundreds of files.
+            // Edges alone: how often one is passed would make every input a new one.
             &[
                 "-set_cover_merge=1",
                 "-use_counters=0",
                 &format!("-max_len={SEED}"),
-                &seeds,
+                &format!("-merge_control_file={}", control.display()),
+                &merged,
                 &corpus,
             ],
         )
-        .stderr(Stdio::null()))
+        .stderr(Stdio::null()))?;
+        let told = fs::read_to_string(&control).map_err(|e| e.to_string())?;
+        for file in best(&told, SEEDS) {
+            let file = root().join(file);
+            let name = file.file_name().ok_or("a file without a name")?;
+            fs::copy(&file, root().join(&seeds).join(name)).map_err(|e| e.to_string())?;
+        }
+        let _ = fs::remove_file(&control);
+        fs::remove_dir_all(&copies).map_err(|e| e.to_string())
     }
+}
+
+/// Which files of a merge add most to the seeds, each to those before it, until there are so many of all.
+///
+/// The merge's control file counts all inputs, then those that were seeds before, names them, the seeds first, and says
+/// for each by its number what it reaches: `FT 3 17 99 …`.
+fn best(control: &str, at_most: usize) -> Vec<&str> {
+    let mut lines = control.lines();
+    let mut count = || lines.next()?.trim().parse::<usize>().ok();
+    let (files, seeds) = (count().unwrap_or(0), count().unwrap_or(0));
+    let names: Vec<&str> = lines.by_ref().take(files).collect();
+    let mut reached: HashSet<u32> = HashSet::new();
+    let mut others: Vec<(&str, HashSet<u32>)> = Vec::new();
+    for line in lines {
+        let Some(numbers) = line.strip_prefix("FT ") else {
+            continue;
+        };
+        let mut numbers = numbers
+            .split_whitespace()
+            .filter_map(|one| one.parse().ok());
+        let Some(file) = numbers
+            .next()
+            .and_then(|file: u32| usize::try_from(file).ok())
+        else {
+            continue;
+        };
+        if file < seeds {
+            reached.extend(numbers);
+        } else if let Some(name) = names.get(file) {
+            others.push((name, numbers.collect()));
+        }
+    }
+    let mut chosen = Vec::new();
+    while chosen.len() + seeds < at_most {
+        let gain = |(_, reaches): &&(&str, HashSet<u32>)| reaches.difference(&reached).count();
+        let Some((name, reaches)) = others.iter().max_by_key(gain) else {
+            break;
+        };
+        if reaches.is_subset(&reached) {
+            break;
+        }
+        chosen.push(*name);
+        reached.extend(reaches);
+    }
+    chosen
 }
 
 /// What libFuzzer says of a run.
@@ -253,7 +319,7 @@ fn targets() -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Corpus, Figures, Fuzz};
+    use super::{Corpus, Figures, Fuzz, best};
 
     #[test]
     fn figures_are_read_from_what_the_fuzzer_says() {
@@ -267,6 +333,15 @@ mod tests {
             figures.read(line);
         }
         assert_eq!((figures.runs, figures.edges), (123_456, 812));
+    }
+
+    #[test]
+    fn those_become_seeds_that_reach_most_of_what_is_new() {
+        let control = "4\n1\nseeds/a\ncorpus/b\ncorpus/c\ncorpus/d\nSTARTED 0 9\nFT 0 1 2\nCOV 0 1 2\n\
+                       STARTED 1 9\nFT 1 1 7\nSTARTED 2 9\nFT 2 7 8 9\nSTARTED 3 9\nFT 3 2 5\n";
+        assert_eq!(best(control, 2), ["corpus/c"]);
+        assert_eq!(best(control, 9), ["corpus/c", "corpus/d"]);
+        assert!(best("", 9).is_empty());
     }
 
     #[test]
