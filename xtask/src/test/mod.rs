@@ -401,10 +401,7 @@ fn run_all(options: &Options, tally: &mut Tally) {
         .filter(|lane| !lane.in_all)
         .map(|lane| format!("cargo xtask test --{}", lane.name))
         .collect();
-    println!(
-        "\nnot part of this: {}",
-        left_out.join(", ")
-    );
+    println!("\nnot part of this: {}", left_out.join(", "));
 }
 
 /// Runs the checks and ends with the one line that counts.
