@@ -42,6 +42,8 @@ fn windows() -> io::Result<()> {
         let manifest = fs::canonicalize(MANIFEST)?;
         println!("cargo:rustc-link-arg-bins=/MANIFEST:EMBED");
         println!("cargo:rustc-link-arg-bins=/MANIFESTUAC:NO");
+        // Also what is loaded before `main` comes from the system's folder alone (LOAD_LIBRARY_SEARCH_SYSTEM32).
+        println!("cargo:rustc-link-arg-bins=/DEPENDENTLOADFLAG:0x800");
         println!(
             "cargo:rustc-link-arg-bins=/MANIFESTINPUT:{}",
             manifest.display()

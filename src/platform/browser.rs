@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 use std::time::{Duration, Instant};
 
 use url::Url;
 
 /// How long a launcher may take to say that it failed.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 const VERDICT: Duration = Duration::from_millis(1500);
 
 /// Opens an address that was validated before. `command` is the configured browser and its arguments; empty
@@ -50,12 +50,12 @@ pub fn find(command: &[String]) -> Result<String, String> {
     }
 }
 
-#[cfg(windows)]
+#[cfg(any(windows, target_os = "macos"))]
 fn find_system() -> Result<String, String> {
     Ok("the default browser".to_owned())
 }
 
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 fn find_system() -> Result<String, String> {
     open::commands("http://127.0.0.1/")
         .iter()
@@ -65,7 +65,7 @@ fn find_system() -> Result<String, String> {
 }
 
 /// Where a system keeps its programs.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 const PLACES: [&str; 4] = [
     "/usr/bin",
     "/usr/local/bin",
@@ -74,7 +74,7 @@ const PLACES: [&str; 4] = [
 ];
 
 /// A launcher where the system keeps it: not by `PATH`, which anybody's start-up file could have changed.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 fn in_place(program: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
     PLACES
         .iter()
@@ -83,7 +83,7 @@ fn in_place(program: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
 }
 
 /// `BROWSER` is not consulted: it is a command line that anybody's start-up file could have set.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 fn system(address: &Url) -> Result<(), String> {
     let mut why = "there is no program that opens addresses".to_owned();
     for found in open::commands(address.as_str()) {
@@ -113,7 +113,7 @@ fn system(address: &Url) -> Result<(), String> {
 }
 
 /// The system's places, then those of the caller's `PATH`, where a person's own browser may be.
-#[cfg(not(windows))]
+#[cfg(not(any(windows, target_os = "macos")))]
 fn search_path() -> std::ffi::OsString {
     let mut path = std::ffi::OsString::from(PLACES.join(":"));
     if let Some(callers) = std::env::var_os("PATH") {
@@ -121,6 +121,12 @@ fn search_path() -> std::ffi::OsString {
         path.push(callers);
     }
     path
+}
+
+/// Within this process: nothing of the address stands in an argument list, which other users could read.
+#[cfg(target_os = "macos")]
+fn system(address: &Url) -> Result<(), String> {
+    super::launch_services::open(address)
 }
 
 /// `ShellExecuteW`, within this process: no shell and no PowerShell, which many organisations forbid or report.

@@ -4,11 +4,15 @@
 
 pub mod asker;
 pub mod browser;
+#[cfg(any(target_os = "macos", test))]
+mod connections;
 pub mod detached;
 pub mod environment;
 pub mod files;
 pub mod interrupt;
 pub mod keyboard;
+#[cfg(target_os = "macos")]
+mod launch_services;
 pub mod notify;
 pub mod paths;
 pub mod policy;

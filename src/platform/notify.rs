@@ -20,6 +20,7 @@ const LENGTH: (usize, usize) = (100, 400);
 #[derive(Debug)]
 pub enum NotShown {
     /// There is no way to do it here: on Windows a notification needs an application that is registered for them.
+    #[cfg_attr(target_os = "linux", allow(dead_code, reason = "Linux has a way"))]
     Unsupported,
     /// The desktop did not take it in time.
     Silent,

@@ -13,6 +13,10 @@ pub enum Found {
     /// A TOML file.
     File(Opened),
     /// Values by name, as the registry and managed preferences have them. Tables are nested.
+    #[cfg_attr(
+        target_os = "linux",
+        allow(dead_code, reason = "on Linux policies are files")
+    )]
     Values(Map<String, Json>),
 }
 

@@ -6,8 +6,16 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signature {
     /// It is signed, and unchanged since.
+    #[cfg_attr(
+        target_os = "linux",
+        allow(dead_code, reason = "only macOS signs its programs")
+    )]
     Good,
     /// It is not, and why.
+    #[cfg_attr(
+        target_os = "linux",
+        allow(dead_code, reason = "only macOS signs its programs")
+    )]
     Bad(String),
     /// This system signs no programs, or was not asked.
     Unknown,

@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+#[cfg(not(target_os = "macos"))]
+use std::net::IpAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use super::detached::Detached;
+#[cfg(not(target_os = "macos"))]
 use super::environment::is_wsl;
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, setsid};
 
@@ -22,11 +25,6 @@ impl User {
     /// The numeric id, as it stands in the owner field of files.
     pub fn id(self) -> u32 {
         self.0
-    }
-
-    /// Whether this is the administrator.
-    pub fn is_root(self) -> bool {
-        self.0 == 0
     }
 }
 
@@ -117,6 +115,16 @@ pub fn exclusive_listener(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// Linux lists both ends of a loopback connection with their users in `/proc/net/tcp` (proc(5)); a program on
 /// IPv4 may be listed among the IPv6 ones.
+#[cfg(target_os = "macos")]
+pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>> {
+    let table = super::connections::table()?;
+    // What is not found is not held against anybody: the table's form is Apple's own.
+    super::connections::user_of(&table, ours, peer).map(Some)
+}
+
+/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where nobody holds that end any
+/// more, `None` where the kernel does not tell.
+#[cfg(not(target_os = "macos"))]
 pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let tables: Vec<String> = tables
@@ -131,6 +139,7 @@ pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>>
 
 /// The user who holds the end `peer` of a connection to `ours`, if anybody does. Whole addresses are compared:
 /// somebody on 127.0.0.2 may have chosen the port of somebody on 127.0.0.1.
+#[cfg(not(target_os = "macos"))]
 fn holder(table: &str, ours: SocketAddr, peer: SocketAddr) -> Option<u32> {
     let (ours, peer) = (as_listed(ours), as_listed(peer));
     table.lines().skip(1).find_map(|line| {
@@ -145,6 +154,7 @@ fn holder(table: &str, ours: SocketAddr, peer: SocketAddr) -> Option<u32> {
 }
 
 /// How an address is written there: words in the machine's byte order, IPv4 also as a part of IPv6.
+#[cfg(not(target_os = "macos"))]
 fn as_listed(address: SocketAddr) -> Vec<String> {
     let words = |bytes: &[u8]| -> String {
         let words = bytes.chunks_exact(4).map(|word| {

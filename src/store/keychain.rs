@@ -28,10 +28,6 @@ const SERVICE: &str = "gatepass";
 /// The keychain of this user.
 #[derive(Clone, Copy, Debug)]
 pub struct Keychain {
-    #[cfg_attr(
-        windows,
-        expect(dead_code, reason = "the Windows Credential Manager shows no prompt")
-    )]
     prompting: Prompting,
 }
 

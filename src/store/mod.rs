@@ -16,6 +16,8 @@ mod kernel_keyring;
 #[cfg(target_os = "linux")]
 mod secret_service;
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use crate::caller::Deadline;
@@ -95,6 +97,11 @@ pub trait SecretStore {
 
     /// Creates or replaces the secret under this name.
     fn write(&self, name: &str, secret: &[u8], deadline: Deadline) -> Result<(), StoreError>;
+
+    /// Pause before a write that failed is tried again: a keychain that starts anew needs a moment.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 
     /// Removes the secret; says whether there was one.
     fn remove(&self, name: &str, deadline: Deadline) -> Result<bool, StoreError>;

@@ -28,9 +28,6 @@ use crate::store::{SecretStore, StoreError};
 /// Longest wait for the store while others wait for the lock.
 const KEYCHAIN: Duration = Duration::from_secs(20);
 
-/// Pause between two of them.
-const STORE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
-
 /// Tries to store a rotated refresh token before giving up.
 const STORE_TRIES: u32 = 3;
 
@@ -114,7 +111,7 @@ impl<'a> Writer<'a> {
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;
-            std::thread::sleep(STORE_PAUSE);
+            std::thread::sleep(self.store.pause());
         }
     }
 

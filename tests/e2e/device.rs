@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Person, Running, Scene, Settings};
+use gatepass_testkit::lab::{Person, Running, Scene, Settings, wait_until};
+use gatepass_testkit::provider;
 
 use crate::GATEPASS;
 
@@ -128,4 +129,52 @@ fn a_verification_address_elsewhere_is_not_shown() {
     let done = scene.gatepass(["login", "--device"]).run();
     done.expect(8);
     assert!(!done.stderr.contains("/device?"), "{}", done.stderr);
+}
+
+/// Signs in by device code at a provider that demands PKCE of it, or does not. Which requests had a challenge.
+fn with_pkce(demanded: bool, more: &str) -> Vec<bool> {
+    let scene = Scene::scripted(
+        GATEPASS,
+        provider::Settings {
+            device_pkce: demanded,
+            device_interval_seconds: 1,
+            ..provider::Settings::default()
+        },
+    );
+    scene.configure(more);
+    let login = scene.gatepass(["login", "--device"]).spawn();
+    let confirmed = wait_until(SOON, || {
+        let codes = scene.provider.pending_user_codes();
+        codes.iter().any(|code| scene.provider.confirm_device(code))
+    });
+    let done = login.wait();
+    assert!(confirmed, "{done:?}");
+    done.expect(0);
+    scene.background().token();
+    let requests = scene.provider.requests();
+    let asked = requests
+        .iter()
+        .filter(|seen| seen.path == "/device_authorization");
+    let polls = requests
+        .iter()
+        .filter(|seen| seen.parameter("device_code").is_some());
+    let asked: Vec<bool> = asked
+        .map(|seen| seen.parameter("code_challenge").is_some())
+        .collect();
+    for poll in polls {
+        let proves = poll.parameter("code_verifier").is_some();
+        assert_eq!(
+            Some(&proves),
+            asked.last(),
+            "the verifier goes with its challenge"
+        );
+    }
+    asked
+}
+
+#[test]
+fn a_client_that_must_use_pkce_signs_in_by_device_code_and_others_are_not_bothered() {
+    assert_eq!(with_pkce(false, ""), [false]);
+    assert_eq!(with_pkce(true, ""), [false, true]);
+    assert_eq!(with_pkce(true, "preset = \"keycloak\""), [true]);
 }

@@ -106,6 +106,41 @@ fn a_download_moves_into_the_keychain_and_comes_out_as_tokens_and_headers() {
 }
 
 #[test]
+fn a_key_that_would_be_more_than_one_header_is_not_taken_over() {
+    for key in [
+        "sk-1\\r\\nX-Evil: 1",
+        "sk-1\\u0007",
+        "sk 1",
+        &"x".repeat(40_000),
+    ] {
+        let desk = Desk::new();
+        let file = desk.file("download.json", &profile().replace(KEY, key));
+        let refused = desk.gatepass(["config", "import", &file]).run();
+        refused.expect(3);
+        assert!(!refused.stderr.contains("Evil"), "{}", refused.stderr);
+        assert!(desk.keyring.items_snapshot().is_empty());
+        assert!(!desk.home.config_file().exists(), "nothing is half done");
+        desk.gatepass([]).context("background").run().expect(3);
+    }
+    // One that was stored before it was looked at is not printed either.
+    let desk = Desk::new();
+    let file = desk.file("download.json", &profile());
+    desk.gatepass(["config", "import", &file]).run().expect(0);
+    let config = fs::read_to_string(desk.home.config_file()).unwrap();
+    desk.home.config(&format!("cache = \"none\"\n{config}"));
+    let entry = desk.keyring.lookup("default").expect("an entry");
+    desk.keyring.store(
+        &[("service", "gatepass"), ("username", "default")],
+        &entry.replace(KEY, "sk-1\\r\\nX-Evil: 1"),
+    );
+    for shape in ["bare", "header", "headers", "json"] {
+        let printed = desk.gatepass(["token", "--output", shape]).run();
+        printed.expect(8);
+        assert!(!printed.stderr.contains("Evil"), "{printed:?}");
+    }
+}
+
+#[test]
 fn a_configuration_that_is_there_gets_a_further_profile() {
     let desk = Desk::new();
     let before = "# mine\nissuer = \"https://idp.example\"\nclient_id = \"a\"\n";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Gatepass, Keyring, Scene};
+use gatepass_testkit::lab::{BusyKeychain, Gatepass, Keyring, Scene};
 
 use crate::GATEPASS;
 
@@ -202,4 +202,43 @@ fn another_profile_is_another_entry() {
         .run()
         .token();
     scene.gatepass(["--profile", "unknown"]).run().expect(3);
+}
+
+/// Some keychains refuse a read that overlaps another one (macOS at times, where the keychain is the cache as well).
+#[test]
+fn fifty_calls_at_once_are_all_answered_by_a_keychain_that_refuses_overlapping_reads() {
+    let scene = signed_in();
+    let record = scene.keyring.lookup("default").expect("a session");
+    let token = scene.background().token();
+    let bus = Keyring::missing();
+    let keychain = BusyKeychain::start(&bus, &record, Duration::from_millis(20));
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            Gatepass::new(GATEPASS, &scene.home)
+                .keyring(&bus)
+                .args(["token", "--timeout", "80"])
+                .spawn()
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.wait().token(), token);
+    }
+    assert!(keychain.refused() < 10, "{} overlapped", keychain.refused());
+}
+
+#[test]
+fn a_secret_service_without_a_default_collection_is_a_keychain_without_a_session() {
+    let scene = signed_in();
+    let bus = Keyring::missing();
+    let _keychain = BusyKeychain::without_default(&bus);
+    let call = Gatepass::new(GATEPASS, &scene.home)
+        .keyring(&bus)
+        .context("background")
+        .run();
+    call.expect(4);
+    assert!(
+        call.stderr.contains("nobody is signed in"),
+        "{}",
+        call.stderr
+    );
 }

@@ -2,9 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene};
+use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene, Stdout};
 
 use crate::GATEPASS;
 
@@ -224,7 +224,7 @@ fn a_recalled_key_does_not_come_back_by_an_empty_line() {
             .input(input)
     };
     login("sk-old\n").run().expect(0);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(1100));
     let policy = PolicyFolder::new(&format!("session_not_before = '{}'\n", moment(0)));
     login("\n").policy(&policy).run().expect(4);
     login("sk-new\n").policy(&policy).run().expect(0);
@@ -253,4 +253,45 @@ fn switched_off_means_for_everybody_and_at_once() {
         .policy(&policy)
         .run()
         .expect(0);
+}
+
+/// The hidden command that other commands start, as any program of the user's could start it.
+const WORKER: [&str; 10] = [
+    "detached-worker",
+    "sign-in",
+    "--min-validity",
+    "60",
+    "--asked-at",
+    "0",
+    "--within",
+    "20000",
+    "--caller",
+    "script",
+];
+
+#[test]
+fn the_hidden_worker_obeys_the_policy_as_well() {
+    for (policy, code) in [
+        ("disabled = 'maintenance until Monday'\n", 3),
+        ("[locked]\ninteractive = 'never'\n", 4),
+    ] {
+        let scene = Scene::new(GATEPASS);
+        let policy = PolicyFolder::new(policy);
+        let refused = scene.gatepass(WORKER).policy(&policy).run();
+        assert_eq!(refused.code, code, "{refused:?}");
+        assert!(refused.stdout.starts_with("{\"failure\":"), "{refused:?}");
+        assert!(
+            scene.person.saw_within(Duration::ZERO).is_none(),
+            "no tab was opened"
+        );
+        assert!(scene.keyring.items_snapshot().is_empty());
+    }
+    // Without such a policy the same call signs in; but nothing is handed over to what is no pipe.
+    let scene = Scene::new(GATEPASS);
+    let elsewhere = scene.gatepass(WORKER).stdout(Stdout::Full).run();
+    assert_eq!(elsewhere.code, 2, "{elsewhere:?}");
+    assert!(scene.keyring.items_snapshot().is_empty());
+    let handed = scene.gatepass(WORKER).run();
+    assert_eq!(handed.code, 0, "{handed:?}");
+    assert!(handed.stdout.contains(&scene.background().token()));
 }

@@ -32,6 +32,25 @@ fn closed_or_full_is_exit_1_and_the_session_stays() {
     }
 }
 
+/// `gatepass config show | head`: whoever reads has seen enough.
+#[test]
+fn a_reader_that_goes_early_is_no_failure_where_people_read() {
+    let scene = Scene::new(GATEPASS).signed_in();
+    for (arguments, code) in [
+        (&["completions", "bash"][..], 0),
+        (&["config", "show"], 0),
+        (&["status"], 0),
+        (&["token"], 1),
+    ] {
+        let run = scene
+            .gatepass(arguments.iter().copied())
+            .stdout(Stdout::Left)
+            .run();
+        assert_eq!(run.code, code, "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.stderr.is_empty(), code == 0, "{}", run.stderr);
+    }
+}
+
 #[test]
 fn on_failure_it_is_empty() {
     let scene = Scene::new(GATEPASS);

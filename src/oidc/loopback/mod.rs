@@ -26,7 +26,9 @@ use crate::platform;
 pub use redirect_handler::AuthorizationResponse;
 use redirect_handler::RedirectHandler;
 use request::RedirectEndpoint;
-pub use response::{Answer, Expected, read_parameters};
+#[cfg(any(test, fuzzing))]
+pub use response::read_parameters;
+pub use response::{Answer, Expected};
 
 /// Bound sockets, not answering yet. The port is ours from here to the end.
 #[derive(Debug)]

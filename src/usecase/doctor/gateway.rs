@@ -432,6 +432,31 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_model_without_a_messages_api_is_told() {
+        let settings =
+            Settings::of_session(&Default::default(), "https://idp.example", "c").unwrap();
+        let token = sample().token.unwrap();
+        let what = What::Message {
+            model: "small",
+            listed: &["small".to_owned()],
+        };
+        for body in ["", r#"{"error":{"message":"Not Found"}}"#] {
+            let found = judge(
+                &settings,
+                "https://gw.example",
+                &token,
+                &answer(404, body),
+                what,
+            );
+            assert!(
+                found.what().contains("may not serve the Messages API"),
+                "{}",
+                found.what()
+            );
+        }
+    }
+
+    #[test]
     fn every_answer_has_a_meaning_and_a_remedy() {
         let settings =
             Settings::of_session(&Default::default(), "https://idp.example", "c").unwrap();

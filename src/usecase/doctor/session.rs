@@ -462,4 +462,45 @@ mod tests {
             assert!(text.contains(says), "{lifetime} {min_validity}: {text}");
         }
     }
+
+    #[test]
+    fn tokens_that_name_no_gateway_or_nobody_are_told() {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let jwt = |claims: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let judge = |more: &str, token: &str| {
+            let text = format!("issuer = 'https://idp.example/realms/a'\nclient_id = 'c'\n{more}");
+            let profile = crate::config::profile::ProfileName::default();
+            let settings =
+                crate::config::load(&crate::config::Sources::of_text(&text), &profile).unwrap();
+            judge_token(&settings, token)
+        };
+        let keycloak = "preset = 'keycloak'";
+        let iss = r#""iss":"https://idp.example/realms/a""#;
+        for (more, token, word, says) in [
+            (
+                keycloak,
+                jwt(&format!(r#"{{{iss},"aud":"account"}}"#)),
+                "warning",
+                "names no gateway",
+            ),
+            (
+                keycloak,
+                jwt(&format!(r#"{{{iss},"aud":["account","gw"]}}"#)),
+                "ok",
+                "gw",
+            ),
+            (
+                "",
+                jwt(&format!(r#"{{{iss},"aud":"account"}}"#)),
+                "ok",
+                "account",
+            ),
+            ("", "opaque".to_owned(), "warning", "checks JWTs"),
+        ] {
+            let found = judge(more, &token);
+            assert_eq!(found.word(), word, "{more} {token}: {}", found.what());
+            assert!(found.what().contains(says), "{}", found.what());
+        }
+    }
 }

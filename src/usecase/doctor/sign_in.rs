@@ -152,3 +152,26 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::profile::ProfileName;
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn with_entra_people_sign_in_by_browser_and_other_ways_are_warned_of() {
+        let settings = |more: &str| {
+            let text = format!("issuer = 'https://idp.example'\nclient_id = 'c'\n{more}");
+            load(&Sources::of_text(&text), &ProfileName::default()).unwrap()
+        };
+        let entra = settings("preset = 'entra'");
+        assert_eq!(entra.flow, Flow::Browser);
+        assert_eq!(phished(&entra), None);
+        for flow in ["auto", "device"] {
+            let warned = settings(&format!("preset = 'entra'\nflow = '{flow}'"));
+            assert_eq!(browser(&warned, None).word(), "warning", "{flow}");
+        }
+        assert_eq!(phished(&settings("flow = 'device'")), None);
+    }
+}

@@ -23,6 +23,8 @@ pub enum Stdout {
     Closed,
     /// To a device on which there is no room.
     Full,
+    /// To a pipe whose reader has gone.
+    Left,
 }
 
 /// A run of the binary under test, in an environment that holds only what is given here: the home, a plain `PATH`, the
@@ -195,6 +197,9 @@ impl Gatepass {
             );
         } else if self.stdout == Stdout::Closed {
             command.stdout(Stdio::null());
+        } else if self.stdout == Stdout::Left {
+            let (_, left) = std::io::pipe().expect("a pipe");
+            command.stdout(left);
         }
         command
             .args(&self.arguments)

@@ -17,6 +17,7 @@
 #![cfg(target_os = "linux")]
 
 mod apache;
+mod busy_keychain;
 mod client_key;
 mod gatepass;
 mod glewlwyd;
@@ -37,6 +38,7 @@ mod scene;
 mod server;
 
 pub use apache::Apache;
+pub use busy_keychain::BusyKeychain;
 pub use client_key::ClientKey;
 pub use gatepass::{Gatepass, Outcome, Running, Stdout};
 pub use glewlwyd::Glewlwyd;
