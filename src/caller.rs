@@ -6,27 +6,25 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::config::choice::{Choice, choice, on_command_line};
 use crate::config::settings::{Interactive, Settings};
 use crate::platform::asker::Asker;
 
-/// Why Claude Desktop runs its credential helper (`CLAUDE_HELPER_CONTEXT`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HelperContext {
-    /// The person started a session and is present.
-    Interactive,
-    /// A running session's credential expired.
-    MidSessionRefresh,
-    /// Everything else, an unknown value included: nobody is known to be present.
-    Background,
+choice! {
+    /// Why Claude Desktop runs its credential helper (`CLAUDE_HELPER_CONTEXT`).
+    pub enum HelperContext {
+        /// The person started a session and is present.
+        Interactive = "interactive",
+        /// A running session's credential expired.
+        MidSessionRefresh = "mid-session-refresh",
+        /// Everything else, an unknown value included: nobody is known to be present.
+        Background = "background",
+    }
 }
 
 impl HelperContext {
     fn parse(value: &str) -> Self {
-        match value {
-            "interactive" => Self::Interactive,
-            "mid-session-refresh" => Self::MidSessionRefresh,
-            _ => Self::Background,
-        }
+        Self::of_word(value).unwrap_or(Self::Background)
     }
 }
 
@@ -54,49 +52,37 @@ pub enum TokenUse {
     AtOnce,
 }
 
-/// What `--caller` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum CallerOption {
-    /// Recognise the caller.
-    #[default]
-    Auto,
-    /// Claude Desktop.
-    ClaudeDesktop,
-    /// Claude Code.
-    ClaudeCode,
-    /// Codex.
-    Codex,
-    /// A person at a terminal.
-    Terminal,
-    /// A script.
-    Script,
-}
-
-impl CallerOption {
-    /// The word on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::ClaudeDesktop => "claude-desktop",
-            Self::ClaudeCode => "claude-code",
-            Self::Codex => "codex",
-            Self::Terminal => "terminal",
-            Self::Script => "script",
-        }
+choice! {
+    /// What `--caller` says.
+    pub enum CallerOption {
+        /// Recognise the caller.
+        Auto = "auto",
+        /// Claude Desktop.
+        ClaudeDesktop = "claude-desktop",
+        /// Claude Code.
+        ClaudeCode = "claude-code",
+        /// Codex.
+        Codex = "codex",
+        /// A person at a terminal.
+        Terminal = "terminal",
+        /// A script.
+        Script = "script",
     }
 }
+on_command_line!(CallerOption, otherwise Auto);
 
-/// What `--interactive` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum InteractiveOption {
-    /// As the caller allows.
-    #[default]
-    Auto,
-    /// Never prompt.
-    Never,
-    /// Prompt if a sign-in is needed.
-    Always,
+choice! {
+    /// What `--interactive` says.
+    pub enum InteractiveOption {
+        /// As the caller allows.
+        Auto = "auto",
+        /// Never prompt.
+        Never = "never",
+        /// Prompt if a sign-in is needed.
+        Always = "always",
+    }
 }
+on_command_line!(InteractiveOption, otherwise Auto);
 
 /// What can be seen of the caller, read once.
 #[derive(Clone, Debug, Default)]
@@ -162,20 +148,11 @@ impl Host {
 
     /// Its name as `--caller` has it, and why it calls, where it says so.
     pub fn names(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::ClaudeDesktop(context) => (
-                "claude-desktop",
-                Some(match context {
-                    HelperContext::Interactive => "interactive",
-                    HelperContext::MidSessionRefresh => "mid-session-refresh",
-                    HelperContext::Background => "background",
-                }),
-            ),
-            Self::ClaudeCode => ("claude-code", None),
-            Self::Codex => ("codex", None),
-            Self::Terminal => ("terminal", None),
-            Self::Script => ("script", None),
-        }
+        let why = match self {
+            Self::ClaudeDesktop(context) => Some(context.as_str()),
+            Self::ClaudeCode | Self::Codex | Self::Terminal | Self::Script => None,
+        };
+        (self.option().as_str(), why)
     }
 
     /// Whether it gets JSON with headers where headers are configured.

@@ -2,6 +2,16 @@
 
 #[test]
 fn the_command_line_behaves_as_written_down() {
+    // A file that holds a secret must be its owner's alone; git keeps no such mode.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        for (file, bits) in [("masked", 0o600), ("readable-secret", 0o644)] {
+            let file = format!("tests/cmd/files/{file}.conf");
+            std::fs::set_permissions(file, mode(bits)).unwrap();
+        }
+    }
     trycmd::TestCases::new()
         .case("tests/cmd/*.toml")
         .env("HOME", "/dev/null")

@@ -359,7 +359,11 @@ fn kind_of(shape: Shape) -> String {
         Shape::UriList => "list of URLs".to_owned(),
         Shape::PortList => "list of ports".to_owned(),
         Shape::TextTable => "table of strings".to_owned(),
-        Shape::ClaimTable | Shape::Structure => "table".to_owned(),
+        Shape::ClaimTable | Shape::Table(_) => "table".to_owned(),
+        Shape::TextOrList => "string or list of strings".to_owned(),
+        Shape::UriOrList => "URI or list of URIs".to_owned(),
+        Shape::Pointer => "JSON pointer".to_owned(),
+        Shape::Json => "JSON, as text or table".to_owned(),
     }
 }
 

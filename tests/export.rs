@@ -644,7 +644,11 @@ fn the_hosts_get_what_they_can_carry() {
     ] {
         fs::write(&config, format!("{base}gateway_url = '{address}'\n")).unwrap();
         for host in ["claude-desktop", "claude-code", "codex"] {
-            refused(&place.run(&config, &["export", host]), 3, "ends in /v1");
+            refused(
+                &place.run(&config, &["export", host]),
+                3,
+                "must not end in /v1",
+            );
         }
     }
     fs::write(&config, format!("{base}gateway_url = 'https://g.example'\ninteractive_timeout = 100\n[headers]\nX-Mail = '{{email}}'\n")).unwrap();

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Parser, Subcommand};
 use gatepass_host::{HOSTS, HostInfo, Target};
 
 use crate::caller::{CallerOption, InteractiveOption};
+use crate::config::choice::TokenChoice;
 use crate::config::preset::Preset;
 use crate::output::Shape;
 use crate::platform::asker::{Asker, NotAnAsker};
@@ -403,7 +404,8 @@ Example:
   gatepass config init --issuer https://idp.example.com --client-id YOUR-CLIENT \\
       --gateway-url https://gateway.example.com
 
-What is not given is asked for at a terminal. The provider is asked what it
+Without options it asks at a terminal for the provider, its issuer, the client
+and the gateway, and says what to register. The provider is asked what it
 offers, and what is missing there is said. An existing file is never
 overwritten.")]
     Init(InitArgs),
@@ -451,9 +453,30 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "NAME", value_parser = presets())]
     pub(super) preset: Option<String>,
 
+    /// The token that the gateway checks
+    #[arg(long, value_enum, value_name = "TOKEN")]
+    pub(super) token: Option<TokenChoice>,
+
     /// Do not ask the provider what it offers
     #[arg(long)]
     pub(super) offline: bool,
+}
+
+impl InitArgs {
+    /// Whether no option was given.
+    pub(super) fn says_nothing(&self) -> bool {
+        let Self {
+            issuer,
+            client_id,
+            gateway_url,
+            scopes,
+            preset,
+            token,
+            offline,
+        } = self;
+        let texts = [issuer, client_id, gateway_url, scopes, preset];
+        texts.into_iter().all(Option::is_none) && token.is_none() && !offline
+    }
 }
 
 /// The names of the presets, and `none`.

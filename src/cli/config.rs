@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
-use gatepass_host::secrets::looks_secret;
-
 use super::args::{Args, ConfigCommand};
 use super::init;
 use super::run::profile;
 use crate::config::document::{Document, Problem};
 use crate::config::layers::{Layers, Source};
 use crate::config::policy::Policy;
+use crate::config::redirect_path::{self, IssuerNaming};
 use crate::config::schema::{KEYS, Key};
+use crate::config::secrecy::shown;
 use crate::config::settings::Settings;
-use crate::config::value::Value;
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
 use crate::platform::files::{self, Access};
@@ -86,45 +85,6 @@ pub(super) fn effective(args: &Args) -> Result<String> {
         }
     }
     Ok(out)
-}
-
-/// A value as it may be shown: secrets are masked.
-fn shown(key: &Key, value: &Value) -> String {
-    const MASKED: &str = "…";
-    let value = match (key.name, value) {
-        ("proxy", Value::Text(address)) if address.contains('@') => MASKED.into(),
-        ("exchange", Value::Table(table)) => table
-            .iter()
-            .map(|(name, value)| {
-                let secret = matches!(name.as_str(), "client_secret" | "headers" | "body");
-                (
-                    name.clone(),
-                    if secret {
-                        MASKED.into()
-                    } else {
-                        value.to_json()
-                    },
-                )
-            })
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        ("headers" | "token_params" | "authorize_params", Value::Table(table)) => table
-            .iter()
-            .map(|(name, value)| {
-                let secret = matches!(value, Value::Text(text) if looks_secret(name, text));
-                let value = if secret {
-                    MASKED.into()
-                } else {
-                    value.to_json()
-                };
-                (name.clone(), value)
-            })
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        _ if key.is_secret() => MASKED.into(),
-        _ => value.to_json(),
-    };
-    value.to_string()
 }
 
 /// Files that the configuration names and that are not there.
@@ -205,7 +165,8 @@ fn check_profiles(args: &Args, sources: &Sources, report: &mut Report) -> Result
             Ok(settings) => {
                 for failure in [
                     settings.issuer_template().err(),
-                    settings.check_audience().err(),
+                    settings.check_provider().err(),
+                    settings.check_gateway_url().err(),
                 ]
                 .into_iter()
                 .flatten()
@@ -217,6 +178,24 @@ fn check_profiles(args: &Args, sources: &Sources, report: &mut Report) -> Result
                 }
                 for what in missing_files(&settings) {
                     report.problem(format!("profile {name}: {what}"));
+                }
+                let neighbours = redirect_path::neighbours(sources, &settings);
+                // Of two that meet, each is told about once.
+                let later: Vec<_> = neighbours
+                    .into_iter()
+                    .filter(|other| settings.profile < other.profile)
+                    .collect();
+                report.warnings.extend(
+                    redirect_path::about_neighbours(&settings, &later)
+                        .map(|what| format!("profiles {name} and others: {what}")),
+                );
+                if let Err(failure) = settings.check_redirect_path(IssuerNaming::Unknown)
+                    && settings.is_redirected()
+                {
+                    report.warnings.push(format!(
+                        "profile {name}: unless it promises that, a sign-in is refused: {}",
+                        failure.what
+                    ));
                 }
                 let overridden = layers.overridden();
                 report.warnings.extend(overridden.iter().map(|overridden| {
@@ -263,14 +242,22 @@ impl Report {
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {warning}");
         }
-        let Some(first) = self.problems.first() else {
-            let _ = writeln!(out, "{shown}: no problem found");
-            return output::print(out.as_bytes());
+        let (count, remedy) = match self.problems.len() {
+            0 => {
+                let _ = writeln!(out, "{shown}: no problem found");
+                return output::print(out.as_bytes());
+            }
+            1 => (
+                "one problem".to_owned(),
+                "correct it, then run gatepass config check again",
+            ),
+            more => (
+                format!("{more} problems"),
+                "correct them, then run gatepass config check again",
+            ),
         };
+        // Each is named once, above.
         output::print(out.as_bytes())?;
-        Err(Failure::config(
-            format!("{shown}: {first} ({} in all)", self.problems.len()),
-            "correct it, then run gatepass config check again",
-        ))
+        Err(Failure::config(format!("{shown}: {count}"), remedy))
     }
 }

@@ -6,6 +6,7 @@ use super::args::{Args, DoctorArgs};
 use super::{config, run};
 use crate::config::Sources;
 use crate::config::policy::Policy;
+use crate::config::redirect_path;
 use crate::error::{Failure, Result};
 use crate::output;
 use crate::usecase::doctor::bundle::{Bundle, Contents};
@@ -43,6 +44,10 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> Result<()> {
             |_| Vec::new(),
             |sources| sources.profiles().iter().map(ToString::to_string).collect(),
         ),
+        neighbours: match (&sources, &settings) {
+            (Ok(sources), Ok(settings)) => redirect_path::neighbours(sources, settings),
+            _ => Vec::new(),
+        },
         model: doctor.model.as_deref(),
         machine: doctor.machine,
     };

@@ -336,15 +336,8 @@ fn base_url(settings: &Settings) -> Result<String> {
             "add gateway_url = \"https://gateway.example.com\" to the configuration, without /v1",
         ));
     };
-    let bare = url.trim_end_matches('/');
-    let bare = bare.strip_suffix("/messages").unwrap_or(bare);
-    match bare.strip_suffix("/v1") {
-        Some(root) => Err(Failure::config(
-            "`gateway_url` ends in /v1, which hosts append themselves",
-            format!("write gateway_url = \"{root}\" in the configuration"),
-        )),
-        None => Ok(url.clone()),
-    }
+    settings.check_gateway_url()?;
+    Ok(url.clone())
 }
 
 /// How long the host may keep a token, and why.

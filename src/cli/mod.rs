@@ -20,7 +20,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::{Failure, Id, Result};
 use crate::{logging, output, platform, text};
@@ -98,12 +98,18 @@ fn help_or_usage(error: &clap::Error) -> Result<()> {
                 .filter(|line| !line.is_empty());
             let what = lines.next().unwrap_or("the command line is wrong");
             let tip = lines.find(|line| line.starts_with("tip:"));
+            let near = tip.and_then(|tip| tip.rsplit('\'').nth(1));
+            let right = match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(words)) if !words.is_empty() => Some(words.join(", ")),
+                _ => None,
+            };
             Err(Failure::new(
                 Id::Usage,
                 text::printable(what.trim_start_matches("error: "), text::SERVER_TEXT),
-                match tip.and_then(|tip| tip.rsplit('\'').nth(1)) {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => "gatepass --help".to_owned(),
+                match (near, right) {
+                    (Some(near), _) => format!("did you mean {near}?"),
+                    (None, Some(right)) => format!("use one of: {right}"),
+                    (None, None) => "gatepass --help".to_owned(),
                 },
             ))
         }

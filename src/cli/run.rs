@@ -1,7 +1,7 @@
 //! The commands that people and hosts run.
 
-use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::time::Duration;
 
 use gatepass_host::HEADERS_LINK;
@@ -97,8 +97,10 @@ pub(super) fn with_support(settings: &Settings, result: Result<()>) -> Result<()
                 advice.remedy,
             );
         }
-        if !settings.profile.is_default() && failure.remedy.starts_with("gatepass login") {
-            let _ = write!(failure.remedy, " --profile {}", settings.profile);
+        if !settings.profile.is_default()
+            && let Some(rest) = failure.remedy.strip_prefix("gatepass login")
+        {
+            failure.remedy = format!("gatepass login --profile {}{rest}", settings.profile);
         }
         let whom = [&settings.support_text, &settings.support_url]
             .into_iter()
@@ -112,12 +114,30 @@ pub(super) fn with_support(settings: &Settings, result: Result<()>) -> Result<()
     })
 }
 
+/// What `config check` would refuse about the gateway's address, which gatepass itself does not use to get a token.
+pub(super) fn gateway_warning(settings: &Settings) -> Option<String> {
+    let failure = settings.check_gateway_url().err()?;
+    Some(format!("{}; {}", failure.what, failure.remedy))
+}
+
+/// The same, said to a person.
+fn warn_person(settings: &Settings) {
+    if let Some(warning) = gateway_warning(settings) {
+        let line = text::printable(&warning, 400);
+        let _ = writeln!(io::stderr(), "warning: {line}");
+    }
+}
+
 pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
     let mut given = Vec::new();
     if let Some(seconds) = token.min_validity {
         given.push(("min_validity", Value::Number(seconds)));
     }
     let settings = settings(args, &given)?;
+    // A host's success writes nothing: `-v`, the log and `status` say it.
+    if let Some(warning) = gateway_warning(&settings) {
+        log::warn!("{warning}");
+    }
     let host = Host::recognise(token.caller, &Signs::read());
     let shape = args_shape(args, host, &settings);
     shape.check(&settings)?;
@@ -239,6 +259,7 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
             "gatepass login",
         ));
     }
+    warn_person(&settings);
     let terminal = Terminal::new(&settings);
     let sign_in = || {
         settings.check_enabled()?;
@@ -285,6 +306,7 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
         report.push_str("nobody is signed in\n");
     }
     for settings in &targets {
+        warn_person(settings);
         let name = &settings.profile;
         match usecase::logout::logout(settings, prompting) {
             Ok(done) => {
@@ -381,10 +403,13 @@ pub(super) fn version(json: bool) -> Result<()> {
             })
         )
     } else {
-        match COMMIT {
-            Some(commit) => format!("gatepass {version} ({commit})\n"),
-            None => format!("gatepass {version}\n"),
-        }
+        let build = COMMIT.map_or_else(String::new, |commit| format!(" ({commit})"));
+        let policy = match Policy::read() {
+            Ok(None) => String::new(),
+            Ok(Some(policy)) => format!("policy {}\n", policy.digest()),
+            Err(failure) => format!("{}\n", failure.what),
+        };
+        format!("gatepass {version}{build}\n{policy}")
     };
     output::print(text.as_bytes())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::args::Args;
+use super::run::gateway_warning;
 use super::run::{profile, with_support};
 use crate::config::{self, Sources};
 use crate::error::{Failure, Id, Result};
@@ -57,6 +58,12 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
         at: clock::now(),
         text: format!("the policy's key `{key}` is for a newer gatepass and left out"),
     }));
+    status
+        .warnings
+        .extend(gateway_warning(&settings).map(|text| Warning {
+            at: clock::now(),
+            text,
+        }));
     let text = if json {
         let mut text = serde_json::to_string_pretty(&status)
             .map_err(|error| Failure::internal(error.to_string()))?;

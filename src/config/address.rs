@@ -6,32 +6,50 @@ use url::{Host, Url};
 
 /// An address that gatepass may talk to or open: `https`, or `http` to this machine; no credentials, no fragment.
 pub fn check_url(text: &str) -> Result<(), String> {
-    let wrong = || "is an https address (http only to this machine)".to_owned();
+    let must = |what: &str| Err(format!("must {what}"));
     if text.len() > 2048 || text.bytes().any(|b| !b.is_ascii_graphic() || b == b'\\') {
-        return Err(wrong());
+        return must("be an address of visible ASCII, without spaces");
     }
-    let url = Url::parse(text).map_err(|_| wrong())?;
+    let url = match Url::parse(text) {
+        Ok(url) if text.contains("://") => url,
+        _ => return must("start with https:// (http:// only for a loopback address)"),
+    };
     let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if !scheme_fits || !text.contains("://") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong());
+    if !scheme_fits || url.host_str().is_none_or(str::is_empty) {
+        return must("start with https:// (http:// only for a loopback address)");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("has credentials in it".to_owned());
+        return must("not have credentials in it");
     }
     if url.fragment().is_some() {
-        return Err("has a fragment (`#…`) in it".to_owned());
+        return must("not have a fragment (`#…`) in it");
     }
     Ok(())
+}
+
+/// A JSON pointer (RFC 6901 section 3): `~` only as `~0` or `~1`.
+pub fn check_pointer(text: &str) -> Result<(), String> {
+    let well_escaped = text
+        .split('~')
+        .skip(1)
+        .all(|rest| rest.starts_with(['0', '1']));
+    if text.starts_with('/') && well_escaped {
+        Ok(())
+    } else {
+        Err("must be a JSON pointer (RFC 6901) such as \"/key\"".to_owned())
+    }
 }
 
 /// The address of a proxy. Its connection carries only TLS to the provider, so plain `http` will do.
 pub fn check_proxy(text: &str) -> Result<(), String> {
     match parse_proxy(text) {
         Ok(_) if text.contains("://") => Ok(()),
-        Err(NotAProxy::Malformed) if text.contains('@') => {
-            Err(format!("is the address of a proxy; {SPECIAL_CHARACTERS}"))
+        Err(NotAProxy::Malformed) if text.contains('@') => Err(format!(
+            "must be the address of a proxy; {SPECIAL_CHARACTERS}"
+        )),
+        _ => {
+            Err("must be the address of a proxy, such as http://proxy.example.com:8080".to_owned())
         }
-        _ => Err("is the address of a proxy, such as http://proxy.example.com:8080".to_owned()),
     }
 }
 
@@ -74,7 +92,9 @@ pub fn parse_proxy(text: &str) -> Result<Url, NotAProxy> {
 pub fn check_resource(text: &str) -> Result<(), String> {
     match Url::parse(text) {
         Ok(url) if url.fragment().is_none() && text.is_ascii() && !text.contains(' ') => Ok(()),
-        _ => Err("is a list of absolute URIs without `#…`".to_owned()),
+        _ => Err(
+            "must be an absolute URI without `#…`, such as \"https://api.example.com\"".to_owned(),
+        ),
     }
 }
 
@@ -114,10 +134,12 @@ pub fn is_internal(url: &Url) -> bool {
 pub fn check_issuer(issuer: &str) -> Result<(), String> {
     check_url(issuer)?;
     if issuer.contains('?') {
-        return Err("has a query (`?…`) in it".to_owned());
+        return Err("must not have a query (`?…`) in it".to_owned());
     }
     if issuer.contains("/.well-known/") {
-        return Err("is the address before /.well-known/, not the discovery document's".to_owned());
+        return Err(
+            "must be the address before /.well-known/, not the discovery document's".to_owned(),
+        );
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::address;
 use super::profile::ProfileName;
-use super::schema::{KEYS, Key, Shape};
+use super::schema::{self, KEYS, Key, Shape};
+use super::secrecy;
 use super::value::Value;
 use crate::text;
 
@@ -78,9 +79,9 @@ impl Document {
     /// Whether a value in it must not be readable by other users.
     pub fn holds_a_secret(&self) -> bool {
         let holds = |table: &Table| {
-            table
-                .keys()
-                .any(|name| Key::find(name).is_some_and(Key::is_secret))
+            table.iter().any(|(name, placed)| {
+                Key::find(name).is_some_and(|key| secrecy::holds_secret(key, &placed.value))
+            })
         };
         holds(&self.top) || self.profiles.values().any(holds)
     }
@@ -160,7 +161,7 @@ impl Reader {
     pub(super) fn profiles(&mut self, value: &Spanned<DeValue<'_>>, document: &mut Document) {
         let line = self.line(value.span());
         let Some(profiles) = value.get_ref().as_table() else {
-            return self.problem(line, "`profile` is a table: write [profile.NAME]");
+            return self.problem(line, "`profile` must be a table: [profile.NAME]");
         };
         for (name, value) in profiles {
             let line = self.line(name.span());
@@ -172,7 +173,7 @@ impl Reader {
                     }
                     document.profiles.insert(profile, keys);
                 }
-                (Ok(_), _) => self.problem(line, "a profile is a table: write [profile.NAME]"),
+                (Ok(_), _) => self.problem(line, "a profile must be a table: [profile.NAME]"),
                 (Err(reason), _) => self.problem(line, reason),
             }
         }
@@ -195,19 +196,59 @@ impl Reader {
                 .map(|near| format!("did you mean `{near}`?"));
             return self.problem_with(line, format!("unknown key `{name}`"), remedy);
         };
-        match shaped(value.get_ref(), key.shape) {
+        match shaped(value.get_ref(), key.shape, &mut self.ignored) {
             Ok(value) => {
                 into.insert(key.name, Placed { value, line });
             }
-            Err(reason) => self.problem(line, format!("`{name}` {reason}")),
+            Err(wrong) => {
+                let what = format!("`{name}{}` {}", wrong.within, wrong.what);
+                self.problem_with(line, what, wrong.remedy);
+            }
         }
     }
 }
 
-/// Checks a value against its key's shape and takes it over.
-fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
+/// What is wrong with a value, after the key's name.
+pub(super) struct Wrong {
+    /// The key within a table that it is about, if it is one.
+    within: String,
+    what: String,
+    remedy: Option<String>,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Self {
+            within: String::new(),
+            what,
+            remedy: None,
+        }
+    }
+}
+
+impl From<&str> for Wrong {
+    fn from(what: &str) -> Self {
+        what.to_owned().into()
+    }
+}
+
+impl Wrong {
+    /// The same, of a key within a table.
+    fn within(mut self, key: &str) -> Self {
+        self.within = format!(".{key}{}", self.within);
+        self
+    }
+}
+
+/// Checks a value against its key's shape and takes it over. Unknown keys of tables are left out where there is a
+/// list that takes their names.
+fn shaped(
+    value: &DeValue<'_>,
+    shape: Shape,
+    ignored: &mut Option<Vec<String>>,
+) -> Result<Value, Wrong> {
     match shape {
-        Shape::Text => text_value(value).map(Value::Text),
+        Shape::Text => Ok(Value::Text(text_value(value)?)),
         Shape::Url => {
             let url = text_value(value)?;
             address::check_url(&url)?;
@@ -218,65 +259,132 @@ fn shaped(value: &DeValue<'_>, shape: Shape) -> Result<Value, String> {
             if std::path::Path::new(&path).is_absolute() {
                 Ok(Value::Text(path))
             } else {
-                Err("is an absolute path".to_owned())
+                Err("must be an absolute path".into())
             }
         }
         Shape::Seconds(least, most) => match number(value) {
             Some(seconds) if (least..=most).contains(&seconds) => Ok(Value::Number(seconds)),
-            _ => Err(format!(
-                "is a whole number of seconds from {least} to {most}"
-            )),
+            _ => Err(format!("must be a whole number of seconds from {least} to {most}").into()),
         },
         Shape::Number(least, most) => match number(value) {
             Some(number) if (least..=most).contains(&number) => Ok(Value::Number(number)),
-            _ => Err(format!("is a whole number from {least} to {most}")),
+            _ => Err(format!("must be a whole number from {least} to {most}").into()),
         },
         Shape::Flag => value
             .as_bool()
             .map(Value::Flag)
-            .ok_or_else(|| "is true or false".to_owned()),
-        Shape::Choice(words) => match value.as_str() {
-            Some(word) if words.contains(&word) => Ok(Value::Text(word.to_owned())),
-            Some(word) => Err(match text::nearest(word, words.iter().copied()) {
-                Some(near) => format!("knows no \"{word}\"; did you mean \"{near}\"?"),
-                None => format!("is one of: {}", words.join(", ")),
-            }),
-            None => Err(format!("is one of: {}", words.join(", "))),
-        },
-        Shape::TextList => list(value, |item| text_value(item).map(Value::Text)),
+            .ok_or_else(|| "must be true or false, without quotes".into()),
+        Shape::Choice(words) => choice(value, words),
+        Shape::TextList => list(value, "[\"one\", \"two\"]", |item| {
+            text_value(item).map(Value::Text)
+        }),
         Shape::Proxy => {
             let proxy = text_value(value)?;
             address::check_proxy(&proxy)?;
             Ok(Value::Text(proxy))
         }
-        Shape::UriList => list(value, |item| {
-            let uri = text_value(item)?;
-            address::check_resource(&uri)?;
-            Ok(Value::Text(uri))
-        }),
-        Shape::PortList => list(value, |item| match number(item) {
+        Shape::UriList => list(value, "[\"https://api.example.com\"]", uri),
+        Shape::PortList => list(value, "[8400]", |item| match number(item) {
             Some(port) if port <= u64::from(u16::MAX) => Ok(Value::Number(port)),
-            _ => Err("is a list of ports from 0 to 65535".to_owned()),
+            _ => Err("must be a list of ports from 0 to 65535: [8400]".to_owned()),
         }),
+        Shape::TextOrList => match value {
+            DeValue::Array(_) => shaped(value, Shape::TextList, ignored),
+            _ => shaped(value, Shape::Text, ignored),
+        },
+        Shape::UriOrList => match value {
+            DeValue::Array(_) => shaped(value, Shape::UriList, ignored),
+            _ => Ok(uri(value)?),
+        },
+        Shape::Pointer => {
+            let pointer = text_value(value)?;
+            address::check_pointer(&pointer)?;
+            Ok(Value::Text(pointer))
+        }
         // An empty string is a value here: it leaves a parameter out.
         Shape::TextTable => table(value, |item| match item.as_str() {
             Some("") => Ok(Value::from("")),
             _ => text_value(item).map(Value::Text),
         }),
         Shape::ClaimTable => table(value, claim),
-        Shape::Structure => table(value, anything),
+        Shape::Json => match value {
+            DeValue::String(_) => Ok(Value::Text(text_value(value)?)),
+            _ => table(value, anything),
+        },
+        Shape::Table(keys) => own_table(value, keys, ignored),
     }
+}
+
+/// One of a few words.
+fn choice(value: &DeValue<'_>, words: &[&str]) -> Result<Value, Wrong> {
+    let allowed = any_of(words);
+    match value.as_str() {
+        Some(word) if words.contains(&word) => Ok(Value::Text(word.to_owned())),
+        Some(word) => Err(Wrong {
+            remedy: text::nearest(word, words.iter().copied())
+                .map(|near| format!("did you mean \"{near}\"?")),
+            ..format!("must be {allowed}, not \"{}\"", text::printable(word, 80)).into()
+        }),
+        None => Err(format!("must be a string: {allowed}").into()),
+    }
+}
+
+/// `"a"`, `"a" or "b"`, `"a", "b" or "c"`.
+pub(super) fn any_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// A table whose keys are listed.
+fn own_table(
+    value: &DeValue<'_>,
+    keys: &[&'static Key],
+    ignored: &mut Option<Vec<String>>,
+) -> Result<Value, Wrong> {
+    let entries = value
+        .as_table()
+        .ok_or_else(|| format!("must be a table, not {}", article(value)))?;
+    let mut found = BTreeMap::new();
+    for (name, value) in entries {
+        let name = name.get_ref().as_ref();
+        let Some(key) = schema::find(keys, name) else {
+            let shown = text::printable(name, 80);
+            if let Some(ignored) = ignored {
+                ignored.push(shown);
+                continue;
+            }
+            return Err(Wrong {
+                remedy: text::nearest(name, keys.iter().map(|key| key.name))
+                    .map(|near| format!("did you mean `{near}`?")),
+                ..format!("has no key `{shown}`").into()
+            });
+        };
+        let value =
+            shaped(value.get_ref(), key.shape, ignored).map_err(|wrong| wrong.within(key.name))?;
+        found.insert(key.name.to_owned(), value);
+    }
+    Ok(Value::Table(found))
 }
 
 pub(super) fn text_value(value: &DeValue<'_>) -> Result<String, String> {
     match value.as_str() {
         Some(text) if text.chars().any(char::is_control) => {
-            Err("has a control character in it".to_owned())
+            Err("must not have a control character in it".to_owned())
         }
-        Some("") => Err("is empty".to_owned()),
+        Some("") => Err("must not be empty".to_owned()),
         Some(text) => Ok(text.to_owned()),
-        None => Err(format!("is a string, not {}", article(value))),
+        None => Err(format!("must be a string, not {}", article(value))),
     }
+}
+
+fn uri(value: &DeValue<'_>) -> Result<Value, String> {
+    let uri = text_value(value)?;
+    address::check_resource(&uri)?;
+    Ok(Value::Text(uri))
 }
 
 fn article(value: &DeValue<'_>) -> String {
@@ -294,36 +402,54 @@ pub(super) fn number(value: &DeValue<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
+/// A list, which looks like `example`.
 fn list(
     value: &DeValue<'_>,
+    example: &str,
     item: impl Fn(&DeValue<'_>) -> Result<Value, String>,
-) -> Result<Value, String> {
-    let array = value
-        .as_array()
-        .ok_or_else(|| format!("is a list, not {}", article(value)))?;
-    array
+) -> Result<Value, Wrong> {
+    // Who wrote one string meant a list with it.
+    let array = value.as_array().ok_or_else(|| match value.as_str() {
+        Some(one) => format!(
+            "must be a list: [\"{}\"]",
+            text::printable(one, 80).replace(' ', "\", \"")
+        ),
+        None => format!("must be a list, such as {example}, not {}", article(value)),
+    })?;
+    let items: Result<Vec<_>, String> = array
         .iter()
         .map(|element| item(element.get_ref()))
-        .collect::<Result<_, _>>()
-        .map(Value::List)
+        .collect();
+    Ok(Value::List(items?))
 }
 
 fn table(
     value: &DeValue<'_>,
     item: impl Fn(&DeValue<'_>) -> Result<Value, String>,
-) -> Result<Value, String> {
+) -> Result<Value, Wrong> {
     let table = value
         .as_table()
-        .ok_or_else(|| format!("is a table, not {}", article(value)))?;
-    table
+        .ok_or_else(|| format!("must be a table, not {}", article(value)))?;
+    let entries: Result<BTreeMap<_, _>, String> = table
         .iter()
         .map(|(name, element)| {
             item(element.get_ref())
                 .map(|value| (name.get_ref().clone().into_owned(), value))
                 .map_err(|reason| format!("entry `{}` {reason}", name.get_ref()))
         })
-        .collect::<Result<_, _>>()
-        .map(Value::Table)
+        .collect();
+    Ok(Value::Table(entries?))
+}
+
+fn items(
+    array: &[Spanned<DeValue<'_>>],
+    item: fn(&DeValue<'_>) -> Result<Value, String>,
+) -> Result<Value, String> {
+    let items: Result<_, _> = array
+        .iter()
+        .map(|element| item(element.get_ref()))
+        .collect();
+    items.map(Value::List)
 }
 
 fn claim(value: &DeValue<'_>) -> Result<Value, String> {
@@ -331,17 +457,26 @@ fn claim(value: &DeValue<'_>) -> Result<Value, String> {
         DeValue::Boolean(flag) => Ok(Value::Flag(*flag)),
         DeValue::Integer(_) => number(value)
             .map(Value::Number)
-            .ok_or_else(|| "is a whole number that is not negative".to_owned()),
-        DeValue::Array(_) => list(value, claim),
+            .ok_or_else(|| "must be a whole number that is not negative".to_owned()),
+        DeValue::Array(array) => items(array, claim),
         _ => text_value(value).map(Value::Text),
     }
 }
 
-/// A value of a table that has its own rules.
+/// A value of JSON.
 fn anything(value: &DeValue<'_>) -> Result<Value, String> {
     match value {
-        DeValue::Table(_) => table(value, anything),
-        DeValue::Array(_) => list(value, anything),
+        DeValue::Table(table) => {
+            let entries: Result<BTreeMap<_, _>, String> = table
+                .iter()
+                .map(|(name, element)| {
+                    let value = anything(element.get_ref())?;
+                    Ok((name.get_ref().clone().into_owned(), value))
+                })
+                .collect();
+            entries.map(Value::Table)
+        }
+        DeValue::Array(array) => items(array, anything),
         DeValue::String(text) => Ok(Value::Text(text.clone().into_owned())),
         _ => claim(value),
     }
@@ -362,27 +497,27 @@ mod tests {
             ("\n\nbanana = 1", "line 3: unknown key `banana`", None),
             (
                 "client_id = 7",
-                "line 1: `client_id` is a string, not an integer",
+                "line 1: `client_id` must be a string, not an integer",
                 None,
             ),
             (
                 "min_validity = -1",
-                "line 1: `min_validity` is a whole number of seconds from 0 to 86400",
+                "line 1: `min_validity` must be a whole number of seconds from 0 to 86400",
                 None,
             ),
             (
                 "token = \"acces_token\"",
-                "line 1: `token` knows no \"acces_token\"; did you mean \"access_token\"?",
-                None,
+                "line 1: `token` must be \"access_token\" or \"id_token\", not \"acces_token\"",
+                Some("did you mean \"access_token\"?"),
             ),
             (
                 "issuer = \"http://idp.example\"",
-                "line 1: `issuer` is an https address (http only to this machine)",
+                "line 1: `issuer` must start with https:// (http:// only for a loopback address)",
                 None,
             ),
             (
                 "redirect_ports = [70000]",
-                "line 1: `redirect_ports` is a list of ports from 0 to 65535",
+                "line 1: `redirect_ports` must be a list of ports from 0 to 65535: [8400]",
                 None,
             ),
             (
@@ -392,12 +527,27 @@ mod tests {
             ),
             (
                 "[headers]\nX-A = 1",
-                "line 1: `headers` entry `X-A` is a string, not an integer",
+                "line 1: `headers` entry `X-A` must be a string, not an integer",
+                None,
+            ),
+            (
+                "scopes = 'openid email'",
+                "line 1: `scopes` must be a list: [\"openid\", \"email\"]",
+                None,
+            ),
+            (
+                "exchange.token_urll = 'https://a.example'",
+                "line 1: `exchange` has no key `token_urll`",
+                Some("did you mean `token_url`?"),
+            ),
+            (
+                "exchange.method = 'DELETE'",
+                "line 1: `exchange.method` must be \"POST\", \"PUT\" or \"GET\", not \"DELETE\"",
                 None,
             ),
             (
                 "client_id = \"a\\nb\"",
-                "line 1: `client_id` has a control character in it",
+                "line 1: `client_id` must not have a control character in it",
                 None,
             ),
         ];

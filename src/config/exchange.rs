@@ -6,12 +6,14 @@ use std::fmt;
 use serde_json::Value as Json;
 use url::Url;
 
-use super::address::{check_resource, check_url};
-use super::choice::TokenChoice;
+use super::choice::Choice;
+pub use super::choice::{ExchangeKind, ExpiryFormat, Method, TokenChoice};
+use super::document::any_of;
 use super::header_names::check_headers;
+use super::schema::exchange as key;
+use super::schema::{BuiltIn, Key};
 use super::value::Value;
 use crate::secret::Secret;
-use crate::text;
 
 /// How the provider's token becomes the gateway's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +76,6 @@ impl fmt::Debug for HttpExchange {
     }
 }
 
-/// HTTP methods that can ask for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// `GET`, without a body.
-    Get,
-    /// `POST`.
-    Post,
-    /// `PUT`.
-    Put,
-}
-
 /// How the end of a key's life is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -101,63 +92,39 @@ pub enum Expiry {
     After(u64),
 }
 
-/// How a moment is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpiryFormat {
-    /// Seconds from now.
-    Seconds,
-    /// Seconds since 1970.
-    Epoch,
-    /// Milliseconds since 1970.
-    EpochMillis,
-    /// RFC 3339.
-    Rfc3339,
-}
-
-/// Every key of the table, for the nearest one to a mistyped one.
-const KEYS: [&str; 17] = [
-    "kind",
-    "token_url",
-    "audience",
-    "resource",
-    "scope",
-    "subject",
-    "requested_token_type",
-    "client_id",
-    "client_secret",
-    "url",
-    "method",
-    "headers",
-    "body",
-    "token_pointer",
-    "expiry_pointer",
-    "expiry_format",
-    "lifetime",
-];
-
-/// Longest life that may be configured, in seconds.
-const LONGEST: u64 = 400 * 86_400;
-
 /// What stands for the provider's token.
 pub const PLACEHOLDER: &str = "{token}";
 
+/// The keys that both kinds have.
+static COMMON: [&Key; 2] = [&key::KIND, &key::SUBJECT];
+
+/// The keys of token exchange.
+static RFC8693: [&Key; 7] = [
+    &key::TOKEN_URL,
+    &key::AUDIENCE,
+    &key::RESOURCE,
+    &key::SCOPE,
+    &key::REQUESTED_TOKEN_TYPE,
+    &key::CLIENT_ID,
+    &key::CLIENT_SECRET,
+];
+
 impl Exchange {
-    /// Reads the table. The error names the key.
+    /// Understands the table, whose values have the shapes that the schema asks for.
+    ///
+    /// # Errors
+    /// What must be otherwise, with the key's name.
     pub fn parse(table: &BTreeMap<String, Value>) -> Result<Self, String> {
         let fields = Fields(table);
-        match fields.word("kind")?.unwrap_or("rfc8693") {
-            "rfc8693" => {
-                fields.only(&KEYS[..9], "rfc8693")?;
+        match fields.choice(&key::KIND)? {
+            ExchangeKind::Rfc8693 => {
+                fields.only("rfc8693", |key| RFC8693.contains(&key))?;
                 fields.token_exchange().map(Self::Token)
             }
-            "http" => {
-                fields.only(&[&["kind", "subject"], &KEYS[9..17]].concat(), "http")?;
+            ExchangeKind::Http => {
+                fields.only("http", |key| !RFC8693.contains(&key))?;
                 fields.http_exchange().map(Self::Http)
             }
-            other => Err(format!(
-                "`exchange.kind` knows no \"{}\"; it is \"rfc8693\" or \"http\"",
-                text::printable(other, 80)
-            )),
         }
     }
 
@@ -181,106 +148,89 @@ impl Exchange {
 struct Fields<'t>(&'t BTreeMap<String, Value>);
 
 impl<'t> Fields<'t> {
-    /// Refuses keys that mean nothing here.
-    fn only(&self, known: &[&str], kind: &str) -> Result<(), String> {
-        for name in self.0.keys() {
-            if !known.contains(&name.as_str()) {
-                let shown = text::printable(name, 80);
-                return Err(match text::nearest(name, known.iter().copied()) {
-                    Some(near) => {
-                        format!("`exchange` has no key `{shown}`; did you mean `{near}`?")
-                    }
-                    None if KEYS.contains(&name.as_str()) => {
-                        format!("`exchange.{shown}` does not belong to kind = \"{kind}\"")
-                    }
-                    None => format!("`exchange` has no key `{shown}`"),
-                });
+    /// Refuses keys that mean nothing for this kind.
+    fn only(&self, kind: &str, belongs: impl Fn(&'static Key) -> bool) -> Result<(), String> {
+        for key in key::KEYS {
+            if self.0.contains_key(key.name) && !COMMON.contains(key) && !belongs(key) {
+                return Err(format!(
+                    "`exchange.{}` does not belong to kind = \"{kind}\"",
+                    key.name
+                ));
             }
         }
         Ok(())
     }
 
-    fn word(&self, name: &str) -> Result<Option<&'t str>, String> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::Text(text)) if !text.is_empty() && !text.contains(char::is_control) => {
-                Ok(Some(text))
-            }
-            Some(_) => Err(format!("`exchange.{name}` is a string")),
+    fn text(&self, key: &Key) -> Option<&'t str> {
+        match self.0.get(key.name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
         }
     }
 
-    fn owned(&self, name: &str) -> Result<Option<String>, String> {
-        Ok(self.word(name)?.map(str::to_owned))
+    fn owned(&self, key: &Key) -> Option<String> {
+        self.text(key).map(str::to_owned)
+    }
+
+    /// The value of a choice, or the one that is built in.
+    fn choice<C: Choice>(&self, key: &Key) -> Result<C, String> {
+        let built_in = match key.built_in {
+            BuiltIn::Word(word) => Some(word),
+            _ => None,
+        };
+        self.text(key)
+            .or(built_in)
+            .and_then(C::of_word)
+            .ok_or_else(|| format!("`exchange.{}` must be {}", key.name, any_of(C::WORDS)))
     }
 
     /// A string or a list of them.
-    fn words(&self, name: &str) -> Result<Vec<String>, String> {
-        match self.0.get(name) {
-            None => Ok(Vec::new()),
+    fn texts(&self, key: &Key) -> Vec<String> {
+        match self.0.get(key.name) {
             Some(Value::List(items)) => items
                 .iter()
-                .map(|item| match item {
-                    Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-                    _ => Err(format!(
-                        "`exchange.{name}` is a string or a list of strings"
-                    )),
+                .filter_map(|item| match item {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
                 })
                 .collect(),
-            Some(_) => Ok(self.owned(name)?.into_iter().collect()),
+            _ => self.owned(key).into_iter().collect(),
         }
     }
 
-    fn address(&self, name: &str) -> Result<Url, String> {
+    fn address(&self, key: &Key) -> Result<Url, String> {
+        let name = key.name;
         let text = self
-            .word(name)?
+            .text(key)
             .ok_or_else(|| format!("`exchange.{name}` is missing"))?;
         if text.contains(['{', '}']) {
             return Err(format!(
-                "`exchange.{name}` is literal: it has no placeholders"
+                "`exchange.{name}` must be literal: it has no placeholders"
             ));
         }
-        check_url(text).map_err(|why| format!("`exchange.{name}` {why}"))?;
-        Url::parse(text).map_err(|_| format!("`exchange.{name}` is no address"))
-    }
-
-    fn subject(&self) -> Result<TokenChoice, String> {
-        match self.word("subject")?.unwrap_or("access_token") {
-            "access_token" => Ok(TokenChoice::AccessToken),
-            "id_token" => Ok(TokenChoice::IdToken),
-            _ => Err("`exchange.subject` is \"access_token\" or \"id_token\"".to_owned()),
-        }
+        Url::parse(text).map_err(|_| format!("`exchange.{name}` must be an address"))
     }
 
     fn token_exchange(&self) -> Result<TokenExchange, String> {
-        let resource = self.words("resource")?;
-        for uri in &resource {
-            check_resource(uri).map_err(|why| format!("`exchange.resource` {why}"))?;
-        }
-        let client_id = self.owned("client_id")?;
-        let client_secret = self.word("client_secret")?.map(Secret::new);
+        let client_id = self.owned(&key::CLIENT_ID);
+        let client_secret = self.text(&key::CLIENT_SECRET).map(Secret::new);
         if client_secret.is_some() && client_id.is_none() {
             return Err("`exchange.client_secret` needs `exchange.client_id`".to_owned());
         }
         Ok(TokenExchange {
-            token_url: self.address("token_url")?,
-            audience: self.words("audience")?,
-            resource,
-            scope: self.owned("scope")?,
-            subject: self.subject()?,
-            requested_token_type: self.owned("requested_token_type")?,
+            token_url: self.address(&key::TOKEN_URL)?,
+            audience: self.texts(&key::AUDIENCE),
+            resource: self.texts(&key::RESOURCE),
+            scope: self.owned(&key::SCOPE),
+            subject: self.choice(&key::SUBJECT)?,
+            requested_token_type: self.owned(&key::REQUESTED_TOKEN_TYPE),
             client_id,
             client_secret,
         })
     }
 
     fn http_exchange(&self) -> Result<HttpExchange, String> {
-        let method = match self.word("method")?.unwrap_or("POST") {
-            "POST" => Method::Post,
-            "PUT" => Method::Put,
-            "GET" => Method::Get,
-            _ => return Err("`exchange.method` is \"POST\", \"PUT\" or \"GET\"".to_owned()),
-        };
+        let method = self.choice(&key::METHOD)?;
         let headers = self.headers()?;
         let body = self.body()?;
         if method == Method::Get && body.is_some() {
@@ -294,28 +244,26 @@ impl<'t> Fields<'t> {
             ));
         }
         Ok(HttpExchange {
-            url: self.address("url")?,
+            url: self.address(&key::URL)?,
             method,
             headers,
             body,
-            subject: self.subject()?,
+            subject: self.choice(&key::SUBJECT)?,
             token_pointer: self
-                .pointer("token_pointer")?
+                .owned(&key::TOKEN_POINTER)
                 .ok_or("`exchange.token_pointer` is missing")?,
             expiry: self.expiry()?,
         })
     }
 
     fn headers(&self) -> Result<BTreeMap<String, String>, String> {
-        let table = match self.0.get("headers") {
-            None => return Ok(BTreeMap::new()),
-            Some(Value::Table(table)) => table,
-            Some(_) => return Err("`exchange.headers` is a table of strings".to_owned()),
+        let Some(Value::Table(table)) = self.0.get(key::HEADERS.name) else {
+            return Ok(BTreeMap::new());
         };
         let mut headers = BTreeMap::new();
         for (name, value) in table {
             let Value::Text(value) = value else {
-                return Err("`exchange.headers` is a table of strings".to_owned());
+                continue;
             };
             let is_authorization = name.eq_ignore_ascii_case("authorization");
             if value.contains(PLACEHOLDER) && !is_authorization {
@@ -343,7 +291,7 @@ impl<'t> Fields<'t> {
 
     /// JSON text or a table.
     fn body(&self) -> Result<Option<Json>, String> {
-        let body = match self.0.get("body") {
+        let body = match self.0.get(key::BODY.name) {
             None => return Ok(None),
             Some(Value::Text(text)) => serde_json::from_str(text)
                 .map_err(|error| format!("`exchange.body` is not JSON: {error}"))?,
@@ -357,46 +305,13 @@ impl<'t> Fields<'t> {
         Ok(Some(body))
     }
 
-    fn pointer(&self, name: &str) -> Result<Option<String>, String> {
-        match self.word(name)? {
-            // RFC 6901 section 3: `~` only as `~0` or `~1`.
-            Some(pointer) if pointer.starts_with('/') => {
-                let well_escaped = pointer
-                    .split('~')
-                    .skip(1)
-                    .all(|rest| rest.starts_with(['0', '1']));
-                if well_escaped {
-                    Ok(Some(pointer.to_owned()))
-                } else {
-                    Err(format!("`exchange.{name}` is no JSON pointer (RFC 6901)"))
-                }
-            }
-            Some(_) => Err(format!(
-                "`exchange.{name}` is a JSON pointer such as \"/key\""
-            )),
-            None => Ok(None),
-        }
-    }
-
     fn expiry(&self) -> Result<Expiry, String> {
-        let lifetime = match self.0.get("lifetime") {
-            None => None,
-            Some(Value::Number(seconds)) if (1..=LONGEST).contains(seconds) => Some(*seconds),
-            Some(_) => return Err("`exchange.lifetime` is a number of seconds".to_owned()),
+        let lifetime = match self.0.get(key::LIFETIME.name) {
+            Some(Value::Number(seconds)) => Some(*seconds),
+            _ => None,
         };
-        let format = match self.word("expiry_format")? {
-            None | Some("seconds") => ExpiryFormat::Seconds,
-            Some("epoch") => ExpiryFormat::Epoch,
-            Some("epoch_ms") => ExpiryFormat::EpochMillis,
-            Some("rfc3339") => ExpiryFormat::Rfc3339,
-            Some(_) => {
-                return Err(
-                    "`exchange.expiry_format` is \"seconds\", \"epoch\", \"epoch_ms\" or \"rfc3339\""
-                        .to_owned(),
-                );
-            }
-        };
-        match (self.pointer("expiry_pointer")?, lifetime) {
+        let format = self.choice(&key::EXPIRY_FORMAT)?;
+        match (self.owned(&key::EXPIRY_POINTER), lifetime) {
             (Some(pointer), otherwise) => Ok(Expiry::In {
                 pointer,
                 format,
@@ -473,9 +388,9 @@ mod tests {
         let http =
             "kind = 'http'\nurl = 'https://gw.example/keys'\ntoken_pointer = '/k'\nlifetime = 60\n";
         let cases = [
-            ("kind = 'smoke'", "`exchange.kind`"),
+            ("kind = 'smoke'", "`exchange.kind` must be"),
             ("audience = 'x'", "`exchange.token_url` is missing"),
-            ("token_url = 'http://sts.example/t'", "https address"),
+            ("token_url = 'http://sts.example/t'", "https://"),
             ("token_url = 'https://sts.example/{token}'", "literal"),
             (
                 "token_url = 'https://sts.example/t'\nclient_secret = 's'",
@@ -487,7 +402,7 @@ mod tests {
             ),
             (
                 "token_urll = 'https://sts.example/t'",
-                "did you mean `token_url`",
+                "has no key `token_urll`",
             ),
             (
                 "kind = 'http'\nurl = 'https://gw.example'\nbody = '{\"t\":\"{token}\"}'\ntoken_pointer = '/k'",

@@ -11,7 +11,8 @@ use super::document::{Document, Placed, Table};
 use super::policy::Policy;
 use super::preset::Preset;
 use super::profile::ProfileName;
-use super::schema::Key;
+use super::redirect_path;
+use super::schema::{self, Key};
 use super::value::Value;
 use crate::error::{Failure, Result};
 use crate::text;
@@ -201,8 +202,65 @@ impl<'f> Layers<'f> {
         {
             return Some((Cow::Borrowed(&placed.value), Source::Preset(preset.name)));
         }
+        if key.name == schema::REDIRECT_PATH.name && self.has_path_of_its_own() {
+            let path = redirect_path::of_profile(&self.profile);
+            return Some((Cow::Owned(Value::Text(path)), Source::BuiltIn));
+        }
         let value = key.built_in.value()?;
         Some((Cow::Owned(value), Source::BuiltIn))
+    }
+
+    /// Whether the profile has set its own issuer where the same source's top level sets another: then both must not
+    /// have the same redirect (RFC 8252 section 8.10).
+    fn has_path_of_its_own(&self) -> bool {
+        let issuer = schema::ISSUER.name;
+        let frozen = self.is_frozen(issuer);
+        let sources = [
+            Some(self.locked),
+            (!frozen).then_some(self.user),
+            Some(self.defaults),
+        ];
+        let deciding = sources
+            .into_iter()
+            .flatten()
+            .find(|tables| tables.get(issuer).is_some());
+        let of = |table: Option<&'f Table>| table.and_then(|table| table.get(issuer));
+        deciding.is_some_and(|tables| match (of(tables.profile), of(tables.top)) {
+            (Some(own), Some(other)) => own.value != other.value,
+            _ => false,
+        })
+    }
+
+    /// The issuer that this profile's redirect path belongs to, where the policy has locked that issuer for another
+    /// profile and this one's is a different one that nobody has locked.
+    pub(super) fn path_belongs_to(&self) -> Option<String> {
+        let policy = self.policy?;
+        if self.is_frozen(schema::ISSUER.name) {
+            return None;
+        }
+        let (issuer, _) = self.effective(&schema::ISSUER)?;
+        let (path, _) = self.effective(&schema::REDIRECT_PATH)?;
+        let locked = policy.locked.profiles.iter();
+        locked
+            .filter(|(_, table)| table.contains_key(schema::ISSUER.name))
+            .find_map(|(name, _)| {
+                // The user's file has no say there.
+                let other = Self::gather(
+                    Some(policy),
+                    Tables::of(Some(&policy.locked), name),
+                    Tables::default(),
+                    Tables::of(Some(&policy.defaults), name),
+                    name,
+                );
+                let (locked_issuer, _) = other.effective(&schema::ISSUER)?;
+                let (locked_path, _) = other.effective(&schema::REDIRECT_PATH)?;
+                match &*locked_issuer {
+                    Value::Text(text) if locked_issuer != issuer && locked_path == path => {
+                        Some(text.clone())
+                    }
+                    _ => None,
+                }
+            })
     }
 
     /// What the user has set and the policy overrides.
@@ -391,6 +449,65 @@ mod tests {
         assert_eq!(told, [("issuer", 1), ("ca_file", 2)]);
         assert_eq!(layers.effective(key("ca_file")), None);
         assert!(layers.effective(key("browser")).is_some());
+    }
+
+    fn path_of(sources: &Sources, profile: &str) -> String {
+        let profile = ProfileName::parse(profile).unwrap();
+        let layers = Layers::new(sources, &profile).unwrap();
+        let (path, _) = layers.effective(&schema::REDIRECT_PATH).unwrap();
+        match path.into_owned() {
+            Value::Text(path) => path,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_profile_with_its_own_issuer_has_its_own_redirect_path() {
+        let two = "issuer = 'https://h.example'\n[profile.a]\nissuer = 'https://e.example'\n\
+                   [profile.same]\nissuer = 'https://h.example'\n[profile.none]\n\
+                   [profile.set]\nissuer = 'https://e.example'\nredirect_path = '/x'";
+        let sources = Sources::of_text(two);
+        for (profile, path) in [
+            ("default", "/callback"),
+            ("a", "/callback/a"),
+            ("same", "/callback"),
+            ("none", "/callback"),
+            ("set", "/x"),
+        ] {
+            assert_eq!(path_of(&sources, profile), path, "{profile}");
+        }
+        // Another source's top level is not the same source's.
+        let sources = with_policy(
+            "[profile.a]\nissuer = 'https://e.example'",
+            "[default]\nissuer = 'https://h.example'",
+        );
+        assert_eq!(path_of(&sources, "a"), "/callback");
+        let sources = with_policy(
+            "",
+            "[locked]\nissuer = 'https://h.example'\n[locked.profile.a]\nissuer = 'https://e.example'",
+        );
+        assert_eq!(path_of(&sources, "a"), "/callback/a");
+    }
+
+    #[test]
+    fn no_file_of_the_users_takes_the_path_of_a_locked_issuer() {
+        let policy = "[locked.profile.work]\nissuer = 'https://h.example'";
+        let user = "issuer = 'https://e.example'\nredirect_path = '/mine'\n[profile.work]\nredirect_path = '/x'\n\
+                    [profile.evil]\nredirect_path = '/callback'";
+        let sources = with_policy(user, policy);
+        assert_eq!(path_of(&sources, "work"), "/callback");
+        let belongs_to = |sources: &Sources, profile: &str| {
+            let profile = ProfileName::parse(profile).unwrap();
+            Layers::new(sources, &profile).unwrap().path_belongs_to()
+        };
+        assert_eq!(belongs_to(&sources, "default"), None);
+        assert_eq!(belongs_to(&sources, "work"), None);
+        let owner = Some("https://h.example".to_owned());
+        assert_eq!(belongs_to(&sources, "evil"), owner);
+        let sources = with_policy("issuer = 'https://e.example'", policy);
+        assert_eq!(belongs_to(&sources, "default"), owner);
+        let sources = with_policy("issuer = 'https://h.example'", policy);
+        assert_eq!(belongs_to(&sources, "default"), None, "the same issuer");
     }
 
     #[test]

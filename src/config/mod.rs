@@ -2,13 +2,15 @@
 //!
 //! [`schema`] is the one list of keys; [`document`] reads a file against it and [`policy`] what an administrator
 //! has decided; [`preset`] has what suits a provider; [`layers`] decides which source wins; [`settings`] is the
-//! typed result that the rest of gatepass sees, made of the words in [`choice`] and read by `values`; `digest` says what
+//! typed result that the rest of gatepass sees, made of the words in [`choice`] and read by `effective`; [`secrecy`] says what
+//! must not be seen, [`redirect_path`] whose a redirect is; `digest` says what
 //! cached tokens depend on; [`starter`] writes a first file.
 
 pub mod address;
 pub mod choice;
 mod digest;
 pub mod document;
+mod effective;
 pub mod exchange;
 pub mod header_names;
 pub mod import;
@@ -16,12 +18,13 @@ pub mod layers;
 pub mod policy;
 pub mod preset;
 pub mod profile;
+pub mod redirect_path;
 pub mod schema;
+pub mod secrecy;
 pub mod settings;
 pub mod starter;
 pub mod template;
 pub mod value;
-mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -88,7 +91,7 @@ impl UserFile {
                 format!("{}: {}", path.display(), problem.what),
                 problem
                     .remedy
-                    .unwrap_or_else(|| "correct this line of the file".to_owned()),
+                    .unwrap_or_else(|| "edit that line, then run gatepass config check".to_owned()),
             )
         })?;
         Self::keep_secrets_private(path, &document)?;

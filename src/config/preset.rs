@@ -79,8 +79,20 @@ pub struct About {
     /// Device codes are what attackers phish with here, and what many organisations block.
     #[serde(default)]
     pub device_codes_are_phished: bool,
+    /// How issuers end where the provider takes no `resource` (RFC 8707), and what it says then.
+    pub refuses_resource: Option<RefusesResource>,
     /// Whether there is a device flow: `yes`, `no`, `some`.
     pub device_flow: Option<String>,
+}
+
+/// Where a provider takes no `resource` (RFC 8707).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusesResource {
+    /// Issuers that end like this.
+    pub issuer_ends: String,
+    /// The provider's own name of the error.
+    pub error: String,
 }
 
 /// What one of the provider's errors means.
@@ -108,6 +120,17 @@ struct Knowledge {
 }
 
 impl Preset {
+    /// Their names.
+    pub const NAMES: [&'static str; PRESETS.len()] = {
+        let mut names = [""; PRESETS.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = PRESETS[at].0;
+            at += 1;
+        }
+        names
+    };
+
     /// The preset of this name.
     pub fn find(name: &str) -> Option<Self> {
         PRESETS
@@ -150,18 +173,28 @@ impl Preset {
 
     /// The preset that is most probably meant by an issuer.
     pub fn guess(issuer: &str) -> Option<Self> {
-        const HOSTS: [(&str, &str); 8] = [
+        const HOSTS: [(&str, &str); 17] = [
             ("login.microsoftonline.com", "entra"),
+            ("login.microsoftonline.us", "entra"),
+            ("sts.windows.net", "entra"),
             (".okta.com", "okta"),
+            (".okta-emea.com", "okta"),
+            (".okta-gov.com", "okta"),
             (".oktapreview.com", "okta"),
             (".auth0.com", "auth0"),
             ("accounts.google.com", "google"),
             (".pingone.com", "ping"),
+            (".pingone.eu", "ping"),
+            (".pingone.asia", "ping"),
+            (".pingone.ca", "ping"),
+            (".pingone.com.au", "ping"),
+            (".pingone.sg", "ping"),
             (".zitadel.cloud", "zitadel"),
             ("gitlab.com", "gitlab"),
         ];
         let host = super::address::host_of(issuer)?;
-        let is_cognito = host.starts_with("cognito-idp.") && host.ends_with(".amazonaws.com");
+        let is_cognito = host.starts_with("cognito-idp.")
+            && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"));
         let known = HOSTS
             .iter()
             .find(|(end, _)| host == *end || (end.starts_with('.') && host.ends_with(end)));
@@ -169,6 +202,10 @@ impl Preset {
             Some((_, name)) => Self::find(name),
             None if is_cognito => Self::find("cognito"),
             None if issuer.contains("/realms/") => Self::find("keycloak"),
+            None if issuer.contains("/application/o/") => Self::find("authentik"),
+            None if issuer.trim_end_matches('/').ends_with("/dex") => Self::find("dex"),
+            // GitLab that an organisation runs itself.
+            None if host.starts_with("gitlab.") => Self::find("gitlab"),
             None => None,
         }
     }
@@ -188,15 +225,9 @@ impl About {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{Key, Shape};
 
     #[test]
-    fn every_preset_of_the_schema_is_complete_and_valid() {
-        let Some(Shape::Choice(names)) = Key::find("preset").map(|key| key.shape) else {
-            panic!("`preset` is a choice");
-        };
-        let known: Vec<_> = Preset::all().map(|preset| preset.name).collect();
-        assert_eq!(known, names);
+    fn every_preset_is_complete_and_valid() {
         for preset in Preset::all() {
             let (keys, about) = preset.text.split_once(ABOUT).unwrap();
             let (document, problems) = Document::parse_all(keys.as_bytes());
@@ -246,12 +277,32 @@ mod tests {
         let guess = |issuer: &str| Preset::guess(issuer).map(|preset| preset.name);
         for preset in Preset::all() {
             let example = preset.about().issuer_example;
-            let by_itself = ["authentik", "authelia", "dex", "auth0"];
-            if !by_itself.contains(&preset.name) {
+            // Its address says nothing.
+            if preset.name != "authelia" {
                 assert_eq!(guess(&example), Some(preset.name), "{example}");
             }
         }
-        for other in ["https://idp.example", "https://okta.com.evil.example", "x"] {
+        for (page, preset) in [
+            ("https://auth.pingone.eu/1111/as", "ping"),
+            (
+                "https://authentik.example.com/application/o/gatepass/",
+                "authentik",
+            ),
+            ("https://dex.example.com/dex", "dex"),
+            ("https://gitlab.example.com", "gitlab"),
+            (
+                "https://cognito-idp.cn-north-1.amazonaws.com.cn/x",
+                "cognito",
+            ),
+        ] {
+            assert_eq!(guess(page), Some(preset), "{page}");
+        }
+        for other in [
+            "https://pingone.eu.evil.example",
+            "https://idp.example",
+            "https://okta.com.evil.example",
+            "x",
+        ] {
             assert_eq!(guess(other), None, "{other}");
         }
     }

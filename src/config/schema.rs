@@ -3,6 +3,20 @@
 //! Parsing, validation, nearest-key suggestions, `config show` and the table in the administrator's guide all
 //! come from here. A key's place in the list is its place in what is shown.
 
+use super::choice::{
+    Audit, AuthScheme, CacheChoice, Choice as _, ClientAuth, ExchangeKind, ExpiryFormat, Flow,
+    Interactive, Kind, LogLevel, Method, RedirectHost, ResponseMode, StoreChoice, TokenChoice,
+    Usage, Wsl,
+};
+use super::preset::Preset;
+use super::value::Value;
+use BuiltIn::{Number, Ports, Unset, Word, Words};
+use Effect::{Elsewhere, OnToken};
+use Shape::{
+    Choice, ClaimTable, Flag, Json, Path, Pointer, PortList, Proxy, Seconds, Table, Text, TextList,
+    TextOrList, TextTable, UriList, UriOrList, Url,
+};
+
 /// What kind of value a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -32,8 +46,34 @@ pub enum Shape {
     TextTable,
     /// A table whose values are a string, a number, a flag or a list of those.
     ClaimTable,
-    /// A table with its own keys, validated where it is used.
-    Structure,
+    /// A string or a list of strings.
+    TextOrList,
+    /// An absolute URI without a fragment (RFC 8707), or a list of them.
+    UriOrList,
+    /// A JSON pointer (RFC 6901).
+    Pointer,
+    /// JSON: as text, or as a table.
+    Json,
+    /// A table with keys of its own.
+    Table(&'static [&'static Key]),
+}
+
+/// What of a key's value other people must not see.
+///
+/// This is the one list of what is secret: files that others may read must not hold it, and it is masked where values
+/// are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Nothing.
+    Open,
+    /// All of it.
+    Secret,
+    /// The password in an address.
+    Password,
+    /// All of it where a credential stands in it, as far as that can be told.
+    Credentials,
+    /// Entries that look like credentials are masked; they are not kept from the file.
+    Entries,
 }
 
 /// What a change of the key's value means for tokens that are already cached.
@@ -84,7 +124,7 @@ impl BuiltIn {
 }
 
 /// One configuration key.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its name in TOML.
     pub name: &'static str,
@@ -94,6 +134,8 @@ pub struct Key {
     pub built_in: BuiltIn,
     /// What a change means for cached tokens.
     pub effect: Effect,
+    /// What of its value other people must not see.
+    pub secrecy: Secrecy,
     /// One sentence for people.
     pub about: &'static str,
 }
@@ -101,24 +143,26 @@ pub struct Key {
 impl Key {
     /// The key of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+        find(KEYS, name)
     }
 
-    /// Whether values of this key are masked when shown.
+    /// Whether all of its value is secret.
     pub fn is_secret(&self) -> bool {
-        self.name == "client_secret"
+        self.secrecy == Secrecy::Secret
+    }
+
+    const fn but(mut self, secrecy: Secrecy) -> Self {
+        self.secrecy = secrecy;
+        self
     }
 }
 
-use super::value::Value;
-use BuiltIn::{Number, Ports, Unset, Word, Words};
-use Effect::{Elsewhere, OnToken};
-use Shape::{
-    Choice, ClaimTable, Flag, Path, PortList, Proxy, Seconds, Structure, Text, TextList, TextTable,
-    UriList, Url,
-};
+/// The key of this name in a table.
+pub fn find(keys: &[&'static Key], name: &str) -> Option<&'static Key> {
+    keys.iter().copied().find(|key| key.name == name)
+}
 
-/// A row of the table below.
+/// A row of the tables below.
 const fn key(
     name: &'static str,
     shape: Shape,
@@ -131,68 +175,115 @@ const fn key(
         shape,
         built_in,
         effect,
+        secrecy: Secrecy::Open,
         about,
     }
 }
 
+/// A table of keys, each of which has a name in code as well: what reads a key that is not there does not compile.
+macro_rules! keys {
+    ($(#[$about:meta])* $table:ident: $($name:ident = $key:expr;)+) => {
+        $(pub(in crate::config) static $name: Key = $key;)+
+
+        $(#[$about])*
+        pub static $table: &[&Key] = &[$(&$name),+];
+    };
+}
+
 const DAY: u64 = 86_400;
 
-/// Every key, in the order in which they are shown.
 #[rustfmt::skip]
-pub static KEYS: &[Key] = &[
-    key("kind", Choice(&["oidc", "oauth", "key"]), Word("oidc"), OnToken, "what stands behind the gateway: an OpenID provider, a plain OAuth server, or a key that the person pastes"),
-    key("display_name", Text, Unset, Elsewhere, "whose sign-in this is, shown to people; the issuer's host if unset"),
-    key("support_url", Url, Unset, Elsewhere, "where people find help"),
-    key("support_text", Text, Unset, Elsewhere, "whom to ask, shown after a failure's remedy"),
-    key("issuer", Url, Unset, OnToken, "the OpenID provider, byte for byte as its discovery document names itself"),
-    key("tenants", TextList, Unset, OnToken, "tenant ids that a multi-tenant issuer may vouch for"),
-    key("client_id", Text, Unset, OnToken, "the client that the organisation registered for gatepass"),
-    key("preset", Choice(&["entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "authentik", "authelia", "dex", "zitadel", "gitlab"]), Unset, OnToken, "defaults that suit a provider"),
-    key("scopes", TextList, Words(&["openid", "profile", "email", "offline_access"]), OnToken, "what is asked for"),
-    key("token", Choice(&["access_token", "id_token"]), Word("access_token"), OnToken, "which token the gateway checks"),
-    key("audience", Text, Unset, OnToken, "sent as `audience` (Auth0 and Okta style)"),
-    key("resource", UriList, Unset, OnToken, "RFC 8707 resource indicators, on every request"),
-    key("login_hint", Text, Unset, Elsewhere, "the account that the sign-in page should propose"),
-    key("required_claims", ClaimTable, Unset, OnToken, "ID-token claims that must match; otherwise the account is not an allowed one"),
-    key("trusted_audiences", TextList, Unset, OnToken, "further audiences that an ID token may have beside the client"),
-    key("authorize_params", TextTable, Unset, OnToken, "extra parameters of the authorization request"),
-    key("token_params", TextTable, Unset, OnToken, "extra parameters of token requests"),
-    key("flow", Choice(&["auto", "browser", "device"]), Word("auto"), Elsewhere, "how people sign in"),
-    key("device_hosts", TextList, Unset, Elsewhere, "hosts that a verification address may have; the provider's if unset"),
-    key("interactive", Choice(&["auto", "never"]), Word("auto"), Elsewhere, "`never` forbids prompting altogether"),
-    key("redirect_host", Choice(&["127.0.0.1", "localhost", "[::1]"]), Word("127.0.0.1"), Elsewhere, "host of the loopback redirect"),
-    key("redirect_ports", PortList, Ports(&[0]), Elsewhere, "ports of the loopback redirect, tried in order; 0 is any free port"),
-    key("redirect_path", Text, Word("/callback"), Elsewhere, "path of the loopback redirect"),
-    key("response_mode", Choice(&["query", "form_post"]), Word("query"), Elsewhere, "how the provider hands over the authorization response"),
-    key("browser", TextList, Unset, Elsewhere, "browser command and arguments; the address is appended as one argument"),
-    key("client_secret", Text, Unset, Elsewhere, "for providers that ask a native client for one; not confidential"),
-    key("client_secret_file", Path, Unset, Elsewhere, "file that holds the client secret"),
-    key("client_auth", Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"]), Unset, Elsewhere, "how the client authenticates; `none`, or basic if a secret is set"),
-    key("client_key_file", Path, Unset, Elsewhere, "private key of the client (PEM), readable by its owner alone"),
-    key("client_cert_file", Path, Unset, Elsewhere, "certificate of the client (PEM)"),
-    key("par", Choice(&["auto", "always", "never"]), Word("auto"), Elsewhere, "pushed authorization requests (RFC 9126)"),
-    key("dpop", Choice(&["auto", "always", "never"]), Word("never"), OnToken, "refresh tokens bound to a key of the session (RFC 9449)"),
-    key("ca_file", Path, Unset, Elsewhere, "PEM certificates, added to the operating system's trust store"),
-    key("proxy", Proxy, Unset, Elsewhere, "HTTP proxy; the environment's, then the system's, if unset"),
-    key("no_proxy", TextList, Unset, Elsewhere, "hosts, domains and address ranges reached without a proxy"),
-    key("min_validity", Seconds(0, DAY), Number(420), Elsewhere, "seconds of life that a printed token has at least"),
-    key("interactive_timeout", Seconds(5, 600), Number(55), Elsewhere, "seconds that an interactive host call may wait for the person"),
-    key("sign_in_timeout", Seconds(30, 3600), Number(600), Elsewhere, "seconds that a sign-in stays open"),
-    key("headers", TextTable, Unset, OnToken, "headers for the gateway; `{claim}` stands for a claim of the ID token"),
-    key("secret_headers", TextList, Unset, OnToken, "headers whose per-person secrets are kept in the keychain"),
-    key("auth_scheme", Choice(&["bearer", "x-api-key"]), Word("bearer"), Elsewhere, "how the token is shown to the gateway"),
-    key("gateway_url", Url, Unset, Elsewhere, "the gateway, without `/v1`"),
-    key("store", Choice(&["keychain", "keyutils", "file"]), Word("keychain"), Elsewhere, "where the session is kept"),
-    key("cache", Choice(&["auto", "keychain", "file", "none"]), Word("auto"), Elsewhere, "where the short-lived token to print is kept"),
-    key("exchange", Structure, Unset, OnToken, "how the provider's token becomes the gateway's"),
-    key("revoke_on_logout", Flag, BuiltIn::Flag(true), Elsewhere, "whether signing out revokes at the provider"),
-    key("session_lifetime", Seconds(0, 400 * DAY), Unset, Elsewhere, "seconds that the provider keeps a session"),
-    key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, "last stretch of a session in which an interactive call signs in early"),
-    key("notify", Flag, BuiltIn::Flag(true), Elsewhere, "desktop notification when a session ends in a silent call, and when a host's call opens a tab"),
-    key("wsl", Choice(&["delegate", "separate"]), Word("delegate"), Elsewhere, "in WSL, whether the installed Windows binary is used"),
-    key("audit", Choice(&["off", "changes", "all"]), Word("off"), Elsewhere, "lines in the system's log"),
-    key("log_level", Choice(&["off", "error", "warn", "info", "debug"]), Word("off"), Elsewhere, "rotated log in the state folder"),
-];
+keys! {
+/// Every key, in the order in which they are shown.
+KEYS:
+    KIND = key("kind", Choice(Kind::WORDS), Word("oidc"), OnToken, "what stands behind the gateway: an OpenID provider, a plain OAuth server, or a key that the person pastes");
+    DISPLAY_NAME = key("display_name", Text, Unset, Elsewhere, "whose sign-in this is, shown to people; the issuer's host if unset");
+    SUPPORT_URL = key("support_url", Url, Unset, Elsewhere, "where people find help");
+    SUPPORT_TEXT = key("support_text", Text, Unset, Elsewhere, "whom to ask, shown after a failure's remedy");
+    ISSUER = key("issuer", Url, Unset, OnToken, "the OpenID provider, byte for byte as its discovery document names itself");
+    TENANTS = key("tenants", TextList, Unset, OnToken, "tenant ids that a multi-tenant issuer may vouch for");
+    CLIENT_ID = key("client_id", Text, Unset, OnToken, "the client that the organisation registered for gatepass");
+    PRESET = key("preset", Choice(&Preset::NAMES), Unset, OnToken, "defaults that suit a provider");
+    SCOPES = key("scopes", TextList, Words(&["openid", "profile", "email", "offline_access"]), OnToken, "what is asked for");
+    TOKEN = key("token", Choice(TokenChoice::WORDS), Word("access_token"), OnToken, "which token the gateway checks");
+    AUDIENCE = key("audience", Text, Unset, OnToken, "sent as `audience` (Auth0 and Okta style)");
+    RESOURCE = key("resource", UriList, Unset, OnToken, "RFC 8707 resource indicators, on every request");
+    LOGIN_HINT = key("login_hint", Text, Unset, Elsewhere, "the account that the sign-in page should propose");
+    REQUIRED_CLAIMS = key("required_claims", ClaimTable, Unset, OnToken, "ID-token claims that must match; otherwise the account is not an allowed one");
+    TRUSTED_AUDIENCES = key("trusted_audiences", TextList, Unset, OnToken, "further audiences that an ID token may have beside the client");
+    AUTHORIZE_PARAMS = key("authorize_params", TextTable, Unset, OnToken, "extra parameters of the authorization request").but(Secrecy::Entries);
+    TOKEN_PARAMS = key("token_params", TextTable, Unset, OnToken, "extra parameters of token requests").but(Secrecy::Entries);
+    FLOW = key("flow", Choice(Flow::WORDS), Word("auto"), Elsewhere, "how people sign in");
+    DEVICE_HOSTS = key("device_hosts", TextList, Unset, Elsewhere, "hosts that a verification address may have; the provider's if unset");
+    INTERACTIVE = key("interactive", Choice(Interactive::WORDS), Word("auto"), Elsewhere, "`never` forbids prompting altogether");
+    REDIRECT_HOST = key("redirect_host", Choice(RedirectHost::WORDS), Word("127.0.0.1"), Elsewhere, "host of the loopback redirect");
+    REDIRECT_PORTS = key("redirect_ports", PortList, Ports(&[0]), Elsewhere, "ports of the loopback redirect, tried in order; 0 is any free port");
+    REDIRECT_PATH = key("redirect_path", Text, Word("/callback"), Elsewhere, "path of the loopback redirect; `/callback/NAME` for a profile with its own issuer beside another one at the top level");
+    RESPONSE_MODE = key("response_mode", Choice(ResponseMode::WORDS), Word("query"), Elsewhere, "how the provider hands over the authorization response");
+    BROWSER = key("browser", TextList, Unset, Elsewhere, "browser command and arguments; the address is appended as one argument");
+    CLIENT_SECRET = key("client_secret", Text, Unset, Elsewhere, "for providers that ask a native client for one; not confidential").but(Secrecy::Secret);
+    CLIENT_SECRET_FILE = key("client_secret_file", Path, Unset, Elsewhere, "file that holds the client secret");
+    CLIENT_AUTH = key("client_auth", Choice(ClientAuth::WORDS), Unset, Elsewhere, "how the client authenticates; `none`, or basic if a secret is set");
+    CLIENT_KEY_FILE = key("client_key_file", Path, Unset, Elsewhere, "private key of the client (PEM), readable by its owner alone");
+    CLIENT_CERT_FILE = key("client_cert_file", Path, Unset, Elsewhere, "certificate of the client (PEM)");
+    PAR = key("par", Choice(Usage::WORDS), Word("auto"), Elsewhere, "pushed authorization requests (RFC 9126)");
+    DPOP = key("dpop", Choice(Usage::WORDS), Word("never"), OnToken, "refresh tokens bound to a key of the session (RFC 9449)");
+    CA_FILE = key("ca_file", Path, Unset, Elsewhere, "PEM certificates, added to the operating system's trust store");
+    PROXY = key("proxy", Proxy, Unset, Elsewhere, "HTTP proxy; the environment's, then the system's, if unset").but(Secrecy::Password);
+    NO_PROXY = key("no_proxy", TextList, Unset, Elsewhere, "hosts, domains and address ranges reached without a proxy");
+    MIN_VALIDITY = key("min_validity", Seconds(0, DAY), Number(420), Elsewhere, "seconds of life that a printed token has at least");
+    INTERACTIVE_TIMEOUT = key("interactive_timeout", Seconds(5, 600), Number(55), Elsewhere, "seconds that an interactive host call may wait for the person");
+    SIGN_IN_TIMEOUT = key("sign_in_timeout", Seconds(30, 3600), Number(600), Elsewhere, "seconds that a sign-in stays open");
+    HEADERS = key("headers", TextTable, Unset, OnToken, "headers for the gateway; `{claim}` stands for a claim of the ID token").but(Secrecy::Entries);
+    SECRET_HEADERS = key("secret_headers", TextList, Unset, OnToken, "headers whose per-person secrets are kept in the keychain");
+    AUTH_SCHEME = key("auth_scheme", Choice(AuthScheme::WORDS), Word("bearer"), Elsewhere, "how the token is shown to the gateway");
+    GATEWAY_URL = key("gateway_url", Url, Unset, Elsewhere, "the gateway, without `/v1`");
+    STORE = key("store", Choice(StoreChoice::WORDS), Word("keychain"), Elsewhere, "where the session is kept");
+    CACHE = key("cache", Choice(CacheChoice::WORDS), Word("auto"), Elsewhere, "where the short-lived token to print is kept");
+    EXCHANGE = key("exchange", Table(exchange::KEYS), Unset, OnToken, "how the provider's token becomes the gateway's");
+    REVOKE_ON_LOGOUT = key("revoke_on_logout", Flag, BuiltIn::Flag(true), Elsewhere, "whether signing out revokes at the provider");
+    SESSION_LIFETIME = key("session_lifetime", Seconds(0, 400 * DAY), Unset, Elsewhere, "seconds that the provider keeps a session");
+    SESSION_RENEW_BEFORE = key("session_renew_before", Seconds(0, 30 * DAY), Number(43200), Elsewhere, "last stretch of a session in which an interactive call signs in early");
+    NOTIFY = key("notify", Flag, BuiltIn::Flag(true), Elsewhere, "desktop notification when a session ends in a silent call, and when a host's call opens a tab");
+    WSL = key("wsl", Choice(Wsl::WORDS), Word("delegate"), Elsewhere, "in WSL, whether the installed Windows binary is used");
+    AUDIT = key("audit", Choice(Audit::WORDS), Word("off"), Elsewhere, "lines in the system's log");
+    LOG_LEVEL = key("log_level", Choice(LogLevel::WORDS), Word("off"), Elsewhere, "rotated log in the state folder");
+}
+
+/// The keys of the table `[exchange]`.
+pub mod exchange {
+    use super::super::choice::Choice as _;
+    use super::{
+        BuiltIn::{Unset, Word},
+        Choice, DAY,
+        Effect::OnToken,
+        ExchangeKind, ExpiryFormat, Json, Key, Method, Pointer, Seconds, Secrecy, Text, TextOrList,
+        TextTable, TokenChoice, UriOrList, Url, key,
+    };
+
+    #[rustfmt::skip]
+    keys! {
+    /// Every key, in the order in which they are shown.
+    KEYS:
+        KIND = key("kind", Choice(ExchangeKind::WORDS), Word("rfc8693"), OnToken, "how the gateway's token is got: token exchange (RFC 8693), or a gateway's own endpoint for keys");
+        TOKEN_URL = key("token_url", Url, Unset, OnToken, "rfc8693: the token endpoint");
+        AUDIENCE = key("audience", TextOrList, Unset, OnToken, "rfc8693: the service by name");
+        RESOURCE = key("resource", UriOrList, Unset, OnToken, "rfc8693: the service by address");
+        SCOPE = key("scope", Text, Unset, OnToken, "rfc8693: what is asked for");
+        SUBJECT = key("subject", Choice(TokenChoice::WORDS), Word("access_token"), OnToken, "which of the provider's tokens is sent");
+        REQUESTED_TOKEN_TYPE = key("requested_token_type", Text, Unset, OnToken, "rfc8693: the type of token that is asked for");
+        CLIENT_ID = key("client_id", Text, Unset, OnToken, "rfc8693: the client at that endpoint");
+        CLIENT_SECRET = key("client_secret", Text, Unset, OnToken, "rfc8693: its secret, sent by HTTP Basic").but(Secrecy::Secret);
+        URL = key("url", Url, Unset, OnToken, "http: the address, without placeholders");
+        METHOD = key("method", Choice(Method::WORDS), Word("POST"), OnToken, "http: the method");
+        HEADERS = key("headers", TextTable, Unset, OnToken, "http: headers; {token} stands for the provider's token, in Authorization only").but(Secrecy::Credentials);
+        BODY = key("body", Json, Unset, OnToken, "http: JSON; {token} stands for the provider's token, as a whole value only").but(Secrecy::Credentials);
+        TOKEN_POINTER = key("token_pointer", Pointer, Unset, OnToken, "http: where in the answer the key is");
+        EXPIRY_POINTER = key("expiry_pointer", Pointer, Unset, OnToken, "http: where in the answer its end is");
+        EXPIRY_FORMAT = key("expiry_format", Choice(ExpiryFormat::WORDS), Word("seconds"), OnToken, "http: how that is written");
+        LIFETIME = key("lifetime", Seconds(1, 400 * DAY), Unset, OnToken, "http: seconds that a key lives, where the answer does not say it");
+    }
+}
 
 #[cfg(test)]
 mod tests {

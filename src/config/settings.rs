@@ -8,19 +8,22 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::address::{check_issuer, host_of};
+use super::choice::LogLevel;
 pub use super::choice::{
     Audit, AuthScheme, CacheChoice, ClientAuth, Flow, Interactive, Kind, Redirect, RedirectHost,
     ResponseMode, StoreChoice, TokenChoice, Usage,
 };
 use super::digest::token_digest;
+use super::effective::Effective;
 use super::exchange::Exchange;
 use super::header_names::check_headers;
 use super::layers::Layers;
 use super::preset::Preset;
 use super::profile::ProfileName;
+use super::redirect_path::PathOwner;
+use super::schema::{self as key, Key};
 use super::template;
 use super::value::Value;
-use super::values::Values;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
 use crate::text::hex;
@@ -74,6 +77,8 @@ pub struct Settings {
     pub interactive: Interactive,
     /// The loopback redirect.
     pub redirect: Redirect,
+    /// Why the redirect has this path, as far as other issuers are concerned.
+    pub redirect_path: PathOwner,
     /// Browser command and arguments; the system's browser if empty.
     pub browser: Vec<String>,
     /// A secret that is not confidential (RFC 8252 section 8.5).
@@ -144,7 +149,7 @@ impl Settings {
 
     /// The same, with every problem instead of the first.
     pub fn resolve_all(layers: &Layers<'_>, profile: &ProfileName) -> Result<Self, Vec<Failure>> {
-        let values = Values {
+        let values = Effective {
             layers,
             problems: RefCell::default(),
         };
@@ -158,25 +163,21 @@ impl Settings {
         }
     }
 
-    fn read(values: &Values<'_, '_>, profile: &ProfileName) -> Self {
-        let kind = match values.word("kind").as_str() {
-            "oauth" => Kind::OAuth,
-            "key" => Kind::Key,
-            _ => Kind::Oidc,
-        };
+    fn read(values: &Effective<'_, '_>, profile: &ProfileName) -> Self {
+        let kind = values.chosen(&key::KIND);
         let issuer = match kind {
             Kind::Key => String::new(),
-            _ => values.required_text("issuer"),
+            Kind::Oidc | Kind::OAuth => values.required_text(&key::ISSUER),
         };
         let client_id = match kind {
             Kind::Key => String::new(),
-            Kind::OAuth => values.word("client_id"),
-            Kind::Oidc => values.required_text("client_id"),
+            Kind::OAuth => values.text(&key::CLIENT_ID).unwrap_or_default(),
+            Kind::Oidc => values.required_text(&key::CLIENT_ID),
         };
-        let client_secret = values.text("client_secret").map(Secret::new);
-        let client_secret_file = values.text("client_secret_file").map(PathBuf::from);
+        let client_secret = values.text(&key::CLIENT_SECRET).map(Secret::new);
+        let client_secret_file = values.text(&key::CLIENT_SECRET_FILE).map(PathBuf::from);
         let has_secret = client_secret.is_some() || client_secret_file.is_some();
-        let gateway_url = values.text("gateway_url");
+        let gateway_url = values.text(&key::GATEWAY_URL);
         let layers = values.layers;
         let policy = layers.policy;
         Self {
@@ -184,111 +185,82 @@ impl Settings {
             kind,
             preset: layers.preset(),
             display_name: values
-                .text("display_name")
+                .text(&key::DISPLAY_NAME)
                 .or_else(|| host_of(&issuer))
                 .or_else(|| gateway_url.as_deref().and_then(host_of))
                 .unwrap_or_else(|| match kind {
                     Kind::Key => "your gateway".to_owned(),
-                    _ => issuer.clone(),
+                    Kind::Oidc | Kind::OAuth => issuer.clone(),
                 }),
-            support_url: values.text("support_url"),
-            support_text: values.text("support_text"),
-            tenants: values.texts("tenants"),
+            support_url: values.text(&key::SUPPORT_URL),
+            support_text: values.text(&key::SUPPORT_TEXT),
+            tenants: values.texts(&key::TENANTS),
             client_id,
             scopes: values.scopes(kind),
-            token: match values.word("token").as_str() {
-                "id_token" => TokenChoice::IdToken,
-                _ => TokenChoice::AccessToken,
-            },
-            audience: values.text("audience"),
-            resource: values.texts("resource"),
-            login_hint: values.text("login_hint"),
-            required_claims: values.table("required_claims"),
-            trusted_audiences: values.texts("trusted_audiences"),
-            authorize_params: values.text_table("authorize_params"),
-            token_params: values.text_table("token_params"),
-            flow: match values.word("flow").as_str() {
-                "browser" => Flow::Browser,
-                "device" => Flow::Device,
-                _ => Flow::Auto,
-            },
+            token: values.chosen(&key::TOKEN),
+            audience: values.text(&key::AUDIENCE),
+            resource: values.texts(&key::RESOURCE),
+            login_hint: values.text(&key::LOGIN_HINT),
+            required_claims: values.table(&key::REQUIRED_CLAIMS),
+            trusted_audiences: values.texts(&key::TRUSTED_AUDIENCES),
+            authorize_params: values.text_table(&key::AUTHORIZE_PARAMS),
+            token_params: values.text_table(&key::TOKEN_PARAMS),
+            flow: values.chosen(&key::FLOW),
             flow_is_locked: layers.is_frozen("flow"),
-            device_hosts: values.texts("device_hosts"),
-            interactive: match values.word("interactive").as_str() {
-                "never" => Interactive::Never,
-                _ => Interactive::Auto,
-            },
+            device_hosts: values.texts(&key::DEVICE_HOSTS),
+            interactive: values.chosen(&key::INTERACTIVE),
             redirect: values.redirect(),
-            browser: values.texts("browser"),
+            redirect_path: PathOwner::of(layers),
+            browser: values.texts(&key::BROWSER),
             client_auth: values.client_auth(has_secret),
             client_secret,
             client_secret_file,
-            client_key_file: values.text("client_key_file").map(PathBuf::from),
-            client_cert_file: values.text("client_cert_file").map(PathBuf::from),
-            ca_file: values.text("ca_file").map(PathBuf::from),
-            proxy: values.text("proxy"),
-            no_proxy: values.texts("no_proxy"),
+            client_key_file: values.text(&key::CLIENT_KEY_FILE).map(PathBuf::from),
+            client_cert_file: values.text(&key::CLIENT_CERT_FILE).map(PathBuf::from),
+            ca_file: values.text(&key::CA_FILE).map(PathBuf::from),
+            proxy: values.text(&key::PROXY),
+            no_proxy: values.texts(&key::NO_PROXY),
             // A pasted key has no expiry.
             min_validity: match kind {
                 Kind::Key => 0,
-                _ => values.number("min_validity").unwrap_or(420),
+                Kind::Oidc | Kind::OAuth => values.seconds(&key::MIN_VALIDITY),
             },
-            interactive_timeout: values.seconds("interactive_timeout", 55),
-            sign_in_timeout: values.seconds("sign_in_timeout", 600),
-            headers: values.text_table("headers"),
-            secret_headers: values.texts("secret_headers"),
-            auth_scheme: match values.word("auth_scheme").as_str() {
-                "x-api-key" => AuthScheme::XApiKey,
-                _ => AuthScheme::Bearer,
-            },
+            interactive_timeout: Duration::from_secs(values.seconds(&key::INTERACTIVE_TIMEOUT)),
+            sign_in_timeout: Duration::from_secs(values.seconds(&key::SIGN_IN_TIMEOUT)),
+            headers: values.text_table(&key::HEADERS),
+            secret_headers: values.texts(&key::SECRET_HEADERS),
+            auth_scheme: values.chosen(&key::AUTH_SCHEME),
             gateway_url,
-            store: match values.word("store").as_str() {
-                "keyutils" => StoreChoice::Keyutils,
-                "file" => StoreChoice::File,
-                _ => StoreChoice::Keychain,
-            },
-            cache: match values.word("cache").as_str() {
-                "keychain" => CacheChoice::Keychain,
-                "file" => CacheChoice::File,
-                "none" => CacheChoice::None,
-                _ => CacheChoice::Auto,
-            },
+            store: values.chosen(&key::STORE),
+            cache: values.chosen(&key::CACHE),
             exchange: values.exchange(),
-            par: values.usage("par"),
-            dpop: values.usage("dpop"),
-            revoke_on_logout: values.flag("revoke_on_logout", true),
-            session_lifetime: values.number("session_lifetime"),
-            notify: values.flag("notify", true),
-            session_renew_before: values.number("session_renew_before").unwrap_or(43_200),
+            par: values.chosen(&key::PAR),
+            dpop: values.chosen(&key::DPOP),
+            revoke_on_logout: values.flag(&key::REVOKE_ON_LOGOUT),
+            session_lifetime: values.number(&key::SESSION_LIFETIME),
+            notify: values.flag(&key::NOTIFY),
+            session_renew_before: values.seconds(&key::SESSION_RENEW_BEFORE),
             session_not_before: policy.and_then(|policy| policy.session_not_before),
             disabled: policy.and_then(|policy| policy.disabled.clone()),
-            audit: match values.word("audit").as_str() {
-                "changes" => Audit::Changes,
-                "all" => Audit::All,
-                _ => Audit::Off,
-            },
-            // The key's words are the levels' own names.
-            log_level: values
-                .word("log_level")
-                .parse()
-                .unwrap_or(log::LevelFilter::Off),
+            audit: values.chosen(&key::AUDIT),
+            log_level: values.chosen::<LogLevel>(&key::LOG_LEVEL).into(),
             token_digest: token_digest(layers),
             issuer,
         }
     }
 
     /// Rules that no single key can be checked for.
-    fn check(&self, values: &Values<'_, '_>) {
-        let wrong = |key: &str, what: &str| values.wrong(key, what);
+    fn check(&self, values: &Effective<'_, '_>) {
+        let wrong = |key: &'static Key, what: &str| values.wrong(key, what);
         if self.kind != Kind::Key
             && !self.issuer.is_empty()
             && let Err(reason) = check_issuer(&self.issuer)
         {
-            wrong("issuer", &format!("`issuer` {reason}"));
+            wrong(&key::ISSUER, &format!("`issuer` {reason}"));
         }
         if self.client_secret.is_some() && self.client_secret_file.is_some() {
             wrong(
-                "client_secret_file",
+                &key::CLIENT_SECRET_FILE,
                 "`client_secret` and `client_secret_file` contradict each other",
             );
         }
@@ -297,21 +269,25 @@ impl Settings {
         let scope_character = |b: u8| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
         for scope in &self.scopes {
             if !scope.bytes().all(scope_character) {
-                wrong("scopes", &format!("`scopes` cannot contain \"{scope}\""));
+                wrong(
+                    &key::SCOPES,
+                    &format!("`scopes` cannot contain \"{scope}\""),
+                );
             }
         }
         for (key, params) in [
-            ("authorize_params", &self.authorize_params),
-            ("token_params", &self.token_params),
+            (&key::AUTHORIZE_PARAMS, &self.authorize_params),
+            (&key::TOKEN_PARAMS, &self.token_params),
         ] {
             for name in params.keys().filter(|name| is_own_parameter(name)) {
-                let what = format!("`{key}` must not set `{name}`: gatepass sets it itself");
+                let key_name = key.name;
+                let what = format!("`{key_name}` must not set `{name}`: gatepass sets it itself");
                 wrong(key, &what);
             }
         }
         if self.proxy.is_none() && !self.no_proxy.is_empty() {
             wrong(
-                "no_proxy",
+                &key::NO_PROXY,
                 "`no_proxy` belongs to `proxy`, which is not set; the environment's proxy has its own NO_PROXY",
             );
         }
@@ -321,7 +297,7 @@ impl Settings {
     }
 
     /// Everything that the way of client authentication needs is there, and nothing that it would ignore.
-    fn check_client_auth(&self, values: &Values<'_, '_>) {
+    fn check_client_auth(&self, values: &Effective<'_, '_>) {
         let has_secret = self.client_secret.is_some() || self.client_secret_file.is_some();
         let given = [
             ("client_secret", has_secret),
@@ -329,33 +305,25 @@ impl Settings {
             ("client_cert_file", self.client_cert_file.is_some()),
         ];
         // Which of them the way needs, and which it can use.
-        let (way, needed, used) = match self.client_auth {
-            ClientAuth::None => ("none", [false; 3], [false; 3]),
-            ClientAuth::SecretBasic => (
-                "client_secret_basic",
-                [true, false, false],
-                [true, false, false],
-            ),
-            ClientAuth::SecretPost => (
-                "client_secret_post",
-                [true, false, false],
-                [true, false, false],
-            ),
-            ClientAuth::PrivateKeyJwt => {
-                ("private_key_jwt", [false, true, false], [false, true, true])
+        let way = self.client_auth.as_str();
+        let (needed, used) = match self.client_auth {
+            ClientAuth::None => ([false; 3], [false; 3]),
+            ClientAuth::SecretBasic | ClientAuth::SecretPost => {
+                ([true, false, false], [true, false, false])
             }
-            ClientAuth::Tls => ("tls_client_auth", [false, true, true], [false, true, true]),
+            ClientAuth::PrivateKeyJwt => ([false, true, false], [false, true, true]),
+            ClientAuth::Tls => ([false, true, true], [false, true, true]),
         };
         for (((name, given), needed), used) in given.into_iter().zip(needed).zip(used) {
             if needed && !given {
                 values.wrong(
-                    "client_auth",
+                    &key::CLIENT_AUTH,
                     format!("`client_auth` is \"{way}\", which needs `{name}`"),
                 );
             }
             if given && !used {
                 values.wrong(
-                    "client_auth",
+                    &key::CLIENT_AUTH,
                     format!(
                         "`client_auth` is \"{way}\" and `{name}` is set: they contradict each other"
                     ),
@@ -365,60 +333,55 @@ impl Settings {
     }
 
     /// What makes no sense for this kind of server.
-    fn check_kind(&self, values: &Values<'_, '_>) {
+    fn check_kind(&self, values: &Effective<'_, '_>) {
         match self.kind {
             Kind::Oidc if !self.scopes.iter().any(|scope| scope == "openid") => {
-                values.wrong("scopes", "`scopes` must contain \"openid\"");
+                values.wrong(&key::SCOPES, "`scopes` must contain \"openid\"");
             }
             Kind::Oidc => {}
             Kind::OAuth | Kind::Key => {
-                let kind = if self.kind == Kind::Key {
-                    "key"
-                } else {
-                    "oauth"
-                };
-                let no_id_token = |key: &str, what: &str| {
+                let kind = self.kind.as_str();
+                let no_id_token = |key: &'static Key, what: &str| {
                     let why =
                         format!("{what} does not go with kind = \"{kind}\": there is no ID token");
                     values.wrong(key, why);
                 };
                 if self.token == TokenChoice::IdToken {
-                    no_id_token("token", "`token` = \"id_token\"");
+                    no_id_token(&key::TOKEN, "`token` = \"id_token\"");
                 }
                 if !self.required_claims.is_empty() {
-                    no_id_token("required_claims", "`required_claims`");
+                    no_id_token(&key::REQUIRED_CLAIMS, "`required_claims`");
                 }
                 if self
                     .headers
                     .values()
                     .any(|value| template::claims(value).next().is_some())
                 {
-                    no_id_token("headers", "a claim in `headers`");
+                    no_id_token(&key::HEADERS, "a claim in `headers`");
                 }
                 let from_id_token =
                     |exchange: &Exchange| exchange.subject() == TokenChoice::IdToken;
                 if self.exchange.as_ref().is_some_and(from_id_token) {
-                    no_id_token("exchange", "`exchange.subject` = \"id_token\"");
+                    no_id_token(&key::EXCHANGE, "`exchange.subject` = \"id_token\"");
                 }
             }
         }
         if self.kind == Kind::Key && self.exchange.is_some() {
             values.wrong(
-                "exchange",
+                &key::EXCHANGE,
                 "`exchange` does not go with kind = \"key\": a pasted key is printed as it is",
             );
         }
         if self.preset.is_none() && !self.tenants.is_empty() {
-            values.wrong(
-                "tenants",
+            values.wrong(&key::TENANTS,
                 "`tenants` belongs to the issuer for several tenants of a `preset`, and none is set",
             );
         }
     }
 
-    fn check_all_headers(&self, values: &Values<'_, '_>) {
+    fn check_all_headers(&self, values: &Effective<'_, '_>) {
         if let Err(reason) = check_headers(&self.headers) {
-            values.wrong("headers", reason.replace("%", "`headers`"));
+            values.wrong(&key::HEADERS, reason.replace("%", "`headers`"));
         }
         let secret: BTreeMap<String, String> = self
             .secret_headers
@@ -426,7 +389,10 @@ impl Settings {
             .map(|name| (name.clone(), String::new()))
             .collect();
         if let Err(reason) = check_headers(&secret) {
-            values.wrong("secret_headers", reason.replace("%", "`secret_headers`"));
+            values.wrong(
+                &key::SECRET_HEADERS,
+                reason.replace("%", "`secret_headers`"),
+            );
         }
         let mut seen: Vec<String> = self
             .headers
@@ -437,15 +403,15 @@ impl Settings {
             let lower = name.to_ascii_lowercase();
             if seen.contains(&lower) {
                 let what = format!("`secret_headers` names {name}, which is set already");
-                values.wrong("secret_headers", what);
+                values.wrong(&key::SECRET_HEADERS, what);
             }
             seen.push(lower);
         }
     }
 
-    fn check_stores(&self, values: &Values<'_, '_>) {
+    fn check_stores(&self, values: &Effective<'_, '_>) {
         if self.store == StoreChoice::Keyutils && !cfg!(target_os = "linux") {
-            values.wrong("store", "`store` = \"keyutils\" is there on Linux only");
+            values.wrong(&key::STORE, "`store` = \"keyutils\" is there on Linux only");
         }
         let Some(allowed) = values
             .layers
@@ -455,15 +421,15 @@ impl Settings {
             return;
         };
         let forbids = |store: &str| !allowed.iter().any(|name| name == store);
-        let store = values.word("store");
-        if forbids(&store) {
+        let store = self.store.as_str();
+        if forbids(store) {
             let what = format!("your organisation's policy does not allow `store` = \"{store}\"");
-            values.wrong("store", what);
+            values.wrong(&key::STORE, what);
         }
         // A token in a file is what such a rule is meant to prevent.
         if self.cache == CacheChoice::File && forbids("file") {
             values.wrong(
-                "cache",
+                &key::CACHE,
                 "your organisation's policy does not allow files, and `cache` is \"file\"",
             );
         }
@@ -490,8 +456,62 @@ impl Settings {
         }
     }
 
+    /// Refuses what a preset knows that the provider refuses, or that ends in a token which no gateway can check.
+    ///
+    /// # Errors
+    /// `config`.
+    pub fn check_provider(&self) -> Result<()> {
+        self.check_resource()?;
+        self.check_audience()
+    }
+
+    fn check_resource(&self) -> Result<()> {
+        let about = self.preset.map(|preset| preset.about());
+        let refuses = about.and_then(|about| {
+            let title = about.title;
+            about.refuses_resource.map(|refuses| (title, refuses))
+        });
+        match refuses {
+            Some((title, refuses))
+                if !self.resource.is_empty() && self.issuer.ends_with(&refuses.issuer_ends) =>
+            {
+                Err(Failure::config(
+                    format!(
+                        "`resource` must not be set: {title} refuses it ({})",
+                        refuses.error
+                    ),
+                    "remove `resource`, and name the gateway's API in `scopes`",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a gateway's address with a path that every host appends itself.
+    ///
+    /// # Errors
+    /// `config`.
+    pub fn check_gateway_url(&self) -> Result<()> {
+        let Some(url) = self.gateway_url.as_deref() else {
+            return Ok(());
+        };
+        let address = url.trim_end_matches('/');
+        let root = ["/v1", "/v1/messages"]
+            .iter()
+            .find_map(|path| address.strip_suffix(path));
+        match root {
+            Some(root) => Err(Failure::config(
+                format!(
+                    "`gateway_url` must not end in /v1 or /v1/messages: hosts append that ({url})"
+                ),
+                format!("write gateway_url = \"{root}\""),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses what a preset knows to end in a token that no gateway of the organisation's can check.
-    pub fn check_audience(&self) -> Result<()> {
+    fn check_audience(&self) -> Result<()> {
         let Some(about) = self.preset.map(|preset| preset.about()) else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::choice::TokenChoice;
 use super::preset::Preset;
 
 /// What a first file says.
@@ -19,6 +20,8 @@ pub struct Starter {
     pub gateway_url: Option<String>,
     /// Scopes, where they differ from the usual ones.
     pub scopes: Option<Vec<String>>,
+    /// Which token the gateway checks, where it is not the usual one.
+    pub token: Option<TokenChoice>,
     /// How people sign in, where the provider offers one way only.
     pub flow: Option<&'static str>,
     /// What was found out about the provider, one line each.
@@ -75,10 +78,15 @@ impl Starter {
             }
             None => out.push_str("# flow = \"auto\"\n"),
         }
+        out.push_str("\n# Which token the gateway checks: \"access_token\" or \"id_token\".\n");
+        match self.token {
+            Some(token) => {
+                let _ = writeln!(out, "token = {}", text(token.as_str()));
+            }
+            None => out.push_str("# token = \"access_token\"\n"),
+        }
         out.push_str(
-            "\n# Which token the gateway checks: \"access_token\" or \"id_token\".\n\
-             # token = \"access_token\"\n\
-             \n# Providers that compare the redirect address exactly need a fixed port (or a short list).\n\
+            "\n# Providers that compare the redirect address exactly need a fixed port (or a short list).\n\
              # redirect_ports = [8400]\n",
         );
         out
@@ -87,7 +95,7 @@ impl Starter {
 
 #[cfg(test)]
 mod tests {
-    use super::Starter;
+    use super::{Starter, TokenChoice};
     use crate::config::document::Document;
     use crate::config::preset::Preset;
 
@@ -100,10 +108,11 @@ mod tests {
             gateway_url: Some("https://gateway.example".to_owned()),
             scopes: Some(vec!["openid".to_owned(), "x\"y".to_owned()]),
             flow: Some("browser"),
+            token: Some(TokenChoice::IdToken),
             notes: vec!["one\ntwo = 3".to_owned()],
             ..Starter::default()
         };
         let document = Document::parse(starter.to_toml().as_bytes()).unwrap();
-        assert_eq!(document.top.len(), 6);
+        assert_eq!(document.top.len(), 7);
     }
 }

@@ -20,11 +20,15 @@ pub enum Found {
     Values(Map<String, Json>),
 }
 
+/// What to do where the policy cannot be read or trusted.
+#[cfg(not(target_os = "linux"))]
+pub const REPAIR: &str = "ask your administrator to correct it; gatepass does nothing without it";
+
 /// Largest policy that is read, in bytes.
 pub const LIMIT: u64 = 2 * 1024 * 1024;
 
 #[cfg(target_os = "linux")]
-pub use linux::{PLACE, read};
+pub use linux::{PLACE, REPAIR, read};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -42,6 +46,9 @@ mod linux {
     /// Where the policy lies, for people.
     pub const PLACE: &str = "/etc/gatepass/policy.toml";
 
+    /// What to do where the policy cannot be read or trusted.
+    pub const REPAIR: &str = "as root: chown root:root /etc/gatepass /etc/gatepass/policy.toml; chmod 755 /etc/gatepass; chmod 644 /etc/gatepass/policy.toml";
+
     /// Reads the policy. The error says why it must not be followed.
     ///
     /// The folder is checked even where no policy lies in it: whoever can write there could have taken it away.
@@ -56,7 +63,7 @@ mod linux {
             Err(error) => return Err(format!("{FOLDER} cannot be opened: {error}")),
         };
         root_alone(&folder, FileType::is_dir)
-            .map_err(|why| format!("the folder {FOLDER} {why}"))?;
+            .map_err(|why| format!("the folder {FOLDER}: {why}"))?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&folder, FILE, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -74,13 +81,13 @@ mod linux {
             .metadata()
             .map_err(|error| format!("cannot be looked at: {error}"))?;
         if !kind(&about.file_type()) {
-            return Err("is of the wrong kind".to_owned());
+            return Err("it is of the wrong kind".to_owned());
         }
         if about.uid() != 0 {
-            return Err("does not belong to root".to_owned());
+            return Err("it must belong to root".to_owned());
         }
         if about.mode() & 0o022 != 0 {
-            return Err("may be written by others than root".to_owned());
+            return Err("others than root can write it".to_owned());
         }
         Ok(about)
     }

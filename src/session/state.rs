@@ -268,7 +268,7 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: settings.key(),
-            store: settings.store.name(),
+            store: settings.store.as_str(),
         })
     }
 
@@ -279,7 +279,7 @@ impl StateFiles {
         Ok(dir.map(|dir| Self {
             dir,
             key: settings.key(),
-            store: settings.store.name(),
+            store: settings.store.as_str(),
         }))
     }
 
@@ -335,7 +335,7 @@ impl StateFiles {
             profile: settings.profile.to_string(),
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
-            store: settings.store.name().to_owned(),
+            store: settings.store.as_str().to_owned(),
             ..state.clone()
         };
         let bytes = serde_json::to_vec(&state).unwrap_or_default();

@@ -117,6 +117,7 @@ fn what_a_gateway_can_refuse_is_explained() {
     };
     let twice = with(&format!("gateway_url = \"{url}/v1\""));
     twice.expect(3);
+    expect(&twice, "configuration", "failed", "must not end in /v1");
     expect(&twice, "gateway", "failed", "/v1 is in the address");
 
     let elsewhere = Gateway::start(scene.provider.issuer(), "https://other.example.test/");

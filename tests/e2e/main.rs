@@ -22,6 +22,7 @@ mod keychain;
 mod kinds;
 mod logout;
 mod mdm;
+mod mix_up;
 mod network;
 mod notify;
 mod one_writer;

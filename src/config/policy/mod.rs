@@ -14,9 +14,10 @@ use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, Problem, Reader, Table, number, text_value};
+use super::choice::{Choice, StoreChoice};
+use super::document::{Document, Problem, Reader, Table, any_of, number, text_value};
 use super::profile::ProfileName;
-use super::schema::{Key, Shape};
+use super::schema::{Key, REDIRECT_PATH, Shape};
 use crate::error::{Failure, Result};
 use crate::platform::files::Unsafe;
 use crate::platform::policy::{self as place, Found};
@@ -57,13 +58,14 @@ pub static ONLY_IN_POLICY: &[Rule] = &[
 
 /// Keys that are frozen together with a locked `issuer` or `gateway_url`: each could send a token elsewhere or make
 /// it say something else.
-const BOUND: [&str; 6] = [
+const BOUND: [&str; 7] = [
     "exchange",
     "headers",
     "secret_headers",
     "ca_file",
     "client_auth",
     "token_params",
+    "trusted_audiences",
 ];
 
 /// Which keys nothing below the policy may set.
@@ -103,13 +105,11 @@ pub struct Policy {
 impl Policy {
     /// The policy of this machine, if there is one.
     pub fn read() -> Result<Option<Self>> {
-        let unusable = |why: &str| {
-            Failure::config(
-                format!("the policy {} must not be followed: {why}", place::PLACE),
-                "ask your administrator to correct it; gatepass does nothing without it",
-            )
+        let rejected = |why: &str, remedy| {
+            Failure::config(format!("policy rejected: {}: {why}", place::PLACE), remedy)
         };
-        let Some(found) = place::read(native::names).map_err(|why| unusable(&why))? else {
+        let found = place::read(native::names).map_err(|why| rejected(&why, place::REPAIR))?;
+        let Some(found) = found else {
             return Ok(None);
         };
         let problem = |what: String| vec![Problem { what, remedy: None }];
@@ -128,7 +128,10 @@ impl Policy {
         };
         let (policy, text) = parsed.map_err(|problems| {
             let all: Vec<String> = problems.into_iter().map(Problem::in_one_line).collect();
-            unusable(&all.join("; "))
+            rejected(
+                &all.join("; "),
+                "ask your administrator to correct it; gatepass does nothing without it",
+            )
         })?;
         Ok(Some(Self { text, ..policy }))
     }
@@ -181,7 +184,7 @@ impl Policy {
                     self.defaults = self.part(table, reader, false);
                 }
                 (name @ ("locked" | "default"), _) => {
-                    reader.problem(line, format!("`{name}` is a table: write [{name}]"));
+                    reader.problem(line, format!("`{name}` must be a table: [{name}]"));
                 }
                 (name, value) if is_rule(name) => self.rule(name, value, line, reader),
                 (known, _) if Key::find(known).is_some() || known == "profile" => reader.problem(
@@ -227,9 +230,13 @@ impl Policy {
                 Ok(())
             }),
             "allowed_stores" => texts(value).and_then(|names| {
-                const STORES: [&str; 3] = ["keychain", "keyutils", "file"];
-                match names.iter().find(|name| !STORES.contains(&name.as_str())) {
-                    Some(other) => Err(format!("knows no \"{other}\"")),
+                let known = StoreChoice::WORDS;
+                match names.iter().find(|name| !known.contains(&name.as_str())) {
+                    Some(other) => Err(format!(
+                        "must list {}, not \"{}\"",
+                        any_of(known),
+                        text::printable(other, 80)
+                    )),
                     None => {
                         self.allowed_stores = Some(names);
                         Ok(())
@@ -239,10 +246,10 @@ impl Policy {
             "min_version" => text_value(value).and_then(|least| check_version(&least)),
             "schema" => number(value)
                 .map(drop)
-                .ok_or_else(|| "is a whole number".to_owned()),
+                .ok_or_else(|| "must be a whole number".to_owned()),
             "session_not_before" => text_value(value).and_then(|moment| {
                 let at = OffsetDateTime::parse(&moment, &Rfc3339).map_err(|_| {
-                    "is a moment such as \"2026-11-21T09:00:00Z\" (RFC 3339)".to_owned()
+                    "must be a moment such as \"2026-11-21T09:00:00Z\" (RFC 3339)".to_owned()
                 })?;
                 self.session_not_before = Some(u64::try_from(at.unix_timestamp()).unwrap_or(0));
                 Ok(())
@@ -269,6 +276,7 @@ impl Policy {
             LockedKeys::All => true,
         };
         listed
+            || (key == REDIRECT_PATH.name && self.locks("issuer", profile))
             || (BOUND.contains(&key)
                 && ["issuer", "gateway_url"]
                     .iter()
@@ -347,7 +355,7 @@ fn is_rule(name: &str) -> bool {
 }
 
 fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let list = value.as_array().ok_or("is a list of strings")?;
+    let list = value.as_array().ok_or("must be a list of strings")?;
     list.iter()
         .map(|item: &Spanned<DeValue<'_>>| text_value(item.get_ref()))
         .collect()
@@ -372,7 +380,7 @@ fn check_version(least: &str) -> Result<(), String> {
                 Ok(())
             }
         }
-        _ => Err("is a version such as \"1.4.0\"".to_owned()),
+        _ => Err("must be a version such as \"1.4.0\"".to_owned()),
     }
 }
 
@@ -433,7 +441,7 @@ mod tests {
                 "`profile` belongs into [locked] or [default]",
             ),
             ("[lcoked]", "unknown key `lcoked`"),
-            ("locked = 1", "`locked` is a table"),
+            ("locked = 1", "`locked` must be a table"),
             ("[locked]\nisuer = 'https://a'", "unknown key `isuer`"),
             (
                 "[default]\nlocked_keys = ['*']",
@@ -441,9 +449,9 @@ mod tests {
             ),
             (
                 "[locked]\nmin_validity = '5'",
-                "`min_validity` is a whole number",
+                "`min_validity` must be a whole number",
             ),
-            ("locked_keys = 'flow'", "`locked_keys` is a list"),
+            ("locked_keys = 'flow'", "`locked_keys` must be a list"),
             (
                 "locked_keys = ['flwo']",
                 "`locked_keys` names the unknown key `flwo`",
@@ -454,20 +462,23 @@ mod tests {
             ),
             (
                 "allowed_stores = ['cloud']",
-                "`allowed_stores` knows no \"cloud\"",
+                "`allowed_stores` must list \"keychain\", \"keyutils\" or \"file\", not \"cloud\"",
             ),
             (
                 "session_not_before = 'yesterday'",
-                "`session_not_before` is a moment",
+                "`session_not_before` must be a moment",
             ),
-            ("session_not_before = 5", "`session_not_before` is a string"),
+            (
+                "session_not_before = 5",
+                "`session_not_before` must be a string",
+            ),
             (
                 "min_version = '99'",
                 "`min_version` asks for gatepass 99 or newer",
             ),
-            ("min_version = 'new'", "`min_version` is a version"),
-            ("schema = 'one'", "`schema` is a whole number"),
-            ("disabled = 5", "`disabled` is a string"),
+            ("min_version = 'new'", "`min_version` must be a version"),
+            ("schema = 'one'", "`schema` must be a whole number"),
+            ("disabled = 5", "`disabled` must be a string"),
             ("[locked", "invalid"),
             ("\u{feff}\u{feff}", "invalid"),
         ];

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{ONLY_IN_POLICY, find_rule, is_rule};
 use crate::config::document::Problem;
-use crate::config::schema::{KEYS, Key, Shape};
+use crate::config::schema::{self, KEYS, Key, Shape};
 
 /// Every name that a policy may have there, for systems that are asked name by name.
 pub(super) fn names() -> Vec<String> {
@@ -43,7 +43,7 @@ pub(super) fn to_toml(values: &Map<String, Json>) -> Result<String, String> {
     part(values, "locked", &mut out, Some(&mut rules))?;
     if let Some(defaults) = member(values, "defaults") {
         let Json::Object(defaults) = defaults else {
-            return Err("`defaults` is no table".to_owned());
+            return Err("`defaults` must be a table".to_owned());
         };
         part(defaults, "default", &mut out, None)?;
     }
@@ -96,7 +96,7 @@ fn part(
         Some(Json::Object(profiles)) => {
             for (profile, values) in sorted(profiles) {
                 let Json::Object(values) = values else {
-                    return Err(format!("the profile `{profile}` is no table"));
+                    return Err(format!("the profile `{profile}` must be a table"));
                 };
                 let _ = writeln!(out, "[{name}.profile.{}]", Json::from(profile.as_str()));
                 for (key, value) in sorted(values) {
@@ -105,7 +105,7 @@ fn part(
             }
             Ok(())
         }
-        Some(_) => Err("`profiles` is no table".to_owned()),
+        Some(_) => Err("`profiles` must be a table".to_owned()),
     }
 }
 
@@ -127,48 +127,87 @@ fn entry(name: &str, value: &Json, out: &mut String) -> Result<(), String> {
 
 /// What a value of a poorer type system means for this key.
 pub(super) fn meant(name: &str, value: &Json) -> Json {
+    // `disabled` is a flag or a message.
+    if name == "disabled" {
+        return flag_of_number(value);
+    }
     let shape = Key::find(name)
         .map(|key| key.shape)
         .or_else(|| find_rule(name).map(|rule| rule.shape));
-    let is_list = matches!(
-        shape,
-        Some(Shape::TextList | Shape::UriList | Shape::PortList)
-    );
-    let is_table = matches!(
-        shape,
-        Some(Shape::TextTable | Shape::ClaimTable | Shape::Structure)
-    );
-    let is_number = matches!(shape, Some(Shape::Seconds(..) | Shape::Number(..)));
-    let is_flag = matches!(shape, Some(Shape::Flag));
-    // `disabled` is a flag or a message.
-    let is_number_of_flag = is_flag || name == "disabled";
-    let value = match value {
-        Json::String(text) if is_list || is_table => {
-            serde_json::from_str(text).unwrap_or_else(|_| value.clone())
+    match shape {
+        Some(shape) => meant_as(shape, value),
+        None => value.clone(),
+    }
+}
+
+fn meant_as(shape: Shape, value: &Json) -> Json {
+    let of_text = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| value.clone());
+    match (shape, value) {
+        (Shape::Table(keys), value) => {
+            let value = match value {
+                Json::String(text) => of_text(text),
+                value => value.clone(),
+            };
+            let Json::Object(table) = value else {
+                return value;
+            };
+            let members = table.into_iter().map(|(name, value)| {
+                let name = snake_case(&name);
+                let value = match schema::find(keys, &name) {
+                    Some(key) => meant_as(key.shape, &value),
+                    None => value,
+                };
+                (name, value)
+            });
+            members.collect::<Map<_, _>>().into()
         }
-        Json::String(text) if is_number => text
+        (
+            Shape::TextList
+            | Shape::UriList
+            | Shape::PortList
+            | Shape::TextTable
+            | Shape::ClaimTable,
+            Json::String(text),
+        ) => of_text(text),
+        (Shape::Seconds(..) | Shape::Number(..), Json::String(text)) => text
             .trim()
             .parse::<u64>()
             .map_or_else(|_| value.clone(), Json::from),
-        Json::String(text) if is_flag => match text.trim() {
+        (Shape::Flag, Json::String(text)) => match text.trim() {
             "true" | "1" => true.into(),
             "false" | "0" => false.into(),
             _ => value.clone(),
         },
-        Json::Number(number) if is_number_of_flag => match number.as_u64() {
-            Some(0) => false.into(),
-            Some(1) => true.into(),
-            _ => value.clone(),
-        },
+        (Shape::Flag, Json::Number(_)) => flag_of_number(value),
+        (
+            Shape::Text
+            | Shape::Url
+            | Shape::Path
+            | Shape::Seconds(..)
+            | Shape::Number(..)
+            | Shape::Flag
+            | Shape::Choice(_)
+            | Shape::TextList
+            | Shape::Proxy
+            | Shape::UriList
+            | Shape::PortList
+            | Shape::TextTable
+            | Shape::ClaimTable
+            | Shape::TextOrList
+            | Shape::UriOrList
+            | Shape::Pointer
+            | Shape::Json,
+            _,
+        ) => value.clone(),
+    }
+}
+
+/// 0 and 1 are no and yes.
+fn flag_of_number(value: &Json) -> Json {
+    match value.as_u64() {
+        Some(0) => false.into(),
+        Some(1) => true.into(),
         _ => value.clone(),
-    };
-    match (shape, value) {
-        (Some(Shape::Structure), Json::Object(table)) => table
-            .into_iter()
-            .map(|(name, value)| (snake_case(&name), value))
-            .collect::<Map<_, _>>()
-            .into(),
-        (_, value) => value,
     }
 }
 
@@ -279,11 +318,17 @@ mod tests {
     #[test]
     fn wrong_types_are_refused_by_name() {
         for (values, what) in [
-            (json!({"issuer": 5}), "`issuer` is a string"),
-            (json!({"scopes": "openid"}), "`scopes` is a list"),
+            (json!({"issuer": 5}), "`issuer` must be a string"),
+            (
+                json!({"scopes": "openid"}),
+                "`scopes` must be a list: [\"openid\"]",
+            ),
             (json!({"isuer": "https://a"}), "unknown key `isuer`"),
-            (json!({"defaults": 1}), "`defaults` is no table"),
-            (json!({"profiles": {"a": 1}}), "the profile `a` is no table"),
+            (json!({"defaults": 1}), "`defaults` must be a table"),
+            (
+                json!({"profiles": {"a": 1}}),
+                "the profile `a` must be a table",
+            ),
         ] {
             let failure = policy(values).unwrap_err();
             assert!(failure.starts_with(what), "{failure}");

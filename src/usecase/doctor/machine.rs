@@ -119,6 +119,9 @@ pub(super) fn configuration(settings: &Settings, file: Option<&Path>, machine: b
         )
         .into();
     }
+    if let Err(failure) = settings.check_gateway_url() {
+        return failure.into();
+    }
     let source = match file {
         Some(file) if file.is_file() => file.display().to_string(),
         _ if machine => "no file of this user".to_owned(),

@@ -22,6 +22,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use crate::config::policy::Policy;
+use crate::config::redirect_path::{IssuerNaming, Neighbour};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
@@ -226,6 +227,8 @@ pub struct Examination<'a> {
     pub file: Option<&'a Path>,
     /// Every profile that is configured.
     pub profiles: Vec<String>,
+    /// Profiles with another issuer on the same redirect path.
+    pub neighbours: Vec<Neighbour>,
     /// A model to ask for one token.
     pub model: Option<&'a str>,
     /// Only what needs no person and no session.
@@ -291,7 +294,16 @@ impl Examination<'_> {
             chain.skip_the_rest("`--machine` looks only at what needs no person");
             return;
         }
-        chain.found("redirect-port", sign_in::redirect_ports(settings));
+        let naming = provider
+            .as_ref()
+            .filter(|provider| {
+                provider
+                    .metadata
+                    .authorization_response_iss_parameter_supported
+            })
+            .map_or(IssuerNaming::Unknown, |_| IssuerNaming::Promised);
+        let redirect = sign_in::redirect(settings, naming, &self.neighbours);
+        chain.found("redirect-port", redirect);
         let offers_codes = provider
             .as_ref()
             .map(|provider| provider.metadata.device_authorization_endpoint.is_some());
@@ -348,6 +360,7 @@ mod tests {
             configuration: Err(&failure),
             file: None,
             profiles: Vec::new(),
+            neighbours: Vec::new(),
             model: None,
             machine: false,
         }

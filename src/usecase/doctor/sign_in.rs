@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Finding;
+use crate::config::redirect_path::{IssuerNaming, Neighbour, about_neighbours};
 use crate::config::settings::{Flow, Kind, Redirect, Settings};
 use crate::error::Failure;
 use crate::oidc::loopback::Loopback;
@@ -15,8 +16,31 @@ use crate::platform::environment::Environment;
 /// Longest wait for a connection to ourselves.
 const LOCAL: Duration = Duration::from_secs(2);
 
+/// Whether the redirect can be answered, and only this issuer can use it.
+pub(super) fn redirect(
+    settings: &Settings,
+    naming: IssuerNaming,
+    neighbours: &[Neighbour],
+) -> Finding {
+    let ports = redirect_ports(settings);
+    if !settings.is_redirected() || matches!(ports, Finding::Failed(_)) {
+        return ports;
+    }
+    match (
+        settings.check_redirect_path(naming),
+        about_neighbours(settings, neighbours),
+    ) {
+        (Err(failure), _) => failure.into(),
+        (Ok(()), Some(what)) if naming == IssuerNaming::Unknown => Finding::warning(
+            what,
+            "set `redirect_path` of one profile to another path, and register that with its provider",
+        ),
+        (Ok(()), _) => ports,
+    }
+}
+
 /// Binds each redirect port for a moment and connects to it, as the browser will.
-pub(super) fn redirect_ports(settings: &Settings) -> Finding {
+fn redirect_ports(settings: &Settings) -> Finding {
     if settings.kind == Kind::Key {
         return Finding::skipped("the key is pasted: nothing is redirected");
     }

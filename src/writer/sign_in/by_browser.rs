@@ -8,7 +8,8 @@ use super::attempt::{Attempt, LOOK};
 use super::endings::{code_refused, overtaken, replaced, sign_in_failed, stopped};
 use super::needs::SignIn;
 use crate::clock;
-use crate::config::settings::ResponseMode;
+use crate::config::redirect_path::{IssuerNaming, PathOwner};
+use crate::config::settings::{ResponseMode, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::discovery::Provider;
@@ -62,6 +63,14 @@ pub(super) fn by_browser(
     provider: Provider,
     files: &StateFiles,
 ) -> Result<SignedIn> {
+    let naming = match provider
+        .metadata
+        .authorization_response_iss_parameter_supported
+    {
+        true => IssuerNaming::Promised,
+        false => IssuerNaming::Unknown,
+    };
+    sign_in.settings.check_redirect_path(naming)?;
     let loopback = Loopback::bind(&sign_in.settings.redirect)?;
     let redirect_uri = loopback.redirect_uri();
     let attempt = Attempt::new(sign_in, http, files, provider, Some(&redirect_uri))?;
@@ -158,12 +167,7 @@ fn wait(
             continue;
         }
         if sign_in.deadline.passed() {
-            break Err(Failure::new(
-                Id::SignInFailed,
-                "the sign-in was not completed in time",
-                "gatepass login; if the browser showed an error about the redirect address, register it with the provider",
-            )
-            .from_provider());
+            break Err(out_of_time(sign_in.settings));
         }
         match sign_in.open.asked() {
             Asked::Nothing => {}
@@ -185,6 +189,26 @@ fn wait(
     };
     sign_in.person.done();
     response
+}
+
+/// The person did not come back. A provider that does not know the redirect address shows that in the browser only.
+fn out_of_time(settings: &Settings) -> Failure {
+    let addresses = settings.redirect_addresses().join(" and ");
+    let remedy = match &settings.redirect_path {
+        PathOwner::Profile(usual) => format!(
+            "gatepass login; if the browser showed an error about the redirect address, register {addresses} with the provider: this profile does not use {} any more",
+            settings.redirect.addresses(usual).join(" and ")
+        ),
+        PathOwner::Usual | PathOwner::LockedIssuer(_) => format!(
+            "gatepass login; if the browser showed an error about the redirect address, register {addresses} with the provider"
+        ),
+    };
+    Failure::new(
+        Id::SignInFailed,
+        "the sign-in was not completed in time",
+        remedy,
+    )
+    .from_provider()
 }
 
 /// Gives the code for tokens, and looks at them.

@@ -53,7 +53,7 @@ impl SignIn<'_> {
     }
 
     fn attempt(&self, way: Way) -> Result<SignedIn> {
-        self.settings.check_audience()?;
+        self.settings.check_provider()?;
         let files = StateFiles::open(self.settings)?;
         // What the person has done in the last moment is still redeemed.
         let finish_by = Deadline::after(self.deadline.left() + REDEEM);

@@ -96,8 +96,10 @@ impl Takes {
             Shape::Flag => Self::Flag,
             Shape::TextList | Shape::UriList => Self::Texts,
             Shape::PortList => Self::Ports,
-            Shape::TextTable | Shape::ClaimTable | Shape::Structure => Self::Table,
-            Shape::Text | Shape::Path => Self::Text,
+            Shape::TextTable | Shape::ClaimTable | Shape::Table(_) | Shape::Json => Self::Table,
+            Shape::Text | Shape::Path | Shape::Pointer | Shape::TextOrList | Shape::UriOrList => {
+                Self::Text
+            }
         }
     }
 }

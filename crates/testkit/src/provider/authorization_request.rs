@@ -49,6 +49,12 @@ impl AuthorizationRequest {
                 "redirect_uri is not a loopback address",
             )));
         }
+        let path_of = |uri: &str| Url::parse(uri).map(|url| url.path().to_owned()).ok();
+        if settings.redirect_path.is_some() && path_of(redirect_uri) != settings.redirect_path {
+            return Err(stay(OauthError::invalid_request(
+                "redirect_uri is not registered",
+            )));
+        }
         params.check_unique().map_err(stay)?;
         let mut back = ReturnPath {
             redirect_uri: redirect_uri.to_owned(),

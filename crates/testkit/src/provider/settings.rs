@@ -17,6 +17,8 @@ pub struct Settings {
     pub oauth_only: bool,
     /// The only client that is known; `None` knows everybody.
     pub client_id: Option<String>,
+    /// The only path of a redirect address that is registered; `None` knows every one.
+    pub redirect_path: Option<String>,
     /// Secret that clients must show, by HTTP Basic or in the body.
     pub client_secret: Option<String>,
     /// Signature algorithm of all tokens.
@@ -89,6 +91,7 @@ impl Default for Settings {
             issuer_path: String::new(),
             oauth_only: false,
             client_id: None,
+            redirect_path: None,
             client_secret: None,
             signing: Signing::default(),
             access_token_seconds: 300,

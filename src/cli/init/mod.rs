@@ -1,6 +1,9 @@
 //! `gatepass config init`: a first configuration file, made with what the provider says about itself.
 
-use std::io::{BufRead, IsTerminal, Write};
+mod questions;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use super::args::{Args, InitArgs};
@@ -24,51 +27,97 @@ use crate::platform::files;
 const LOOK: Duration = Duration::from_secs(8);
 
 /// Writes a first file. An existing one is never overwritten.
+///
+/// At a terminal, without options, it asks for what belongs into the file. Otherwise it asks nothing.
 pub(super) fn run(args: &Args, init: &InitArgs) -> Result<()> {
     let path = args.config_path()?;
     let shown = path.display();
     if path.exists() {
         return Err(there_already(&shown));
     }
-    let profile = profile(args)?;
-    let issuer = given_or_asked(
-        init.issuer.as_deref(),
-        "--issuer",
-        "issuer (URL of the OpenID provider)",
-    )?;
-    let client_id = given_or_asked(init.client_id.as_deref(), "--client-id", "client id")?;
-    let gateway_url = match &init.gateway_url {
-        None if at_terminal() && init.issuer.is_none() => {
-            asked("gateway (URL without /v1, empty if unknown)")?
-        }
-        given => given.clone(),
+    let target = Target {
+        profile: profile(args)?,
+        path: &path,
     };
+    let (starter, settings) = if init.says_nothing() && at_terminal() {
+        questions::ask(&target)?
+    } else {
+        of_options(init, &target)?
+    };
+    for note in &starter.notes {
+        say(note);
+    }
+    write(&path, &starter.to_toml())?;
+    let mut report = format!("wrote {shown}\n");
+    if settings.is_redirected() {
+        report.push_str(
+            "register with the provider, as redirect address of a native (public) client:\n",
+        );
+        for address in settings.redirect_addresses() {
+            let _ = writeln!(report, "  {address}");
+        }
+    }
+    let _ = writeln!(report, "next: {}", next_command(args, &target.profile));
+    output::print(report.as_bytes())
+}
+
+/// Where the file goes, and which profile it describes.
+struct Target<'a> {
+    profile: ProfileName,
+    path: &'a std::path::Path,
+}
+
+/// The command that signs in with what was written.
+fn next_command(args: &Args, profile: &ProfileName) -> String {
+    let mut command = "gatepass login".to_owned();
+    if !profile.is_default() {
+        let _ = write!(command, " --profile {profile}");
+    }
+    if let Some(file) = &args.config {
+        let _ = write!(command, " --config '{}'", file.display());
+    }
+    command
+}
+
+/// The file that the options describe.
+fn of_options(init: &InitArgs, target: &Target<'_>) -> Result<(Starter, Settings)> {
+    let needed = |given: &Option<String>, option: &str| {
+        given.clone().ok_or_else(|| {
+            Failure::new(
+                Id::Usage,
+                format!("{option} is missing"),
+                "gatepass config init --issuer URL --client-id ID",
+            )
+        })
+    };
+    let issuer = needed(&init.issuer, "--issuer")?;
     let preset = match init.preset.as_deref() {
         Some("none") => None,
         Some(name) => Preset::find(name),
         None => Preset::guess(&issuer),
     };
     let mut starter = Starter {
-        profile: (!profile.is_default()).then(|| profile.to_string()),
+        profile: (!target.profile.is_default()).then(|| target.profile.to_string()),
         preset,
         issuer,
-        client_id,
-        gateway_url,
+        client_id: needed(&init.client_id, "--client-id")?,
+        gateway_url: init.gateway_url.clone(),
         scopes: init
             .scopes
             .as_ref()
             .map(|scopes| scopes.split_whitespace().map(str::to_owned).collect()),
+        token: init.token,
         ..Starter::default()
     };
     // What is written must be what would be accepted.
-    let mut settings = understood(&starter, &path, &profile)?;
+    let mut settings = accepted(&starter, target)?;
     if !init.offline {
         match look(&settings) {
             Ok(metadata) => {
                 suit(&mut starter, &settings, &metadata);
-                settings = understood(&starter, &path, &profile)?;
+                settings = accepted(&starter, target)?;
             }
-            // Somebody who answers as another issuer is no reason to write a file that can never work.
+            // Who answers as another issuer is no reason to write a file that can never work.
             Err(failure) if failure.id == Id::UntrustedResponse => return Err(failure),
             Err(failure) => say(&format!(
                 "the provider could not be asked: {}",
@@ -76,16 +125,35 @@ pub(super) fn run(args: &Args, init: &InitArgs) -> Result<()> {
             )),
         }
     }
-    if let Err(failure) = settings.check_audience() {
-        starter
-            .notes
-            .push(format!("{}: {}", failure.what, failure.remedy));
-    }
-    for note in &starter.notes {
-        say(note);
-    }
-    write(&path, &starter.to_toml())?;
-    output::print(format!("wrote {shown}\nnext: gatepass login\n").as_bytes())
+    Ok((starter, settings))
+}
+
+/// The settings that the file will have, if `config check` finds nothing wrong with it.
+fn accepted(starter: &Starter, target: &Target<'_>) -> Result<Settings> {
+    let settings = understood(starter, target.path, &target.profile)?;
+    settings.issuer_template()?;
+    settings.check_gateway_url().map_err(|failure| {
+        let root = failure
+            .remedy
+            .replacen("write gateway_url = ", "--gateway-url ", 1);
+        Failure {
+            remedy: root,
+            ..failure
+        }
+    })?;
+    settings.check_provider().map_err(|failure| {
+        let hint = starter
+            .preset
+            .and_then(|preset| preset.about().api_scope_hint)
+            .unwrap_or_default();
+        Failure {
+            remedy: format!(
+                "add --scopes \"openid profile email offline_access {hint}\", or --token id_token"
+            ),
+            ..failure
+        }
+    })?;
+    Ok(settings)
 }
 
 fn understood(
@@ -164,38 +232,6 @@ fn say(line: &str) {
         "note: {}",
         crate::text::printable(line, 400)
     );
-}
-
-/// An answer of the person's; `None` if it is empty.
-fn asked(what: &str) -> Result<Option<String>> {
-    let _ = write!(std::io::stderr(), "{what}: ");
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| {
-            Failure::new(
-                Id::Usage,
-                format!("no answer: {error}"),
-                "gatepass config init --help",
-            )
-        })?;
-    Ok(Some(line.trim().to_owned()).filter(|answer| !answer.is_empty()))
-}
-
-fn given_or_asked(given: Option<&str>, option: &str, what: &str) -> Result<String> {
-    let answer = match given {
-        Some(given) => Some(given.to_owned()),
-        None if at_terminal() => asked(what)?,
-        None => None,
-    };
-    answer.ok_or_else(|| {
-        Failure::new(
-            Id::Usage,
-            format!("{option} is missing"),
-            "gatepass config init --issuer URL --client-id ID",
-        )
-    })
 }
 
 fn there_already(shown: &std::path::Display<'_>) -> Failure {
