@@ -503,8 +503,12 @@ pub(super) fn check(counts: &Counts) -> Result<(), String> {
     }
     let mut grown = Vec::new();
     for (name, count) in guarded(counts) {
-        let before = written(&baseline, name)
-            .ok_or_else(|| format!("{} does not name {name}", file.display()))?;
+        let before = written(&baseline, name).ok_or_else(|| {
+            format!(
+                "{} does not name {name} ({count} now): cargo xtask bench --write",
+                file.display()
+            )
+        })?;
         let change = growth(before, count);
         println!("{name}: {count}, was {before} ({change:+.1} %)");
         if change > GROWTH {
