@@ -298,24 +298,14 @@ fn after_a_sign_out_nothing_is_printed_again() {
     let scene = scene();
     let mut host = Host::start(&scene);
     host.ask(&CODEX);
-    scene.provider.script(
-        Hook::RefreshGrant,
-        Fault::Delay(Duration::from_millis(1500)),
-    );
-    host.begin(&CODEX, &[], false);
-    assert!(
-        scene
-            .provider
-            .wait_for("/token", 1, Duration::from_secs(20))
-    );
-    scene
-        .provider
-        .script(Hook::RefreshGrant, Fault::status(500));
     scene.gatepass(["logout"]).run().expect(0);
-    // What the provider gave before the sign-out may have been printed; nothing is from now on.
-    host.end();
     host.begin(&CODEX, &[], false);
-    assert_eq!(host.end()["code"], 4);
+    let refused = host.end();
+    assert_eq!(
+        (&refused["code"], &refused["stdout"]),
+        (&json!(4), &json!(""))
+    );
+    assert_eq!(refreshes(&scene), 0);
 }
 
 #[test]

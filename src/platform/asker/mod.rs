@@ -18,7 +18,7 @@ use super::windows::processes as system;
 /// How many ancestors are looked at.
 const GENERATIONS: usize = 32;
 
-/// Programs that run a command which somebody else gave them, by the name of the file without folder and `.exe`.
+/// Programs that run a command of another program's, by the name of the file without folder and `.exe`.
 const SHELLS_AND_LAUNCHERS: [&str; 43] = [
     "ash",
     "bash",
