@@ -6,11 +6,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::thread;
 use std::time::Duration;
 
+use gatepass_testkit::installed::{Outcome, eventually, refreshes};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 
+use crate::Version;
 use crate::machine::{As, Machine};
-use crate::outcome::Outcome;
-use crate::{Version, eventually, refreshes};
 
 const LAUNCHER: &str = "/usr/libexec/gatepass/sign-in";
 

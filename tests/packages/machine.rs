@@ -10,12 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use gatepass_testkit::installed::{Outcome, eventually, visit};
 use gatepass_testkit::lab::Part;
 use gatepass_testkit::provider::Provider;
 use tempfile::TempDir;
 
-use crate::outcome::Outcome;
-use crate::{eventually, given, visit};
+use crate::given;
 
 /// Who does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use gatepass_testkit::installed::{
+    Outcome, VISITS, address_in, browser, eventually, refreshes, visit,
+};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 use tempfile::TempDir;
 
-use crate::outcome::Outcome;
-use crate::{Version, eventually, given, refreshes, visit};
+use crate::{Version, given};
 
 const GATEPASS: &str = r"C:\Program Files\Gatepass\gatepass.exe";
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Gatepass";
@@ -22,9 +24,6 @@ const PRODUCTS: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstal
 const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 /// Windows has the menu of all people in `ProgramData`, where the package asks for it; Wine puts it among one person's.
 const MENU: &str = "users/root/AppData/Roaming/Microsoft/Windows/Start Menu/Programs/Sign in to the AI gateway.lnk";
-
-/// Where the browser that is configured leaves the address.
-const VISITS: &str = r"HKCU\SOFTWARE\GatepassTest";
 
 /// What the installed folder has.
 const FILES: [&str; 7] = [
@@ -113,15 +112,12 @@ impl Windows {
         self.folder.path().join("drive_c")
     }
 
-    /// `reg.exe` takes the address as one argument and leaves it where the test finds it.
     fn has_browser(&self) {
         let file = self
             .drive_c()
             .join("users/root/AppData/Roaming/gatepass/config.toml");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let reg = r"C:\windows\system32\reg.exe";
-        let text = format!("browser = ['{reg}', 'add', '{VISITS}', '/v', 'visit', '/f', '/d']\n");
-        fs::write(file, text).unwrap();
+        fs::write(file, browser()).unwrap();
     }
 
     /// Signs in by this command, and says what page the browser showed at the end.
@@ -135,9 +131,7 @@ impl Windows {
     /// Does what the browser does.
     fn browses(&self, provider: &Provider) -> String {
         let address = eventually("a browser is opened", || {
-            let answer = self.query(&[VISITS, "/v", "visit"]);
-            let start = answer.find("http")?;
-            answer[start..].split_whitespace().next().map(str::to_owned)
+            address_in(&self.query(&[VISITS, "/v", "visit"]))
         });
         self.run(&["reg", "delete", VISITS, "/f"]).expect(0);
         visit(provider, &address)

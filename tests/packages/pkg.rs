@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use gatepass_testkit::installed::Outcome;
+
 use crate::Version;
-use crate::outcome::Outcome;
 
 const APP: &str = "./Applications/Sign in to the AI gateway.app";
 

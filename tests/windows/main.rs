@@ -19,65 +19,20 @@ mod upgrade;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gatepass_testkit::provider::{Fault, Hook, Provider, Settings, When, client};
-
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+use gatepass_testkit::installed::{self, Outcome, VISITS, address_in, browser, eventually, visit};
+use gatepass_testkit::provider::{Fault, Hook, Provider, Settings, When};
 
 /// Where gatepass's own policy lies, and Claude Desktop's.
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Gatepass";
 const HOST_POLICY: &str = r"HKLM\SOFTWARE\Policies\Claude";
 
-/// Where the browser that is configured leaves the address.
-const VISITS: &str = r"HKCU\SOFTWARE\GatepassTest";
-
 /// A provider, and the Windows account with nothing of gatepass's in it.
 struct Windows {
     provider: Provider,
-}
-
-/// How a run ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    #[track_caller]
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "stdout has {} bytes; stderr:\n{}",
-            self.stdout.len(),
-            self.stderr
-        );
-        self
-    }
-
-    /// The token on standard output, which has nothing else on it.
-    #[track_caller]
-    fn token(self) -> String {
-        let ended = self.expect(0);
-        let token = ended.stdout.strip_suffix('\n').expect("a line");
-        assert!(!token.is_empty() && !token.contains(char::is_whitespace));
-        token.to_owned()
-    }
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
 }
 
 fn wine() -> PathBuf {
@@ -128,32 +83,16 @@ fn gatepass(arguments: &[&str]) -> Command {
     program(&gatepass_exe(), arguments)
 }
 
-fn end(mut child: Child) -> Ended {
-    let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        assert!(started.elapsed() < PATIENCE, "it does not end");
-        thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().unwrap().into()
+fn end(child: Child) -> Outcome {
+    Outcome::of_child(child)
 }
 
-fn run(mut command: Command) -> Ended {
-    end(command.spawn().unwrap())
+fn run(mut command: Command) -> Outcome {
+    Outcome::of(&mut command)
 }
 
-fn reg(arguments: &[&str]) -> Ended {
+fn reg(arguments: &[&str]) -> Outcome {
     run(program("reg", arguments))
-}
-
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 impl Windows {
@@ -179,7 +118,6 @@ impl Windows {
         profile_folder().join("AppData/Roaming/gatepass/config.toml")
     }
 
-    /// `reg.exe` takes the address as one argument and leaves it where the test finds it.
     fn configure(&self, more: &str) {
         self.configure_at(&Self::config_file(), more);
     }
@@ -187,9 +125,9 @@ impl Windows {
     fn configure_at(&self, file: &Path, more: &str) {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let text = format!(
-            "issuer = \"{}\"\nclient_id = \"gatepass\"\n\
-             browser = ['C:\\windows\\system32\\reg.exe', 'add', '{VISITS}', '/v', 'visit', '/f', '/d']\n{more}",
-            self.provider.issuer()
+            "issuer = \"{}\"\nclient_id = \"gatepass\"\n{}{more}",
+            self.provider.issuer(),
+            browser()
         );
         fs::write(file, text).unwrap();
     }
@@ -197,25 +135,10 @@ impl Windows {
     /// Does what the browser would do with the address that gatepass opened.
     fn visit(&self) -> String {
         let address = eventually("a browser is opened", || {
-            let answer = reg(&["query", VISITS, "/v", "visit"]);
-            let start = answer.stdout.find("http")?;
-            answer.stdout[start..]
-                .split_whitespace()
-                .next()
-                .map(str::to_owned)
+            address_in(&reg(&["query", VISITS, "/v", "visit"]).stdout)
         });
         reg(&["delete", VISITS, "/f"]).expect(0);
-        assert!(address.starts_with(&self.provider.issuer()), "{address}");
-        let back = client::get(&address).unwrap();
-        let redirect = back.header("location").expect("a redirect").to_owned();
-        assert!(redirect.starts_with("http://127.0.0.1:"), "{redirect}");
-        // The page is at another address than the one with the code.
-        let done = client::get(&redirect).unwrap();
-        let page = done.header("location").expect("another redirect");
-        let here = redirect.find("/callback").expect("the path of a redirect");
-        client::get(&format!("{}{page}", &redirect[..here]))
-            .unwrap()
-            .text()
+        visit(&self.provider, &address)
     }
 
     fn signed_in(settings: Settings) -> Self {
@@ -235,7 +158,7 @@ impl Windows {
 }
 
 fn refreshes(windows: &Windows) -> usize {
-    windows.provider.token_grants("refresh_token")
+    installed::refreshes(&windows.provider)
 }
 
 /// Short-lived enough that each call wants a new one.

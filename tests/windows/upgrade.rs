@@ -8,11 +8,11 @@ use std::time::Duration;
 use gatepass_testkit::provider::{Fault, Hook};
 
 use crate::{
-    Ended, Windows, end, eventually, gatepass_exe, program, refreshes, run, scratch, short_lived,
+    Outcome, Windows, end, eventually, gatepass_exe, program, refreshes, run, scratch, short_lived,
 };
 
 /// What an installer does, by Windows' own command.
-fn cmd(line: &[&str]) -> Ended {
+fn cmd(line: &[&str]) -> Outcome {
     run(program("cmd", &[&["/c"], line].concat()))
 }
 

@@ -104,12 +104,18 @@ pub(crate) fn install(missing: &[&str]) -> Result<(), String> {
             run(&mut command(words[0], &words[1..]))
         }
     };
-    apt(&["update", "--quiet=2"])?;
+    let unfetched = |why: String| {
+        format!(
+            "{why}: could not be fetched from Debian (is there a network?): {}; by hand: {by_hand}",
+            missing.join(" ")
+        )
+    };
+    apt(&["update", "--quiet=2"]).map_err(unfetched)?;
     let arguments: Vec<&str> = ["install", "--yes", "--quiet=2", "--no-install-recommends"]
         .into_iter()
         .chain(missing.iter().copied())
         .collect();
-    apt(&arguments)
+    apt(&arguments).map_err(unfetched)
 }
 
 /// Installs the provider and the browser driver as their lock says, unless they are there already.
@@ -136,7 +142,9 @@ pub(crate) fn node_packages() -> Result<(), String> {
     } else {
         println!("this machine's Node.js is too old for the provider: its own one comes along");
     }
-    run(&mut npm)
+    run(&mut npm).map_err(|why| {
+        format!("{why}: the provider and the browser driver could not be fetched from npm (is there a network?)")
+    })
 }
 
 fn node_is_recent() -> bool {

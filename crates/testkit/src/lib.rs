@@ -5,6 +5,7 @@
 //! - [`key_desk`]: a gateway that gives out keys of its own for the provider's tokens;
 //! - [`lab`]: real parts around one run of gatepass: a private session bus with a real keyring, a real
 //!   certified provider, a real browser, an isolated home;
+//! - [`installed`]: what tests of installed programs share;
 //! - [`run_keys`]: private keys that all tests of a run share.
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 )]
 
 pub mod gateway;
+pub mod installed;
 pub mod key_desk;
 pub mod lab;
 pub mod provider;

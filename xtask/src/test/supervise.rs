@@ -3,10 +3,11 @@
 //! The process that runs this is the test's parent, and takes in what loses its own one: a browser, a server, a worker
 //! of gatepass. So it sees all of them, says what they wait for where the test passes its limit, and ends what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -145,6 +146,7 @@ fn command_line(id: i32) -> String {
 
 /// What each process of the test is, what it waits for, and the last that it said.
 fn describe(limit: Duration) -> String {
+    let mut shown = BTreeSet::new();
     let mut told = format!("\nstill running after {} s:\n", limit.as_secs());
     for id in descendants() {
         let read =
@@ -178,8 +180,10 @@ fn describe(limit: Duration) -> String {
         let own = std::io::stdout().as_raw_fd();
         let ours = fs::read_link(format!("/proc/self/fd/{own}")).ok();
         let log = format!("/proc/{id}/fd/2");
-        let is_file = fs::metadata(&log).is_ok_and(|about| about.is_file());
-        if is_file && fs::read_link(&log).ok() != ours {
+        let file = fs::metadata(&log).ok().filter(fs::Metadata::is_file);
+        // Processes of one part share it.
+        let is_new = file.is_some_and(|about| shown.insert((about.dev(), about.ino())));
+        if is_new && fs::read_link(&log).ok() != ours {
             let said = fs::read(&log).unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
             let lines: Vec<&str> = said.lines().collect();
