@@ -9,6 +9,16 @@ use crate::GATEPASS;
 
 type Case = (&'static str, Hook, Fault, i32);
 
+/// One case in each line: what is wrong, where it strikes, with what, and the exit code.
+macro_rules! table {
+    ($($name:literal at $hook:ident: $fault:expr => $code:literal;)*) => {
+        vec![$(($name, $hook, $fault, $code)),*]
+    };
+    ($($name:literal at $hook:ident: $fault:expr;)*) => {
+        vec![$(($name, $hook, $fault)),*]
+    };
+}
+
 fn scene() -> Scene<Provider> {
     Scene::scripted(GATEPASS, provider::Settings::default())
 }
@@ -35,256 +45,67 @@ fn now() -> i64 {
     i64::try_from(now.unwrap().as_secs()).unwrap()
 }
 
-/// What is refused in any answer of the token endpoint.
-fn bad_grants(hook: Hook) -> Vec<Case> {
-    vec![
-        (
-            "token type mac",
-            hook,
-            Fault::json(set("token_type", json!("mac"))),
-            8,
-        ),
-        (
-            "a member that appears twice",
-            hook,
-            Fault::response(|response| {
-                let text = String::from_utf8(response.body.clone()).unwrap();
-                response.body = text.replacen('{', "{\"x\":1,\"x\":2,", 1).into_bytes();
-            }),
-            8,
-        ),
-        (
-            "a firewall's JSON",
-            hook,
-            Fault::reply(Response::json(403, &json!({"message": "Forbidden"}))),
-            6,
-        ),
-        (
-            "token type DPoP",
-            hook,
-            Fault::json(set("token_type", json!("DPoP"))),
-            8,
-        ),
-        (
-            "no token type",
-            hook,
-            Fault::json(drop_member("token_type")),
-            8,
-        ),
-        (
-            "no access token",
-            hook,
-            Fault::json(drop_member("access_token")),
-            8,
-        ),
-        (
-            "empty access token",
-            hook,
-            Fault::json(set("access_token", json!(""))),
-            8,
-        ),
-        (
-            "header injection",
-            hook,
-            Fault::access_token(|token| token.push_str("\r\nX-Evil: 1")),
-            8,
-        ),
-        (
-            "space in token",
-            hook,
-            Fault::access_token(|token| token.push_str(" b")),
-            8,
-        ),
-        (
-            "token of 17 kB",
-            hook,
-            Fault::access_token(|token| *token = "x".repeat(17_000)),
-            8,
-        ),
-        (
-            "oidcc-client-test-invalid-iss",
-            hook,
-            Fault::claims(append("iss", "1")),
-            8,
-        ),
-        (
-            "oidcc-client-test-missing-sub",
-            hook,
-            Fault::claims(drop_member("sub")),
-            8,
-        ),
-        ("empty sub", hook, Fault::claims(set("sub", json!(""))), 8),
-        (
-            "oidcc-client-test-invalid-aud",
-            hook,
-            Fault::claims(append("aud", "1")),
-            8,
-        ),
-        (
-            "oidcc-client-test-missing-aud",
-            hook,
-            Fault::claims(drop_member("aud")),
-            8,
-        ),
-        (
-            "a further audience",
-            hook,
-            Fault::claims(set("aud", json!(["gatepass", "other"]))),
-            8,
-        ),
-        (
-            "oidcc-client-test-missing-iat",
-            hook,
-            Fault::claims(drop_member("iat")),
-            8,
-        ),
-        (
-            "issued in the future",
-            hook,
-            Fault::claims(set("iat", json!(now() + 3600))),
-            8,
-        ),
-        (
-            "expired",
-            hook,
-            Fault::claims(set("exp", json!(now() - 360))),
-            8,
-        ),
-        ("no exp", hook, Fault::claims(drop_member("exp")), 8),
-        ("no iss", hook, Fault::claims(drop_member("iss")), 8),
-        (
-            "another azp",
-            hook,
-            Fault::claims(set("azp", json!("other"))),
-            8,
-        ),
-        (
-            "not valid yet",
-            hook,
-            Fault::claims(set("nbf", json!(now() + 3600))),
-            8,
-        ),
-        (
-            "oidcc-client-test-invalid-athash",
-            hook,
-            Fault::claims(append("at_hash", "1")),
-            8,
-        ),
-        (
-            "oidcc-client-test-invalid-sig",
-            hook,
-            Fault::Forge(Forgery::FlippedBits),
-            8,
-        ),
-        (
-            "unknown key, known kid",
-            hook,
-            Fault::Forge(Forgery::UnknownKey),
-            8,
-        ),
-        ("unknown kid", hook, Fault::Forge(Forgery::UnknownKid), 8),
-        (
-            "key in the header",
-            hook,
-            Fault::Forge(Forgery::EmbeddedKey),
-            8,
-        ),
-        (
-            "encryption key",
-            hook,
-            Fault::Forge(Forgery::EncryptionKey),
-            8,
-        ),
-        (
-            "oidcc-client-test-idtoken-sig-none",
-            hook,
-            Fault::Forge(Forgery::Unsigned("none")),
-            8,
-        ),
-        ("alg nOnE", hook, Fault::Forge(Forgery::Unsigned("nOnE")), 8),
-        (
-            "HS256 by the client id",
-            hook,
-            Fault::Forge(Forgery::HmacOfClientId),
-            8,
-        ),
-        (
-            "HS256 by the public key",
-            hook,
-            Fault::Forge(Forgery::HmacOfPublicKey),
-            8,
-        ),
-        (
-            "crit",
-            hook,
-            Fault::jose_header(set("crit", json!(["exp"]))),
-            8,
-        ),
-        (
-            "jku",
-            hook,
-            Fault::jose_header(set("jku", json!("https://evil.example/keys"))),
-            8,
-        ),
-        (
-            "x5c",
-            hook,
-            Fault::jose_header(set("x5c", json!(["AAAA"]))),
-            8,
-        ),
-        (
-            "unencoded payload",
-            hook,
-            Fault::jose_header(set("b64", json!(false))),
-            8,
-        ),
-        (
-            "a kid that is no text",
-            hook,
-            Fault::jose_header(set("kid", json!(7))),
-            8,
-        ),
-        (
-            "an access token in the ID token's place",
-            hook,
-            Fault::jose_header(set("typ", json!("at+jwt"))),
-            8,
-        ),
-        (
-            "not JSON",
-            hook,
-            Fault::html("<html>sign in to the hotel</html>"),
-            6,
-        ),
-        ("500", hook, Fault::status(500), 6),
-        ("503", hook, Fault::status(503), 6),
-        ("429", hook, Fault::status(429), 6),
-        (
-            "redirect",
-            hook,
-            Fault::elsewhere(307, "https://evil.example/token"),
-            6,
-        ),
-        ("dropped", hook, Fault::Drop(When::Before), 6),
-        (
-            "invalid_client",
-            hook,
-            Fault::oauth_error("invalid_client"),
-            3,
-        ),
-        (
-            "invalid_scope",
-            hook,
-            Fault::oauth_error("invalid_scope"),
-            3,
-        ),
-        (
-            "temporarily_unavailable",
-            hook,
-            Fault::oauth_error("temporarily_unavailable"),
-            6,
-        ),
-    ]
+/// What is refused in any answer of the token endpoint, whatever its ID token says.
+fn bad_token_responses(hook: Hook) -> Vec<Case> {
+    table! {
+        "token type mac" at hook: Fault::json(set("token_type", json!("mac"))) => 8;
+        "a member that appears twice" at hook: Fault::response(|response| {
+            let text = String::from_utf8(response.body.clone()).unwrap();
+            response.body = text.replacen('{', "{\"x\":1,\"x\":2,", 1).into_bytes();
+        }) => 8;
+        "a firewall's JSON" at hook: Fault::reply(Response::json(403, &json!({"message": "Forbidden"}))) => 6;
+        "token type DPoP" at hook: Fault::json(set("token_type", json!("DPoP"))) => 8;
+        "no token type" at hook: Fault::json(drop_member("token_type")) => 8;
+        "no access token" at hook: Fault::json(drop_member("access_token")) => 8;
+        "empty access token" at hook: Fault::json(set("access_token", json!(""))) => 8;
+        "header injection" at hook: Fault::access_token(|token| token.push_str("\r\nX-Evil: 1")) => 8;
+        "space in token" at hook: Fault::access_token(|token| token.push_str(" b")) => 8;
+        "token of 17 kB" at hook: Fault::access_token(|token| *token = "x".repeat(17_000)) => 8;
+        "not JSON" at hook: Fault::html("<html>sign in to the hotel</html>") => 6;
+        "500" at hook: Fault::status(500) => 6;
+        "503" at hook: Fault::status(503) => 6;
+        "429" at hook: Fault::status(429) => 6;
+        "redirect" at hook: Fault::elsewhere(307, "https://evil.example/token") => 6;
+        "dropped" at hook: Fault::Drop(When::Before) => 6;
+        "invalid_client" at hook: Fault::oauth_error("invalid_client") => 3;
+        "invalid_scope" at hook: Fault::oauth_error("invalid_scope") => 3;
+        "temporarily_unavailable" at hook: Fault::oauth_error("temporarily_unavailable") => 6;
+    }
+}
+
+/// What is refused in any ID token.
+fn bad_id_tokens(hook: Hook) -> Vec<Case> {
+    table! {
+        "oidcc-client-test-invalid-iss" at hook: Fault::claims(append("iss", "1")) => 8;
+        "oidcc-client-test-missing-sub" at hook: Fault::claims(drop_member("sub")) => 8;
+        "empty sub" at hook: Fault::claims(set("sub", json!(""))) => 8;
+        "oidcc-client-test-invalid-aud" at hook: Fault::claims(append("aud", "1")) => 8;
+        "oidcc-client-test-missing-aud" at hook: Fault::claims(drop_member("aud")) => 8;
+        "a further audience" at hook: Fault::claims(set("aud", json!(["gatepass", "other"]))) => 8;
+        "oidcc-client-test-missing-iat" at hook: Fault::claims(drop_member("iat")) => 8;
+        "issued in the future" at hook: Fault::claims(set("iat", json!(now() + 3600))) => 8;
+        "expired" at hook: Fault::claims(set("exp", json!(now() - 360))) => 8;
+        "no exp" at hook: Fault::claims(drop_member("exp")) => 8;
+        "no iss" at hook: Fault::claims(drop_member("iss")) => 8;
+        "another azp" at hook: Fault::claims(set("azp", json!("other"))) => 8;
+        "not valid yet" at hook: Fault::claims(set("nbf", json!(now() + 3600))) => 8;
+        "oidcc-client-test-invalid-athash" at hook: Fault::claims(append("at_hash", "1")) => 8;
+        "oidcc-client-test-invalid-sig" at hook: Fault::Forge(Forgery::FlippedBits) => 8;
+        "unknown key, known kid" at hook: Fault::Forge(Forgery::UnknownKey) => 8;
+        "unknown kid" at hook: Fault::Forge(Forgery::UnknownKid) => 8;
+        "key in the header" at hook: Fault::Forge(Forgery::EmbeddedKey) => 8;
+        "encryption key" at hook: Fault::Forge(Forgery::EncryptionKey) => 8;
+        "oidcc-client-test-idtoken-sig-none" at hook: Fault::Forge(Forgery::Unsigned("none")) => 8;
+        "alg nOnE" at hook: Fault::Forge(Forgery::Unsigned("nOnE")) => 8;
+        "HS256 by the client id" at hook: Fault::Forge(Forgery::HmacOfClientId) => 8;
+        "HS256 by the public key" at hook: Fault::Forge(Forgery::HmacOfPublicKey) => 8;
+        "crit" at hook: Fault::jose_header(set("crit", json!(["exp"]))) => 8;
+        "jku" at hook: Fault::jose_header(set("jku", json!("https://evil.example/keys"))) => 8;
+        "x5c" at hook: Fault::jose_header(set("x5c", json!(["AAAA"]))) => 8;
+        "unencoded payload" at hook: Fault::jose_header(set("b64", json!(false))) => 8;
+        "a kid that is no text" at hook: Fault::jose_header(set("kid", json!(7))) => 8;
+        "an access token in the ID token's place" at hook: Fault::jose_header(set("typ", json!("at+jwt"))) => 8;
+    }
 }
 
 /// What is no answer in the terms of HTTP, or none that anybody has to take. None of it says anything about the session.
@@ -303,77 +124,28 @@ fn bad_http(hook: Hook) -> Vec<Case> {
             *response = headers.header("content-encoding", encoding);
         })
     };
-    let mut cases = vec![
-        ("gzip that nobody asked for", hook, compressed("gzip"), 6),
-        ("br that nobody asked for", hook, compressed("br"), 6),
-        ("endless body", hook, Fault::Padding(1 << 40), 6),
-        (
-            "less body than promised",
-            hook,
-            raw(
-                &format!("200 OK\r\n{json}\r\nContent-Length: 99999999999"),
-                b"{}",
-            ),
-            6,
-        ),
-        (
-            "two lengths",
-            hook,
-            raw(
-                &format!("200 OK\r\n{json}\r\nContent-Length: 2\r\nContent-Length: 3"),
-                b"{}",
-            ),
-            6,
-        ),
-        (
-            "a broken chunk",
-            hook,
-            raw(
-                &format!("200 OK\r\n{json}\r\nTransfer-Encoding: chunked"),
-                b"ffffffffffffffff1\r\n{}",
-            ),
-            6,
-        ),
-        ("endless headers", hook, raw(&many, b"{}"), 6),
-        ("a header of 4 MB", hook, raw(&long, b"{}"), 6),
-        (
-            "no HTTP",
-            hook,
-            Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
-            6,
-        ),
-        ("no status", hook, Fault::Raw(b"{}".to_vec()), 6),
-        (
-            "continue for ever",
-            hook,
-            Fault::Raw(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000)),
-            6,
-        ),
-        ("204", hook, Fault::status(204), 6),
-        ("205", hook, Fault::status(205), 6),
-        ("304", hook, Fault::status(304), 6),
-        ("200 with nothing", hook, Fault::status(200), 6),
-        (
-            "206",
-            hook,
-            Fault::response(|response| response.status = 206),
-            6,
-        ),
-        (
-            "a byte order mark",
-            hook,
-            Fault::response(|response| {
-                response.body.splice(0..0, *b"\xef\xbb\xbf");
-            }),
-            6,
-        ),
-        (
-            "no type",
-            hook,
-            Fault::response(|response| response.headers.clear()),
-            6,
-        ),
-    ];
+    let mut cases = table! {
+        "gzip that nobody asked for" at hook: compressed("gzip") => 6;
+        "br that nobody asked for" at hook: compressed("br") => 6;
+        "endless body" at hook: Fault::Padding(1 << 40) => 6;
+        "less body than promised" at hook: raw(&format!("200 OK\r\n{json}\r\nContent-Length: 99999999999"), b"{}") => 6;
+        "two lengths" at hook: raw(&format!("200 OK\r\n{json}\r\nContent-Length: 2\r\nContent-Length: 3"), b"{}") => 6;
+        "a broken chunk" at hook: raw(&format!("200 OK\r\n{json}\r\nTransfer-Encoding: chunked"), b"ffffffffffffffff1\r\n{}") => 6;
+        "endless headers" at hook: raw(&many, b"{}") => 6;
+        "a header of 4 MB" at hook: raw(&long, b"{}") => 6;
+        "no HTTP" at hook: Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()) => 6;
+        "no status" at hook: Fault::Raw(b"{}".to_vec()) => 6;
+        "continue for ever" at hook: Fault::Raw(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000)) => 6;
+        "204" at hook: Fault::status(204) => 6;
+        "205" at hook: Fault::status(205) => 6;
+        "304" at hook: Fault::status(304) => 6;
+        "200 with nothing" at hook: Fault::status(200) => 6;
+        "206" at hook: Fault::response(|response| response.status = 206) => 6;
+        "a byte order mark" at hook: Fault::response(|response| {
+            response.body.splice(0..0, *b"\xef\xbb\xbf");
+        }) => 6;
+        "no type" at hook: Fault::response(|response| response.headers.clear()) => 6;
+    };
     for status in [301, 302, 303, 307, 308] {
         let fault = Fault::elsewhere(status, "https://evil.example/");
         cases.push(("a redirect", hook, fault, 6));
@@ -381,137 +153,38 @@ fn bad_http(hook: Hook) -> Vec<Case> {
     cases
 }
 
+/// What is refused in a sign-in only.
 fn bad_sign_ins() -> Vec<Case> {
     use Hook::{CodeGrant, Discovery, Keys, Redirect};
-    let mut cases = bad_grants(CodeGrant);
-    for hook in [Discovery, Keys, CodeGrant] {
-        cases.extend(bad_http(hook));
-    }
     let evil = "http://evil.example/token";
-    cases.extend([
-        (
-            "oidcc-client-test-discovery-issuer-mismatch",
-            Discovery,
-            Fault::json(append("issuer", "INVALID")),
-            8,
-        ),
-        (
-            "issuer with a slash",
-            Discovery,
-            Fault::json(append("issuer", "/")),
-            8,
-        ),
-        (
-            "no token endpoint",
-            Discovery,
-            Fault::json(drop_member("token_endpoint")),
-            8,
-        ),
-        (
-            "plain http",
-            Discovery,
-            Fault::json(set("token_endpoint", json!(evil))),
-            8,
-        ),
-        (
-            "a file",
-            Discovery,
-            Fault::json(set("authorization_endpoint", json!("file:///etc/passwd"))),
-            8,
-        ),
-        (
-            "an array",
-            Discovery,
-            Fault::reply(Response::json(200, &json!([1]))),
-            8,
-        ),
-        ("discovery 500", Discovery, Fault::status(500), 6),
-        ("discovery html", Discovery, Fault::html("<html>"), 6),
-        (
-            "discovery elsewhere",
-            Discovery,
-            Fault::elsewhere(302, "https://evil.example/"),
-            6,
-        ),
-        ("keys 500", Keys, Fault::status(500), 6),
-        ("no keys", Keys, Fault::json(set("keys", json!([]))), 8),
-        (
-            "keys are none",
-            Keys,
-            Fault::reply(Response::json(200, &json!({"keys": 1}))),
-            8,
-        ),
-        (
-            "refused",
-            Redirect,
-            Fault::redirect_error("access_denied"),
-            5,
-        ),
-        (
-            "scope refused",
-            Redirect,
-            Fault::redirect_error("invalid_scope"),
-            3,
-        ),
-        (
-            "client refused",
-            Redirect,
-            Fault::redirect_error("unauthorized_client"),
-            3,
-        ),
-        (
-            "not now",
-            Redirect,
-            Fault::redirect_error("temporarily_unavailable"),
-            6,
-        ),
-        (
-            "wrong issuer in the redirect",
-            Redirect,
-            Fault::redirect(|pairs| {
-                pairs.retain(|(name, _)| name != "iss");
-                pairs.push(("iss".to_owned(), "https://evil.example".to_owned()));
-            }),
-            8,
-        ),
-        (
-            "no ID token",
-            CodeGrant,
-            Fault::json(drop_member("id_token")),
-            8,
-        ),
-        (
-            "oidcc-client-test-nonce-invalid",
-            CodeGrant,
-            Fault::claims(append("nonce", "1")),
-            8,
-        ),
-        (
-            "no nonce",
-            CodeGrant,
-            Fault::claims(drop_member("nonce")),
-            8,
-        ),
-        (
-            "an old token",
-            CodeGrant,
-            Fault::claims(set("iat", json!(now() - 3600))),
-            8,
-        ),
-        (
-            "two megabytes",
-            CodeGrant,
-            Fault::Padding(2 * 1024 * 1024),
-            6,
-        ),
-        (
-            "code refused",
-            CodeGrant,
-            Fault::oauth_error("invalid_grant"),
-            5,
-        ),
-    ]);
-    cases
+    table! {
+        "oidcc-client-test-discovery-issuer-mismatch" at Discovery: Fault::json(append("issuer", "INVALID")) => 8;
+        "issuer with a slash" at Discovery: Fault::json(append("issuer", "/")) => 8;
+        "no token endpoint" at Discovery: Fault::json(drop_member("token_endpoint")) => 8;
+        "plain http" at Discovery: Fault::json(set("token_endpoint", json!(evil))) => 8;
+        "a file" at Discovery: Fault::json(set("authorization_endpoint", json!("file:///etc/passwd"))) => 8;
+        "an array" at Discovery: Fault::reply(Response::json(200, &json!([1]))) => 8;
+        "discovery 500" at Discovery: Fault::status(500) => 6;
+        "discovery html" at Discovery: Fault::html("<html>") => 6;
+        "discovery elsewhere" at Discovery: Fault::elsewhere(302, "https://evil.example/") => 6;
+        "keys 500" at Keys: Fault::status(500) => 6;
+        "no keys" at Keys: Fault::json(set("keys", json!([]))) => 8;
+        "keys are none" at Keys: Fault::reply(Response::json(200, &json!({"keys": 1}))) => 8;
+        "refused" at Redirect: Fault::redirect_error("access_denied") => 5;
+        "scope refused" at Redirect: Fault::redirect_error("invalid_scope") => 3;
+        "client refused" at Redirect: Fault::redirect_error("unauthorized_client") => 3;
+        "not now" at Redirect: Fault::redirect_error("temporarily_unavailable") => 6;
+        "wrong issuer in the redirect" at Redirect: Fault::redirect(|pairs| {
+            pairs.retain(|(name, _)| name != "iss");
+            pairs.push(("iss".to_owned(), "https://evil.example".to_owned()));
+        }) => 8;
+        "no ID token" at CodeGrant: Fault::json(drop_member("id_token")) => 8;
+        "oidcc-client-test-nonce-invalid" at CodeGrant: Fault::claims(append("nonce", "1")) => 8;
+        "no nonce" at CodeGrant: Fault::claims(drop_member("nonce")) => 8;
+        "an old token" at CodeGrant: Fault::claims(set("iat", json!(now() - 3600))) => 8;
+        "two megabytes" at CodeGrant: Fault::Padding(2 * 1024 * 1024) => 6;
+        "code refused" at CodeGrant: Fault::oauth_error("invalid_grant") => 5;
+    }
 }
 
 /// The exit code, silence on standard output, and no secret in the log.
@@ -545,11 +218,12 @@ fn nothing_follows(name: &str, hook: Hook, provider: &Provider) {
     assert!(after.is_empty() || after == ["/jwks"], "{name}: {paths:?}");
 }
 
-#[test]
-fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
+/// Each of these sign-ins stores nothing, and leaves the session that there was.
+#[track_caller]
+fn store_nothing(cases: Vec<Case>) {
     let scene = scene().signed_in();
     let before = scene.keyring.items_snapshot();
-    for (name, hook, fault, code) in bad_sign_ins() {
+    for (name, hook, fault, code) in cases {
         scene.provider.clear_requests();
         scene.provider.script(hook, fault);
         let outcome = scene.gatepass(["login"]).env("GATEPASS_LOG", "debug").run();
@@ -563,40 +237,38 @@ fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
 }
 
 #[test]
-fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
-    let mut cases = bad_grants(Hook::RefreshGrant);
-    let hook = Hook::RefreshGrant;
-    // What keeps a request from its effect; an answer that is lost after it has rotated the token is another matter.
-    let kept = ["204", "205", "304", "200 with nothing"];
-    cases.extend(
-        bad_http(hook)
-            .into_iter()
-            .filter(|case| kept.contains(&case.0)),
-    );
-    cases.push((
-        "oidcc-client-test-refresh-token-invalid-sub",
-        hook,
-        Fault::claims(append("sub", "1")),
-        8,
-    ));
-    cases.push((
-        "oidcc-client-test-refresh-token-invalid-issuer",
-        hook,
-        Fault::claims(append("iss", "1")),
-        8,
-    ));
-    cases.push((
-        "the nonce of another sign-in",
-        hook,
-        Fault::claims(set("nonce", json!("another"))),
-        8,
-    ));
-    cases.push((
-        "the time of another sign-in",
-        hook,
-        Fault::claims(set("auth_time", json!(now() + 1000))),
-        8,
-    ));
+fn a_bad_sign_in_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_sign_ins());
+}
+
+#[test]
+fn a_bad_token_response_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_token_responses(Hook::CodeGrant));
+}
+
+#[test]
+fn a_bad_id_token_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_id_tokens(Hook::CodeGrant));
+}
+
+#[test]
+fn bad_http_in_discovery_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_http(Hook::Discovery));
+}
+
+#[test]
+fn bad_http_for_keys_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_http(Hook::Keys));
+}
+
+#[test]
+fn bad_http_for_a_code_stores_nothing_and_harms_nothing() {
+    store_nothing(bad_http(Hook::CodeGrant));
+}
+
+/// Each of these refreshes prints nothing, and one whose answer was refused is not repeated.
+#[track_caller]
+fn are_not_repeated(cases: Vec<Case>) {
     for (name, hook, fault, code) in cases {
         // A refresh whose answer was refused ends the session, so each case has its own.
         let scene = scene().signed_in();
@@ -624,123 +296,67 @@ fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
 }
 
 #[test]
+fn a_bad_refresh_prints_nothing_and_a_refused_one_is_not_repeated() {
+    let mut cases = bad_token_responses(Hook::RefreshGrant);
+    // What keeps a request from its effect; an answer that is lost after it has rotated the token is another matter.
+    let kept = ["204", "205", "304", "200 with nothing"];
+    let http = bad_http(Hook::RefreshGrant).into_iter();
+    cases.extend(http.filter(|case| kept.contains(&case.0)));
+    are_not_repeated(cases);
+}
+
+#[test]
+fn a_refresh_with_a_bad_id_token_prints_nothing_and_is_not_repeated() {
+    use Hook::RefreshGrant;
+    let mut cases = bad_id_tokens(RefreshGrant);
+    let another_sign_in: Vec<Case> = table! {
+        "oidcc-client-test-refresh-token-invalid-sub" at RefreshGrant: Fault::claims(append("sub", "1")) => 8;
+        "oidcc-client-test-refresh-token-invalid-issuer" at RefreshGrant: Fault::claims(append("iss", "1")) => 8;
+        "the nonce of another sign-in" at RefreshGrant: Fault::claims(set("nonce", json!("another"))) => 8;
+        "the time of another sign-in" at RefreshGrant: Fault::claims(set("auth_time", json!(now() + 1000))) => 8;
+    };
+    cases.extend(another_sign_in);
+    are_not_repeated(cases);
+}
+
+#[test]
 fn unusual_but_right_answers_are_accepted() {
     use Hook::{CodeGrant, Discovery, Keys};
     let scene = scene();
-    let cases: Vec<(&str, Hook, Fault)> = vec![
-        (
-            "token type in odd case",
-            CodeGrant,
-            Fault::json(set("token_type", json!("bEARER"))),
-        ),
-        (
-            "no expires_in",
-            CodeGrant,
-            Fault::json(drop_member("expires_in")),
-        ),
-        (
-            "expires_in as a string",
-            CodeGrant,
-            Fault::json(set("expires_in", json!("300"))),
-        ),
-        ("no scope", CodeGrant, Fault::json(drop_member("scope"))),
-        (
-            "scope as a list",
-            CodeGrant,
-            Fault::json(set("scope", json!(["openid"]))),
-        ),
-        (
-            "unknown members",
-            CodeGrant,
-            Fault::json(set("ext_expires_in", json!({"a": [1]}))),
-        ),
-        (
-            "audience as a list",
-            CodeGrant,
-            Fault::claims(set("aud", json!(["gatepass"]))),
-        ),
-        (
-            "our azp",
-            CodeGrant,
-            Fault::claims(set("azp", json!("gatepass"))),
-        ),
-        (
-            "oidcc-client-test-missing-athash",
-            CodeGrant,
-            Fault::claims(drop_member("at_hash")),
-        ),
-        (
-            "a time of change in words",
-            CodeGrant,
-            Fault::claims(set("updated_at", json!("2026-01-01T00:00:00.000Z"))),
-        ),
-        (
-            "one method",
-            CodeGrant,
-            Fault::claims(set("amr", json!("pwd"))),
-        ),
-        (
-            "an address in one line",
-            CodeGrant,
-            Fault::claims(set("address", json!("x"))),
-        ),
-        (
-            "no hash",
-            CodeGrant,
-            Fault::claims(set("at_hash", Value::Null)),
-        ),
-        (
-            "a clock 30 s ahead",
-            CodeGrant,
-            Fault::claims(set("iat", json!(now() + 30))),
-        ),
-        (
-            "oidcc-client-test-kid-absent-multiple-jwks",
-            CodeGrant,
-            Fault::jose_header(drop_member("kid")),
-        ),
-        (
-            "oidcc-client-test-kid-absent-single-jwks",
-            Keys,
-            Fault::json(|set| {
-                // Only the key that signs, without its name.
-                let keys = set["keys"].as_array_mut().unwrap();
-                keys.retain(|key| key["crv"] == "P-256" && key["use"] == "sig");
-                for key in keys {
-                    key.as_object_mut().unwrap().remove("kid");
-                }
-            }),
-        ),
-        (
-            "an ID token of 10 kB",
-            CodeGrant,
-            Fault::claims(set("groups", json!("g".repeat(10_000)))),
-        ),
-        (
-            "unknown metadata",
-            Discovery,
-            Fault::json(set("x_unknown", json!([{"a": 1}]))),
-        ),
-        (
-            "no list of algorithms for PKCE",
-            Discovery,
-            Fault::json(drop_member("code_challenge_methods_supported")),
-        ),
-        (
-            "keys without alg",
-            Keys,
-            Fault::json(|keys| {
-                for key in keys["keys"].as_array_mut().unwrap() {
-                    key.as_object_mut().unwrap().remove("alg");
-                }
-            }),
-        ),
-        (
-            "oidcc-client-test-signing-key-rotation",
-            CodeGrant,
-            Fault::RotateKeys,
-        ),
-    ];
+    let cases: Vec<(&str, Hook, Fault)> = table! {
+        "token type in odd case" at CodeGrant: Fault::json(set("token_type", json!("bEARER")));
+        "no expires_in" at CodeGrant: Fault::json(drop_member("expires_in"));
+        "expires_in as a string" at CodeGrant: Fault::json(set("expires_in", json!("300")));
+        "no scope" at CodeGrant: Fault::json(drop_member("scope"));
+        "scope as a list" at CodeGrant: Fault::json(set("scope", json!(["openid"])));
+        "unknown members" at CodeGrant: Fault::json(set("ext_expires_in", json!({"a": [1]})));
+        "audience as a list" at CodeGrant: Fault::claims(set("aud", json!(["gatepass"])));
+        "our azp" at CodeGrant: Fault::claims(set("azp", json!("gatepass")));
+        "oidcc-client-test-missing-athash" at CodeGrant: Fault::claims(drop_member("at_hash"));
+        "a time of change in words" at CodeGrant: Fault::claims(set("updated_at", json!("2026-01-01T00:00:00.000Z")));
+        "one method" at CodeGrant: Fault::claims(set("amr", json!("pwd")));
+        "an address in one line" at CodeGrant: Fault::claims(set("address", json!("x")));
+        "no hash" at CodeGrant: Fault::claims(set("at_hash", Value::Null));
+        "a clock 30 s ahead" at CodeGrant: Fault::claims(set("iat", json!(now() + 30)));
+        "oidcc-client-test-kid-absent-multiple-jwks" at CodeGrant: Fault::jose_header(drop_member("kid"));
+        "oidcc-client-test-kid-absent-single-jwks" at Keys: Fault::json(|set| {
+            // Only the key that signs, without its name.
+            let keys = set["keys"].as_array_mut().unwrap();
+            keys.retain(|key| key["crv"] == "P-256" && key["use"] == "sig");
+            for key in keys {
+                key.as_object_mut().unwrap().remove("kid");
+            }
+        });
+        "an ID token of 10 kB" at CodeGrant: Fault::claims(set("groups", json!("g".repeat(10_000))));
+        "unknown metadata" at Discovery: Fault::json(set("x_unknown", json!([{"a": 1}])));
+        "no list of algorithms for PKCE" at Discovery: Fault::json(drop_member("code_challenge_methods_supported"));
+        "keys without alg" at Keys: Fault::json(|keys| {
+            for key in keys["keys"].as_array_mut().unwrap() {
+                key.as_object_mut().unwrap().remove("alg");
+            }
+        });
+        "oidcc-client-test-signing-key-rotation" at CodeGrant: Fault::RotateKeys;
+    };
     for (name, hook, fault) in cases {
         scene.provider.script(hook, fault);
         let outcome = scene.gatepass(["login"]).run();

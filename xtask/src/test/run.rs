@@ -30,7 +30,7 @@ const SKIPPED: &str = "skipped: ";
 pub(crate) const LEFT_BEHIND: &str = "left behind: ";
 
 /// Longest time for one test, unless its lane says something else.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// As much is shown of what a failed test said.
 const LINES: usize = 150;
