@@ -33,8 +33,8 @@ pub use unix::{
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    User, become_session_leader, belongs_to_somebody_else, connected_user, dpapi,
-    exclusive_listener, harden, is_us, keep_descriptors, stdout_is_pipe,
+    become_session_leader, belongs_to_somebody_else, connected_user, dpapi, exclusive_listener,
+    harden, is_us, keep_descriptors, stdout_is_pipe,
 };
 
 #[cfg(unix)]

@@ -11,17 +11,6 @@ use std::net::SocketAddr;
 pub use detached::start_detached;
 pub use socket::exclusive_listener;
 
-/// The account that gatepass works for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User;
-
-impl User {
-    /// The user of this process.
-    pub fn current() -> Self {
-        Self
-    }
-}
-
 /// Keeps the process to itself: no program that it starts gets the pipes of its caller, who may wait until
 /// everybody has closed them; no library is loaded from the folder of a program or a person; a crash is not
 /// reported in a window. Without a debugger's privilege other users cannot read this process anyway.
