@@ -11,6 +11,7 @@ mod desk;
 mod libraries;
 mod outside;
 mod page;
+mod refused;
 mod together;
 mod turns;
 
