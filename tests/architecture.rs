@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("secret", &[]),
+    ("credential", &["secret"]),
     ("text", &[]),
     ("error", &["text"]),
     ("platform", &["error", "text"]),
@@ -22,7 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "config",
         &["error", "gatepass_host", "platform", "secret", "text"],
     ),
-    ("caller", &["config"]),
+    ("caller", &["config", "platform"]),
     ("logging", &["clock", "config", "error", "platform", "text"]),
     (
         "audit",
@@ -36,7 +37,15 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "output",
-        &["caller", "config", "error", "platform", "session"],
+        &[
+            "caller",
+            "clock",
+            "config",
+            "credential",
+            "error",
+            "platform",
+            "session",
+        ],
     ),
     (
         "store",
@@ -56,14 +65,26 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "audit", "caller", "clock", "config", "error", "oidc", "person", "platform", "reader",
-            "secret", "session", "store", "text",
+            "audit",
+            "caller",
+            "clock",
+            "config",
+            "credential",
+            "error",
+            "oidc",
+            "person",
+            "platform",
+            "reader",
+            "secret",
+            "session",
+            "store",
+            "text",
         ],
     ),
     (
         "worker",
         &[
-            "caller", "clock", "config", "error", "logging", "oidc", "person", "platform",
+            "audit", "caller", "clock", "config", "error", "logging", "oidc", "person", "platform",
             "reader", "session", "store", "writer",
         ],
     ),
@@ -94,6 +115,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "caller",
             "clock",
             "config",
+            "credential",
             "error",
             "gatepass_host",
             "logging",
