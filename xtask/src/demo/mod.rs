@@ -11,8 +11,11 @@ use std::time::Instant;
 use gatepass_testkit::provider::client;
 use gatepass_testkit::provider::jwt::Jwt;
 
+#[cfg(target_os = "linux")]
 use crate::install;
-use crate::process::{cargo, find, root, run};
+#[cfg(target_os = "linux")]
+use crate::process::find;
+use crate::process::{cargo, root, run};
 use crate::stage::browser::{self, Browser};
 use crate::stage::place::{self, Keychain, Place};
 use crate::stage::{self, Asked, Stage, interrupted};
