@@ -25,7 +25,7 @@ const COMMON: [&str; 8] = [
 ];
 
 /// Golden file, arguments.
-const CASES: [(&str, &str); 16] = [
+const CASES: [(&str, &str); 22] = [
     (
         "desktop.mobileconfig",
         "claude-desktop --format mobileconfig",
@@ -68,7 +68,7 @@ const CASES: [(&str, &str); 16] = [
     ),
     (
         "desktop-linux.json",
-        "claude-desktop --format linux --mcp tools=https://mcp.example/mcp --set coworkEgressAllowedHosts=[\"*\"]",
+        "claude-desktop --format linux --mcp tools=https://mcp.example/mcp --send-token-to mcp.example --set coworkEgressAllowedHosts=[\"*\"]",
     ),
     (
         "desktop-enterprise.json",
@@ -77,7 +77,28 @@ const CASES: [(&str, &str); 16] = [
     ("code.json", "claude-code --for linux --profile lab"),
     ("code.reg", "claude-code --format reg"),
     ("code.mobileconfig", "claude-code --format mobileconfig"),
+    (
+        "code-mcp.json",
+        "claude-code --format managed-mcp --for linux --mcp tools=https://gateway.example/mcp",
+    ),
+    (
+        "code-telemetry.json",
+        "claude-code --format managed --for windows --otel-endpoint https://gateway.example/otlp",
+    ),
+    (
+        "desktop-lock-all.reg",
+        "claude-desktop --format reg --with-policy --lock-all --profile lab",
+    ),
     ("codex.toml", "codex --for macos --profile lab"),
+    (
+        "codex-requirements.toml",
+        "codex --format requirements --for linux",
+    ),
+    ("codex.mobileconfig", "codex --format mobileconfig"),
+    (
+        "desktop-telemetry.json",
+        "claude-desktop --format json --for linux --otel-endpoint https://gateway.example/otlp",
+    ),
 ];
 
 struct Place(tempfile::TempDir);
@@ -175,7 +196,7 @@ fn exactly_these_files_come_out_and_nothing_is_wrong_with_them() {
         );
         let secrets = ["not-for-a-policy", "inferenceGatewayApiKey", "/v1\""];
         let clear = secrets.iter().all(|secret| !text(&made).contains(secret));
-        assert!(clear || name == "codex.toml", "{name}");
+        assert!(clear || name.starts_with("codex"), "{name}");
         if name.ends_with(".intune.json") {
             // The check reads what hosts read; this one is compared with the registration file in tests/mdm.rs.
             continue;
@@ -390,6 +411,153 @@ fn no_secret_goes_into_a_further_key() {
         refused(&output, 2, "looks like a credential");
         assert!(!text(&output.stderr).contains("hush"), "{set}");
     }
+}
+
+/// Whoever runs another host could use the gateway with each person's token.
+#[test]
+fn the_token_goes_to_another_host_only_by_an_explicit_word() {
+    let place = Place::new();
+    for (option, value, host) in [
+        ("--mcp", "tools=https://mcp.example/mcp", "claude-desktop"),
+        (
+            "--mcp",
+            "tools=https://gateway.example:8443/",
+            "claude-desktop",
+        ),
+        ("--otel-endpoint", "https://otel.example", "claude-code"),
+        ("--otel-endpoint", "https://otel.example", "claude-desktop"),
+    ] {
+        let args = ["export", host, "--format", "json", option, value];
+        let args = if host == "claude-code" {
+            [&args[..2], &args[4..]].concat()
+        } else {
+            args.to_vec()
+        };
+        refused(&place.gatepass(&args), 2, "another host than the gateway");
+        let asked = value.rsplit("//").next().unwrap();
+        let named = asked.split([':', '/']).next().unwrap();
+        ok(&place.gatepass(&[&args[..], &["--send-token-to", named]].concat()));
+    }
+    // What was allowed is still remarked where the file is looked at.
+    let path = place.path("managed.json");
+    let args = "claude-desktop --format json --for linux --mcp a=https://mcp.example --send-token-to mcp.example --output";
+    let mut args: Vec<&str> = args.split(' ').collect();
+    args.insert(0, "export");
+    args.push(path.to_str().unwrap());
+    ok(&place.gatepass(&args));
+    let check = place.gatepass(&["export", "--check", path.to_str().unwrap()]);
+    let report = text(&check.stdout);
+    assert!(
+        report.contains("is on another host than the gateway"),
+        "{report}"
+    );
+    let servers = r#"{"mcpServers":{"a":{"type":"http","url":"https://mcp.example","headersHelper":"/usr/bin/gatepass token"}}}"#;
+    fs::write(&path, servers).unwrap();
+    let check = place.gatepass(&["export", "--check", path.to_str().unwrap()]);
+    let report = text(&check.stdout);
+    for said in ["another host than the gateway", "--output headers"] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+}
+
+#[test]
+fn everything_is_locked_only_together_with_a_policy() {
+    let place = Place::new();
+    let args = [
+        "export",
+        "claude-desktop",
+        "--format",
+        "linux",
+        "--lock-all",
+    ];
+    refused(&place.gatepass(&args), 2, "--with-policy");
+    let output = place.gatepass(&[&args[..], &["--with-policy"]].concat());
+    ok(&output);
+    let told = text(&output.stderr);
+    assert!(told.contains("\nlocked_keys = [\"*\"]\n"), "{told}");
+    for key in ["proxy", "no_proxy", "ca_file", "browser"] {
+        assert!(told.contains(key), "{key}: {told}");
+    }
+    let profile = place.gatepass(&[
+        "export",
+        "claude-desktop",
+        "--format",
+        "mobileconfig",
+        "--with-policy",
+        "--lock-all",
+    ]);
+    let root = plist::Value::from_reader(std::io::Cursor::new(ok(&profile))).unwrap();
+    let root = root.into_dictionary().unwrap();
+    let own = root["PayloadContent"].as_array().unwrap()[1].clone();
+    let own = own.into_dictionary().unwrap();
+    assert_eq!(
+        own["lockedKeys"].as_array().unwrap()[0].as_string(),
+        Some("*")
+    );
+}
+
+#[test]
+fn a_secret_that_is_none_goes_into_a_policy_by_an_explicit_word_alone() {
+    let place = Place::new();
+    let config = place.path("google.toml");
+    let text_of = "issuer = 'https://accounts.google.com'\nclient_id = 'a'\nclient_secret = 'GOCSPX-x'\n\
+                   store = 'file'\ngateway_url = 'https://gateway.example'\n";
+    fs::write(&config, text_of).unwrap();
+    private(&config);
+    let args = [
+        "export",
+        "claude-desktop",
+        "--format",
+        "linux",
+        "--with-policy",
+    ];
+    let output = place.run(&config, &args);
+    ok(&output);
+    let told = text(&output.stderr);
+    assert!(
+        !told.contains("GOCSPX-x") && told.contains("--with-client-secret"),
+        "{told}"
+    );
+    assert!(told.contains("sessions lie in a file"), "{told}");
+    let output = place.run(&config, &[&args[..], &["--with-client-secret"]].concat());
+    ok(&output);
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("GOCSPX-x") && told.contains("every user of the machine can read"),
+        "{told}"
+    );
+    refused(
+        &place.run(
+            &config,
+            &["export", "claude-desktop", "--with-client-secret"],
+        ),
+        2,
+        "--with-policy",
+    );
+}
+
+#[test]
+fn a_helper_that_is_not_there_and_a_lonely_model_are_remarked() {
+    let place = Place::new();
+    let absent = place.path("gatepass");
+    let args = [
+        "export",
+        "claude-desktop",
+        "--model",
+        "claude-haiku-4-5",
+        "--helper-path",
+    ];
+    let args = [&args[..], &[absent.to_str().unwrap()]].concat();
+    let output = place.gatepass(&args);
+    ok(&output);
+    let told = text(&output.stderr);
+    let here = env!("CARGO_BIN_EXE_gatepass");
+    for said in ["on this system", "--helper-path", here, "is the only one"] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    fs::write(&absent, "").unwrap();
+    let told = text(&place.gatepass(&args).stderr);
+    assert!(!told.contains("on this system"), "{told}");
 }
 
 /// Whatever has no end would hold the check for ever.

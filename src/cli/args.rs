@@ -154,7 +154,8 @@ Examples:
     /// Write the configuration of a host application, or check an existing one
     #[command(after_help = "\
 Examples:
-  gatepass export claude-desktop --format mobileconfig --model claude-haiku-4-5
+  gatepass export claude-desktop --format mobileconfig \
+      --model claude-opus-4-5 --model claude-sonnet-4-5 --model claude-haiku-4-5
   gatepass export claude-desktop --format reg --with-policy --output claude.reg
   gatepass export claude-code --output ~/.claude/settings.json
   gatepass export codex --output ~/.codex/config.toml
@@ -273,9 +274,17 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "check")]
     pub(super) set: Vec<(String, String)>,
 
-    /// An MCP server that takes the gateway's token (Claude Desktop)
+    /// An MCP server that takes the gateway's token
     #[arg(long, value_name = "NAME=URL", value_parser = pair, conflicts_with = "check")]
     pub(super) mcp: Vec<(String, String)>,
+
+    /// Where telemetry goes that takes the gateway's token (OTLP over HTTP)
+    #[arg(long, value_name = "URL", conflicts_with = "check")]
+    pub(super) otel_endpoint: Option<String>,
+
+    /// A further host that may get the gateway's token, for --mcp and --otel-endpoint
+    #[arg(long, value_name = "HOST", conflicts_with = "check")]
+    pub(super) send_token_to: Vec<String>,
 
     /// How long the provider's tokens live, in seconds
     #[arg(long, value_name = "SECONDS", conflicts_with = "check", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
@@ -284,6 +293,14 @@ pub(super) struct ExportArgs {
     /// Lock gatepass's own configuration on the same machines
     #[arg(long, conflicts_with = "check")]
     pub(super) with_policy: bool,
+
+    /// Freeze what that policy does not set as well
+    #[arg(long, conflicts_with = "check")]
+    pub(super) lock_all: bool,
+
+    /// Keep a client secret in that policy, where the provider says that it is none
+    #[arg(long, conflicts_with = "check")]
+    pub(super) with_client_secret: bool,
 }
 
 #[derive(Debug, clap::Args)]

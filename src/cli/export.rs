@@ -12,12 +12,13 @@ use gatepass_host::{
     Target, time_to_live,
 };
 use serde_json::Value;
+use url::Url;
 
 use super::args::{Args, ExportArgs};
 use super::files;
 use super::run::profile;
 use crate::config::layers::Layers;
-use crate::config::policy::export::{ExportedPolicy, POLICY_WAIT};
+use crate::config::policy::export::{ExportedPolicy, POLICY_WAIT, PolicyChoices};
 use crate::config::profile::ProfileName;
 use crate::config::settings::{AuthScheme, Kind, Settings};
 use crate::config::{self, Sources, UserFile};
@@ -113,7 +114,8 @@ fn context(args: &Args) -> Context {
     let settings = profile(args).and_then(|profile| config::load(&sources, &profile));
     if let Ok(settings) = settings {
         context.token_lifetime = usecase::lifetime::of_tokens(&settings);
-        context.min_validity = Some(settings.min_validity);
+        context.min_validity = (settings.kind != Kind::Key).then_some(settings.min_validity);
+        context.gateway_url.clone_from(&settings.gateway_url);
         context.interactive_timeout = Some(settings.interactive_timeout.as_secs());
     }
     context
@@ -124,11 +126,27 @@ fn write(args: &Args, export: &ExportArgs, host: &HostInfo) -> Result<()> {
     let profile = profile(args)?;
     let layers = Layers::new(&sources, &profile)?;
     let settings = Settings::resolve(&layers, &profile)?;
+    for (option, given) in [
+        ("--lock-all", export.lock_all),
+        ("--with-client-secret", export.with_client_secret),
+    ] {
+        if given && !export.with_policy {
+            return Err(Failure::new(
+                Id::Usage,
+                format!("{option} is about gatepass's policy, which only --with-policy writes"),
+                format!("gatepass export {} --with-policy {option}", host.name),
+            ));
+        }
+    }
     let (format, target) = format(export, host)?;
     let mut notes = Notes::default();
     let mut plan = plan(export, host, &settings, target, &mut notes)?;
     let policy = export.with_policy.then(|| {
-        let policy = ExportedPolicy::new(&layers, &profile, plan.ttl, target, &mut notes);
+        let choices = PolicyChoices {
+            lock_all: export.lock_all,
+            client_secret: export.with_client_secret,
+        };
+        let policy = ExportedPolicy::new(&layers, &profile, plan.ttl, target, choices, &mut notes);
         try_out(&policy, &profile, &mut notes);
         for other in sources.profiles().iter().filter(|name| **name != profile) {
             notes.say(format!(
@@ -265,21 +283,12 @@ fn plan(
             format!("--helper-path '{}'", target.installed()),
         ));
     }
-    if !export.mcp.is_empty() && host.name != "claude-desktop" {
-        return Err(Failure::new(
-            Id::Usage,
-            "--mcp is for Claude Desktop",
-            "gatepass export claude-desktop --mcp NAME=URL",
-        ));
-    }
+    let base_url = base_url(settings)?;
     for (name, url) in &export.mcp {
-        config::address::check_url(url).map_err(|reason| {
-            Failure::new(
-                Id::Usage,
-                format!("--mcp {name}: the address {reason}"),
-                "--mcp NAME=https://mcp.example.com/mcp",
-            )
-        })?;
+        receiver(&format!("--mcp {name}"), url, &base_url, export)?;
+    }
+    if let Some(url) = &export.otel_endpoint {
+        receiver("--otel-endpoint", url, &base_url, export)?;
     }
     let headers = export.header.iter().cloned().collect();
     config::header_names::check_headers(&headers).map_err(|reason| {
@@ -294,6 +303,7 @@ fn plan(
         .or_else(|| usecase::lifetime::of_tokens(settings));
     let ttl = time_to_live(lifetime);
     about_lifetime(lifetime, ttl, notes);
+    about_program(export, target, bare, notes);
     let profile = &settings.profile;
     Ok(HostPlan {
         target,
@@ -301,7 +311,7 @@ fn plan(
         profile: (!profile.is_default()).then(|| profile.to_string()),
         use_args: export.use_args,
         organisation: settings.display_name.clone(),
-        base_url: base_url(settings)?,
+        base_url,
         scheme: match settings.auth_scheme {
             AuthScheme::Bearer => Scheme::Bearer,
             AuthScheme::XApiKey => Scheme::XApiKey,
@@ -324,6 +334,7 @@ fn plan(
             .map(|(name, value)| (name.clone(), further_value(value)))
             .collect(),
         servers: export.mcp.clone(),
+        telemetry: export.otel_endpoint.clone(),
         policy: None,
     })
 }
@@ -338,6 +349,57 @@ fn base_url(settings: &Settings) -> Result<String> {
     };
     settings.check_gateway_url()?;
     Ok(url.clone())
+}
+
+/// An address that is to get the gateway's token. Whoever runs it could use the gateway as each person, so another
+/// host than the gateway's needs an explicit word.
+fn receiver(option: &str, url: &str, gateway: &str, export: &ExportArgs) -> Result<()> {
+    config::address::check_url(url).map_err(|reason| {
+        Failure::new(
+            Id::Usage,
+            format!("{option}: the address {reason}"),
+            "give an address such as https://gateway.example.com/mcp",
+        )
+    })?;
+    let place = |text: &str| {
+        let url = Url::parse(text).ok()?;
+        Some((url.host_str()?.to_owned(), url.port_or_known_default()))
+    };
+    let asked = place(url);
+    if asked.is_some() && asked == place(gateway) {
+        return Ok(());
+    }
+    let host = asked.map(|(host, _)| host).unwrap_or_default();
+    if export
+        .send_token_to
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(&host))
+    {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Id::Usage,
+        format!(
+            "{option}: {url} is on another host than the gateway, and whoever runs it could use the gateway with each person's token"
+        ),
+        format!("add --send-token-to {host} if that is meant"),
+    ))
+}
+
+/// Whether the program that the host is told to run is there, where that can be seen.
+fn about_program(export: &ExportArgs, target: Target, bare: bool, notes: &mut Notes) {
+    let program = export.helper_path.as_deref().unwrap_or(target.installed());
+    if bare || target != Target::here() || Path::new(program).exists() {
+        return;
+    }
+    let here = std::env::current_exe().and_then(|path| path.canonicalize());
+    let here = here.map_or_else(
+        |_| "--helper-path \"$(realpath gatepass)\"".to_owned(),
+        |path| format!("--helper-path '{}'", path.display()),
+    );
+    notes.warn(format!(
+        "there is no {program} on this system; for this machine's own gatepass add {here}"
+    ));
 }
 
 /// How long the host may keep a token, and why.
@@ -508,7 +570,7 @@ fn library(path: &Path, text: &str) -> Result<Object> {
 }
 
 /// Longest note, in characters.
-const LONGEST_NOTE: usize = 2000;
+const LONGEST_NOTE: usize = 20_000;
 
 /// What a person should know, beside the document on standard output.
 pub(super) fn tell(notes: &Notes) {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use gatepass_host::claude_code::shell_word;
 use gatepass_host::claude_desktop::{self, keys};
 use gatepass_host::lint::{Settings, is_placeholder};
 use gatepass_host::plan::has_placeholder;
-use gatepass_host::secrets::looks_secret;
+use gatepass_host::secrets::{holds_secret, looks_secret};
 use gatepass_host::value::Members;
 use gatepass_host::{Notes, Object};
 use serde_json::Value;
@@ -186,9 +187,14 @@ impl Import<'_> {
 
     /// What belongs to the host goes back to it by `export`.
     fn rest(&mut self) {
-        const TAKEN: [&str; 11] = [
+        const TAKEN: [&str; 16] = [
             "inferenceProvider",
             "inferenceCredentialKind",
+            "inferenceCredentialHelper",
+            "inferenceCredentialHelperArgs",
+            "inferenceCredentialHelperWindows",
+            "inferenceCredentialHelperTtlSec",
+            "inferenceCredentialHelperTimeoutSec",
             "inferenceGatewayBaseUrl",
             "inferenceGatewayApiKey",
             "inferenceGatewayAuthScheme",
@@ -199,28 +205,33 @@ impl Import<'_> {
             "deploymentDisplayName",
             "inferenceModels",
         ];
-        let others: Vec<&str> = self
-            .settings
-            .values
-            .iter()
-            .map(|(name, ..)| name.as_str())
-            .filter(|name| !TAKEN.contains(name) && keys::kind(name).is_some())
-            .collect();
-        if !others.is_empty() {
-            self.imported.notes.say(format!(
-                "for Claude Desktop alone, to be given to export with --set: {}",
-                others.join(", ")
-            ));
-        }
+        let mut command = String::from("gatepass export claude-desktop");
         if let Some(models) = self.settings.structure("inferenceModels") {
-            let names = claude_desktop::model_names(&models);
-            let names: Vec<String> = names.iter().map(|name| format!("--model {name}")).collect();
-            if !names.is_empty() {
-                self.imported
-                    .notes
-                    .say(format!("models, for export: {}", names.join(" ")));
+            for name in claude_desktop::model_names(&models) {
+                let _ = write!(command, " --model {}", shell_word(name));
             }
         }
+        let mut secret = Vec::new();
+        for (name, value, _) in &self.settings.values {
+            if TAKEN.contains(&name.as_str()) || keys::kind(name).is_none() {
+                continue;
+            }
+            if holds_secret(name, value) {
+                secret.push(name.as_str());
+                continue;
+            }
+            let value = gatepass_host::value::managed_text(value);
+            let _ = write!(command, " --set {}", shell_word(&format!("{name}={value}")));
+        }
+        if !secret.is_empty() {
+            self.imported.notes.warn(format!(
+                "not taken over, since a credential lies in it in the clear: {}",
+                secret.join(", ")
+            ));
+        }
+        self.imported.notes.say(format!(
+            "what belongs to Claude Desktop goes back to it by: {command}"
+        ));
     }
 }
 
@@ -301,8 +312,13 @@ mod tests {
             ["the gateway's key", "the header X-Archestra-Virtual-Key"]
         );
         assert!(!format!("{imported:?}").contains("arch_"));
-        assert!(imported.notes.0[0].contains("managedMcpServers"));
-        assert!(imported.notes.0[1].contains("--model claude-haiku-4-5"));
+        let command =
+            "gatepass export claude-desktop --model claude-haiku-4-5 --set 'managedMcpServers=[]'";
+        assert!(
+            imported.notes.0[0].ends_with(command),
+            "{:?}",
+            imported.notes
+        );
     }
 
     #[test]

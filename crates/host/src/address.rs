@@ -43,6 +43,15 @@ pub(crate) fn check_base(text: &str) -> Result<(), (&'static str, &'static str)>
     Ok(())
 }
 
+/// Whether two addresses are on one host. What is no address is on none.
+pub(crate) fn same_host(one: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        let url = Url::parse(text).ok()?;
+        Some((url.host_str()?.to_owned(), url.port_or_known_default()))
+    };
+    place(one).is_some_and(|one| Some(one) == place(other))
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -54,7 +63,15 @@ fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, check_base};
+    use super::{check, check_base, same_host};
+
+    #[test]
+    fn a_port_is_a_host_of_its_own() {
+        assert!(same_host("https://g.example/mcp", "https://g.example:443"));
+        assert!(!same_host("https://g.example:8443", "https://g.example"));
+        assert!(!same_host("https://g.example.evil", "https://g.example"));
+        assert!(!same_host("nonsense", "nonsense"));
+    }
 
     #[test]
     fn a_token_goes_over_tls_or_stays_on_this_machine() {

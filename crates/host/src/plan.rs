@@ -46,6 +46,8 @@ pub struct HostPlan {
     pub extra: Vec<(String, Value)>,
     /// MCP servers that take gatepass's token: names and addresses.
     pub servers: Vec<(String, String)>,
+    /// Where telemetry goes that takes gatepass's token: an address of OTLP over HTTP.
+    pub telemetry: Option<String>,
     /// gatepass's own policy, where it travels with the export.
     pub policy: Option<PolicyPayload>,
 }
@@ -190,10 +192,18 @@ impl HostPlan {
         };
         self.link(&ending).ok_or_else(|| {
             Error::usage(
-                "--mcp needs a link beside gatepass, and --helper-path names another program",
+                "programs that print headers are named by a link beside gatepass, and --helper-path names another program",
                 "leave --helper-path out, or let it end in gatepass",
             )
         })
+    }
+
+    /// gatepass's arguments for a caller that is told them.
+    pub(crate) fn arguments(&self, rest: &[&str]) -> Vec<String> {
+        let rest = rest.iter().map(|word| (*word).to_owned());
+        let profile = self.profile.iter();
+        rest.chain(profile.flat_map(|name| ["--profile".to_owned(), name.clone()]))
+            .collect()
     }
 
     /// Seconds that the host waits for gatepass.

@@ -20,10 +20,23 @@ const DOMAIN: &str = "io.gatepass.helper";
 /// Where the policy lies in the registry.
 const KEY: &str = r"HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Gatepass";
 
+/// Keys that differ from one laptop to the next: at home, at a customer's, in an office with a proxy of its own.
+const OFTEN_LOCAL: [&str; 4] = ["proxy", "no_proxy", "ca_file", "browser"];
+
+/// What the policy holds beside the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChoices {
+    /// Freeze the keys that it does not set as well.
+    pub lock_all: bool,
+    /// Keep `client_secret`, for providers whose native clients have one that is no secret (Google).
+    pub client_secret: bool,
+}
+
 /// What a person has configured for one profile, to be locked on other machines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportedPolicy {
     profile: ProfileName,
+    lock_all: bool,
     /// Keys in the spelling of the configuration file.
     keys: Object,
 }
@@ -35,6 +48,7 @@ impl ExportedPolicy {
         profile: &ProfileName,
         ttl: u64,
         target: Target,
+        choices: PolicyChoices,
         notes: &mut Notes,
     ) -> Self {
         let mut keys = Object::new();
@@ -47,6 +61,11 @@ impl ExportedPolicy {
                 continue;
             }
             let value = value.to_json();
+            if key.name == "client_secret" && choices.client_secret {
+                notes.warn("the policy holds `client_secret`, which every user of the machine can read: right only where the provider's own words say that it is no secret");
+                keys.insert(key.name.to_owned(), value);
+                continue;
+            }
             if let Some(why) = left_out(key, &value, &keys) {
                 notes.warn(format!("the policy does not hold `{}`: {why}", key.name));
                 continue;
@@ -67,8 +86,20 @@ impl ExportedPolicy {
             .unwrap_or(0);
         let least = least.max(ttl + LOOK_AHEAD);
         keys.insert("min_validity".to_owned(), least.into());
+        if keys.get("store").and_then(Value::as_str) == Some("file") {
+            notes.warn("the policy says store = \"file\": on every machine sessions lie in a file that is not encrypted, where the keychain would keep them");
+        }
+        if choices.lock_all {
+            let open = OFTEN_LOCAL.iter().filter(|name| !keys.contains_key(**name));
+            let open: Vec<&str> = open.copied().collect();
+            notes.warn(format!(
+                "--lock-all freezes every key, those too that laptops often need and the policy does not set: {}",
+                open.join(", ")
+            ));
+        }
         Self {
             profile: profile.clone(),
+            lock_all: choices.lock_all,
             keys,
         }
     }
@@ -92,11 +123,14 @@ impl ExportedPolicy {
     /// Beside a host's configuration.
     pub fn payload(&self) -> PolicyPayload {
         let keys = self.camel();
-        let (keys, profiles) = if self.profile.is_default() {
+        let (mut keys, profiles) = if self.profile.is_default() {
             (keys, Vec::new())
         } else {
             (Object::new(), vec![(self.profile.to_string(), keys)])
         };
+        if self.lock_all {
+            keys.insert(camel_case("locked_keys"), vec!["*"].into());
+        }
         PolicyPayload {
             domain: DOMAIN,
             registry_key: KEY,
@@ -112,6 +146,9 @@ impl ExportedPolicy {
             "# Policy of gatepass: values that nobody can change on this machine.\n\
              # /etc/gatepass/policy.toml belongs to root, and nobody else may write it.\n\n",
         );
+        if self.lock_all {
+            out.push_str("locked_keys = [\"*\"]\n\n");
+        }
         let _ = if self.profile.is_default() {
             writeln!(out, "[locked]")
         } else {
@@ -128,7 +165,7 @@ impl ExportedPolicy {
 fn left_out(key: &Key, value: &Value, keys: &Object) -> Option<&'static str> {
     if key.is_secret() {
         return Some(
-            "every user of the machine could read it; use client_secret_file, or a client without a secret",
+            "every user of the machine could read it; use a client without a secret, or client_secret_file with a file of each user's (--with-client-secret writes one that the provider says is no secret, as Google does)",
         );
     }
     match (key.name, value) {

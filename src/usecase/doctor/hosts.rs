@@ -8,7 +8,7 @@ use gatepass_host::{Base, FileContent, HOSTS, HostFile, Target};
 use serde_json::Value as Json;
 
 use super::Finding;
-use crate::config::settings::Settings;
+use crate::config::settings::{Kind, Settings};
 use crate::error::Failure;
 use crate::platform::files::{self, Access};
 use crate::session::record::IssuedToken;
@@ -35,7 +35,8 @@ pub(super) fn check(
             let life = token.life;
             life.expires_at_ms.saturating_sub(life.issued_at_ms) / 1000
         }),
-        min_validity: Some(settings.min_validity),
+        min_validity: (settings.kind != Kind::Key).then_some(settings.min_validity),
+        gateway_url: settings.gateway_url.clone(),
         interactive_timeout: Some(settings.interactive_timeout.as_secs()),
         profiles: profiles.to_vec(),
     };

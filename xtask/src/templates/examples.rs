@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use gatepass::config::document::Document;
 use gatepass::config::layers::Layers;
-use gatepass::config::policy::export::{ExportedPolicy, POLICY_WAIT};
+use gatepass::config::policy::export::{ExportedPolicy, POLICY_WAIT, PolicyChoices};
 use gatepass::config::profile::ProfileName;
 use gatepass::config::settings::Settings;
 use gatepass::config::{Sources, UserFile};
@@ -40,7 +40,14 @@ pub(super) fn all() -> Result<Vec<(&'static str, Vec<u8>)>, String> {
     let example = |target, format| {
         let mut notes = Notes::default();
         let ttl = time_to_live(LIFETIME);
-        let policy = ExportedPolicy::new(&layers, &profile, ttl, target, &mut notes);
+        let policy = ExportedPolicy::new(
+            &layers,
+            &profile,
+            ttl,
+            target,
+            PolicyChoices::default(),
+            &mut notes,
+        );
         let plan = HostPlan {
             target,
             program: None,
@@ -61,6 +68,7 @@ pub(super) fn all() -> Result<Vec<(&'static str, Vec<u8>)>, String> {
             secret_headers: Vec::new(),
             extra: Vec::new(),
             servers: Vec::new(),
+            telemetry: None,
             policy: Some(policy.payload()),
         };
         let made = (claude_desktop::INFO.write)(&plan, format, &mut notes);

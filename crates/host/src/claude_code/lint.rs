@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use crate::address::check_base;
-use crate::lint::{Context, Report, Settings, Severity, is_placeholder, program};
+use crate::lint::{
+    ANOTHER_HOST, Context, Report, Settings, Severity, another_host, is_ours, is_placeholder,
+    program,
+};
 use crate::secrets::looks_secret;
 use crate::value::{Object, kind};
 
@@ -14,6 +17,13 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
         let key = format!("{}{key}", settings.prefix);
         report.add(severity, key, None, what, remedy);
     };
+    if let Some(Value::Object(servers)) = settings.structure("mcpServers") {
+        mcp(&servers, context, &mut add);
+        // managed-mcp.json and .mcp.json hold nothing else.
+        if settings.values.len() == 1 {
+            return;
+        }
+    }
     match settings.get("apiKeyHelper") {
         Some(Value::String(command)) => helper(command, settings, context, &mut add),
         Some(other) => add(
@@ -29,15 +39,22 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
             "gatepass export claude-code writes it",
         ),
     }
-    if settings.text("forceLoginMethod") == Some("gateway")
-        || settings.get("forceLoginGatewayUrl").is_some()
-    {
-        add(
-            Error,
-            "forceLoginMethod",
-            "a sign-in at the gateway is forced, which turns the helper off",
-            "remove forceLoginMethod and forceLoginGatewayUrl",
-        );
+    for name in [
+        "forceLoginMethod",
+        "forceLoginGatewayUrl",
+        "forceLoginOrgUUID",
+    ] {
+        if settings.get(name).is_some() {
+            add(
+                Error,
+                name,
+                "forces a sign-in, and Claude Code never runs apiKeyHelper then",
+                "remove forceLoginMethod, forceLoginGatewayUrl and forceLoginOrgUUID",
+            );
+        }
+    }
+    if let Some(command) = settings.text("otelHeadersHelper") {
+        prints_headers("otelHeadersHelper", command, &mut add);
     }
     let empty = Object::new();
     let env = match settings.structure("env") {
@@ -49,6 +66,48 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
         None => empty,
     };
     environment(&env, settings, context, &mut add);
+}
+
+/// MCP servers, as managed-mcp.json and .mcp.json have them.
+fn mcp(servers: &Object, context: &Context, add: &mut impl FnMut(Severity, &str, &str, &str)) {
+    for (name, server) in servers {
+        let key = format!("mcpServers.{name}");
+        let url = server.get("url").and_then(Value::as_str);
+        if let Some(command) = server.get("headersHelper").and_then(Value::as_str)
+            && is_ours(command)
+        {
+            prints_headers(&key, command, add);
+            if let Some(what) =
+                url.and_then(|url| another_host(url, context.gateway_url.as_deref()))
+            {
+                add(Warning, &key, &what, ANOTHER_HOST);
+            }
+        }
+        let headers = server.get("headers").and_then(Value::as_object);
+        for (header, value) in headers.into_iter().flatten() {
+            if looks_secret(header, value.as_str().unwrap_or_default()) {
+                add(
+                    Error,
+                    &key,
+                    &format!("{header} looks like a credential, and this file is not secret"),
+                    "use headersHelper",
+                );
+            }
+        }
+    }
+}
+
+/// A helper for headers must print them, and not a bare token.
+fn prints_headers(key: &str, command: &str, add: &mut impl FnMut(Severity, &str, &str, &str)) {
+    let says = command.contains("--output headers") || command.contains("--output=headers");
+    if is_ours(command) && !says && !command.contains(crate::HEADERS_LINK) {
+        add(
+            Error,
+            key,
+            "runs gatepass without --output headers, and gets a bare token in their place",
+            "gatepass token --caller claude-code --output headers",
+        );
+    }
 }
 
 fn helper(

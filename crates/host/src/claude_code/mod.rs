@@ -2,7 +2,7 @@
 
 mod lint;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::mobileconfig::{self, Payload};
 use crate::plan::set_by_export;
@@ -27,6 +27,12 @@ pub const INFO: HostInfo = HostInfo {
         Format {
             name: "managed",
             about: "Claude Code's managed-settings.json",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "managed-mcp",
+            about: "Claude Code's managed-mcp.json: the MCP servers of --mcp",
             target: None,
             carries_policy: false,
         },
@@ -69,6 +75,24 @@ pub const INFO: HostInfo = HostInfo {
             content: FileContent::Configuration,
         },
         HostFile {
+            target: Some(Target::Macos),
+            base: Base::Machine,
+            path: "/Library/Application Support/ClaudeCode/managed-mcp.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Windows),
+            base: Base::Machine,
+            path: r"C:\Program Files\ClaudeCode\managed-mcp.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Linux),
+            base: Base::Machine,
+            path: "/etc/claude-code/managed-mcp.json",
+            content: FileContent::Configuration,
+        },
+        HostFile {
             target: None,
             base: Base::Home,
             path: ".claude/settings.json",
@@ -85,8 +109,12 @@ pub const INFO: HostInfo = HostInfo {
 
 /// Keys that only Claude Code has: managed servers are known to Claude Desktop as well.
 pub(crate) fn recognises(object: &Object) -> bool {
-    const KEYS: [&str; 5] = [
+    const KEYS: [&str; 9] = [
         "apiKeyHelper",
+        "forceLoginGatewayUrl",
+        "forceLoginOrgUUID",
+        "mcpServers",
+        "otelHeadersHelper",
         "env",
         "permissions",
         "forceLoginMethod",
@@ -97,6 +125,15 @@ pub(crate) fn recognises(object: &Object) -> bool {
 }
 
 fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Error> {
+    if format == "managed-mcp" {
+        return Ok(ConfigDocument::Json(servers(plan, notes)?).for_everyone());
+    }
+    if !plan.servers.is_empty() {
+        return Err(Error::usage(
+            "Claude Code has its MCP servers in a file of their own",
+            "gatepass export claude-code --format managed-mcp --mcp NAME=URL",
+        ));
+    }
     let settings = settings(plan, notes)?;
     Ok(match format {
         "mobileconfig" => profile(plan, settings).for_everyone(),
@@ -135,7 +172,20 @@ fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
     }
     models(plan, &mut env);
     let mut out = Object::new();
-    out.insert("apiKeyHelper".to_owned(), command(plan)?.into());
+    out.insert("apiKeyHelper".to_owned(), command(plan, &[])?.into());
+    if let Some(endpoint) = &plan.telemetry {
+        let helper = command(plan, &["--output", "headers"])?;
+        out.insert("otelHeadersHelper".to_owned(), helper.into());
+        for (name, value) in [
+            ("CLAUDE_CODE_ENABLE_TELEMETRY", "1"),
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_LOGS_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ] {
+            env.insert(name.to_owned(), value.into());
+        }
+    }
     out.insert("env".to_owned(), Value::Null);
     for (name, value) in plan.checked_extra(&out)? {
         match name.strip_prefix("env.") {
@@ -153,8 +203,32 @@ fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
     Ok(out)
 }
 
+/// MCP servers that get gatepass's headers. Claude Code runs the helper for each connection, and again after 401 and
+/// 403 (from 2.1.193).
+fn servers(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
+    if plan.servers.is_empty() {
+        return Err(Error::usage(
+            "managed-mcp.json holds MCP servers, and none is named",
+            "add --mcp NAME=URL",
+        ));
+    }
+    let helper = command(plan, &["--output", "headers"])?;
+    let servers: Object = plan
+        .servers
+        .iter()
+        .map(|(name, url)| {
+            let entry = json!({"type": "http", "url": url, "headersHelper": helper});
+            (name.clone(), entry)
+        })
+        .collect();
+    notes.say("managed-mcp.json lies beside managed-settings.json; where it is, Claude Code loads its servers and no others");
+    let mut out = Object::new();
+    out.insert("mcpServers".to_owned(), servers.into());
+    Ok(out)
+}
+
 /// The command line. On Windows a quoted path fails, so the bare name is found along the machine's PATH.
-fn command(plan: &HostPlan) -> Result<String, Error> {
+fn command(plan: &HostPlan, rest: &[&str]) -> Result<String, Error> {
     let program = match (plan.target, &plan.program) {
         (Target::Windows, None) => "gatepass".to_owned(),
         (Target::Windows, Some(path)) if path.contains(['/', '\\', ' ', '"']) => {
@@ -166,14 +240,15 @@ fn command(plan: &HostPlan) -> Result<String, Error> {
         (Target::Windows, Some(name)) => name.clone(),
         _ => shell_word(plan.program()),
     };
-    Ok(match &plan.profile {
-        None => format!("{program} token --caller claude-code"),
-        Some(profile) => format!("{program} token --caller claude-code --profile {profile}"),
-    })
+    let arguments = [&["token", "--caller", "claude-code"], rest].concat();
+    Ok(format!(
+        "{program} {}",
+        plan.arguments(&arguments).join(" ")
+    ))
 }
 
 /// One word of a shell's command line.
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%".contains(&b);
     if text.bytes().all(plain) {
         text.to_owned()

@@ -182,9 +182,9 @@ pub enum Deprecation {
 /// Keys that were given up, and what takes their place.
 #[rustfmt::skip]
 pub const DEPRECATED: &[(&str, Deprecation, &str)] = &[
-    ("inferenceGatewayHeaders", Deprecation::Gone, "use inferenceCustomHeaders, a JSON object"),
-    ("inferenceGatewayOidc", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpOidc)"),
-    ("inferenceGatewayOidcAuthFlow", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (newer builds call it inferenceIdpAuthFlow)"),
+    ("inferenceGatewayHeaders", Deprecation::Gone, "use inferenceCustomHeaders, a JSON object; since 2026-10-07 no build reads the old name"),
+    ("inferenceGatewayOidc", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (builds from 2.7032.0 on call it inferenceIdpOidc, with inferenceCredentialKind = external-idp)"),
+    ("inferenceGatewayOidcAuthFlow", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (builds from 2.7032.0 on call it inferenceIdpAuthFlow)"),
     ("isDxtEnabled", Deprecation::Gone, "use isDesktopExtensionEnabled"),
     ("isDxtSignatureRequired", Deprecation::Gone, "use isDesktopExtensionSignatureRequired"),
     ("trustBootstrapLocalExec", Deprecation::Gone, "use trustBootstrapDelivery"),

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use super::keys::{self, DEPRECATED, Deprecation, KEYS, Kind};
 use crate::address::check_base;
-use crate::lint::{Context, Encoding, Report, Settings, Severity, is_placeholder, program};
+use crate::lint::{
+    ANOTHER_HOST, Context, Encoding, Report, Settings, Severity, another_host, is_ours,
+    is_placeholder, program,
+};
 use crate::secrets::looks_secret;
 use crate::value::{Members, Object, kind, structure};
 use crate::{LOOK_AHEAD, nearest};
@@ -181,13 +184,13 @@ impl Check<'_> {
             Some("sso") => self.add(
                 Error,
                 "inferenceGatewayAuthScheme",
-                "\"sso\" is no longer read",
+                "\"sso\" is no longer read (since 2026-10-07)",
                 "use bearer, and inferenceCredentialKind = helper-script",
             ),
             Some("auto") => self.add(
                 Error,
                 "inferenceGatewayAuthScheme",
-                "\"auto\" is no longer read",
+                "\"auto\" is no longer read (since 2026-10-07)",
                 "use bearer",
             ),
             _ => (),
@@ -224,7 +227,7 @@ impl Check<'_> {
             Some("oauth") => self.add(
                 Error,
                 KIND,
-                "\"oauth\" is no longer read",
+                "\"oauth\" is no longer read (since 2026-10-07)",
                 "use helper-script with gatepass, or interactive",
             ),
             Some("helper-script") if !helper => self.add(
@@ -288,7 +291,7 @@ impl Check<'_> {
             self.add(
                 Warning,
                 "inferenceCredentialHelperWindows",
-                "stands without inferenceCredentialHelper, which older builds read",
+                "stands without inferenceCredentialHelper; builds before 2.2553 do not know it",
                 "set both",
             );
         }
@@ -417,6 +420,14 @@ impl Check<'_> {
                 self.add(Error, KEY, format!("{name} has no url"), "add `url`")
             }
             _ => (),
+        }
+        let gateway = self.settings.text(BASE_URL);
+        let gateway = gateway.or(self.context.gateway_url.as_deref());
+        if let (Some(path), Some(url)) = (server.text("headersHelper"), server.text("url"))
+            && is_ours(path)
+            && let Some(what) = another_host(url, gateway)
+        {
+            self.add(Warning, KEY, format!("{name}: {what}"), ANOTHER_HOST);
         }
         if let Some(path) = server.text("headersHelper") {
             if let Err((what, remedy)) = program(path, self.settings.target, self.context) {

@@ -179,6 +179,13 @@ fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
     if !plan.servers.is_empty() {
         set("managedMcpServers", servers(plan, notes)?);
     }
+    if let Some(endpoint) = &plan.telemetry {
+        out.insert("otlpEndpoint".to_owned(), endpoint.as_str().into());
+        out.insert(
+            "otlpHeadersHelper".to_owned(),
+            plan.headers_helper()?.into(),
+        );
+    }
     for (name, value) in plan.checked_extra(&out)? {
         out.insert(name.clone(), value.clone());
     }
@@ -210,6 +217,10 @@ fn about_models(plan: &HostPlan, notes: &mut Notes) {
     let haiku = |model: &String| model.to_ascii_lowercase().contains("haiku");
     if plan.models.is_empty() {
         notes.warn("no --model: the app asks the gateway for its models, and a Haiku must be among them, which Cowork's sub-agents need");
+    } else if let [only] = plan.models.as_slice() {
+        notes.warn(format!(
+            "the app offers exactly the models that are listed, and {only} is the only one: name each with --model, a Haiku among them, which Cowork's sub-agents need"
+        ));
     } else if !plan.models.iter().any(haiku) {
         notes.warn("no model is a Haiku, which Cowork's sub-agents need: add --model with the gateway's name for it");
     }

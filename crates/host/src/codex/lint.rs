@@ -1,9 +1,11 @@
 //! The model providers in Codex's `config.toml` that get their token from a command.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::address;
-use crate::lint::{Context, Report, Settings, Severity, program};
+use crate::lint::{Context, Encoding, Report, Settings, Severity, program};
 use crate::secrets::looks_secret;
 use crate::value::{Members, Object};
 
@@ -13,6 +15,10 @@ use Severity::{Error, Warning};
 const RESERVED: [&str; 4] = ["openai", "ollama", "lmstudio", "amazon-bedrock"];
 
 pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+    if let Some(text) = settings.text(super::MANAGED_KEY) {
+        managed(text, settings, context, report);
+        return;
+    }
     let empty = Object::new();
     let providers = settings
         .get("model_providers")
@@ -64,6 +70,41 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
         }
         _ => (),
     }
+}
+
+/// A `requirements.toml` in a managed preference.
+fn managed(text: &str, settings: &Settings, context: &Context, report: &mut Report) {
+    let wrong = |what: &str, report: &mut Report| {
+        report.add(
+            Error,
+            super::MANAGED_KEY,
+            settings.line(super::MANAGED_KEY),
+            what,
+            "gatepass export codex --format mobileconfig writes it",
+        );
+    };
+    let Ok(bytes) = BASE64_STANDARD.decode(text.trim()) else {
+        return wrong("is no Base64 (RFC 4648)", report);
+    };
+    let table = std::str::from_utf8(&bytes)
+        .ok()
+        .map(toml::from_str::<Object>);
+    let Some(Ok(table)) = table else {
+        return wrong("holds no valid TOML", report);
+    };
+    if !table.contains_key("model_providers") {
+        return wrong("holds no model provider", report);
+    }
+    let inner = Settings {
+        encoding: Encoding::Native,
+        target: settings.target,
+        prefix: "",
+        values: table
+            .into_iter()
+            .map(|(name, value)| (name, value, None))
+            .collect(),
+    };
+    check(&inner, context, report);
 }
 
 fn one(name: &str, provider: &Object, auth: &Value, context: &Context, report: &mut Report) {
@@ -179,6 +220,9 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
             "[\"token\", \"--caller\", \"codex\"]",
         );
     }
+    // What gatepass is told to take at most; by itself it answers Codex within 4 seconds.
+    let told = args.windows(2).find(|pair| pair[0] == "--timeout");
+    let patience = told.and_then(|pair| pair[1].parse().ok()).unwrap_or(4_u64);
     let number = |name: &str| match auth.get(name) {
         Some(Value::Number(number)) => Some(number.as_u64()),
         Some(_) => Some(None),
@@ -191,11 +235,17 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
             "is no number of milliseconds above zero",
             "5000",
         ),
-        Some(Some(time)) if time < 4500 => add(
+        Some(Some(time)) if ours && time < patience * 1000 + 500 => add(
             Warning,
             "auth.timeout_ms",
-            &format!("is {time}, and gatepass takes up to 4 seconds"),
-            "5000",
+            &format!("is {time}, and gatepass takes up to {patience} seconds"),
+            &format!("{}", (patience + 5) * 1000),
+        ),
+        None if ours && patience > 4 => add(
+            Warning,
+            "auth.timeout_ms",
+            &format!("is missing, so Codex waits 5 seconds, and gatepass takes up to {patience}"),
+            &format!("{}", (patience + 5) * 1000),
         ),
         _ => (),
     }

@@ -4,8 +4,11 @@ mod lint;
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
+use crate::mobileconfig::{self, Payload};
 use crate::plan::Scheme;
 use crate::value::{Members, Object};
 use crate::{
@@ -17,17 +20,49 @@ use crate::{
 pub const INFO: HostInfo = HostInfo {
     name: "codex",
     title: "Codex",
-    formats: &[Format {
-        name: "toml",
-        about: "Codex's config.toml",
-        target: None,
-        carries_policy: false,
-    }],
+    formats: &[
+        Format {
+            name: "toml",
+            about: "Codex's config.toml",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "requirements",
+            about: "Codex's requirements.toml, which users cannot override",
+            target: None,
+            carries_policy: false,
+        },
+        Format {
+            name: "mobileconfig",
+            about: "Configuration profile for macOS",
+            target: Some(Target::Macos),
+            carries_policy: false,
+        },
+    ],
     files: &[
         HostFile {
             target: Some(Target::Linux),
             base: Base::Machine,
             path: "/etc/codex/config.toml",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Linux),
+            base: Base::Machine,
+            path: "/etc/codex/requirements.toml",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Macos),
+            base: Base::Machine,
+            path: "/etc/codex/requirements.toml",
+            content: FileContent::Configuration,
+        },
+        HostFile {
+            target: Some(Target::Windows),
+            base: Base::Machine,
+            path: r"C:\ProgramData\OpenAI\Codex\requirements.toml",
             content: FileContent::Configuration,
         },
         HostFile {
@@ -38,13 +73,19 @@ pub const INFO: HostInfo = HostInfo {
             content: FileContent::Configuration,
         },
     ],
-    domain: None,
+    domain: Some("com.openai.codex"),
     registry_key: None,
     one_value: false,
-    recognises: |object| object.contains_key("model_providers"),
+    recognises: |object| object.contains_key("model_providers") || object.contains_key(MANAGED_KEY),
     write,
     check: lint::check,
 };
+
+/// The managed preference that holds a `requirements.toml` in Base64.
+const MANAGED_KEY: &str = "requirements_toml_base64";
+
+/// Seconds that Codex gives gatepass: a refresh may wait 20 for the provider's answer.
+const TIMEOUT: u64 = 30;
 
 /// A provider as text, to be added to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +98,52 @@ pub struct Tables {
     pub tables: String,
 }
 
-fn write(plan: &HostPlan, _: &str, notes: &mut Notes) -> Result<Export, Error> {
-    Ok(ConfigDocument::Toml(provider(plan, notes)?).for_owner())
+fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Error> {
+    let provider = provider(plan, notes)?;
+    Ok(match format {
+        "requirements" => {
+            notes.say("requirements.toml lies in /etc/codex, on Windows in %ProgramData%\\OpenAI\\Codex; nothing below it can name another provider");
+            ConfigDocument::WholeToml(requirements(&provider)).for_everyone()
+        }
+        "mobileconfig" => {
+            let mut keys = Object::new();
+            let text = BASE64_STANDARD.encode(requirements(&provider));
+            keys.insert(MANAGED_KEY.to_owned(), text.into());
+            let title = plan.title(INFO.title);
+            ConfigDocument::Plist(mobileconfig::profile(
+                &plan.identifier(INFO.name),
+                &title,
+                &plan.organisation,
+                &[Payload {
+                    domain: INFO.domain.unwrap_or_default(),
+                    title: title.clone(),
+                    keys,
+                }],
+            ))
+            .for_everyone()
+        }
+        _ => ConfigDocument::Toml(provider).for_owner(),
+    })
+}
+
+/// The provider as an administrator enforces it. Which model is used stays the user's.
+fn requirements(provider: &Tables) -> String {
+    let chosen = provider.head.lines().next().unwrap_or_default();
+    format!(
+        "# Codex takes its token from gatepass, and no other provider.\n{chosen}\n\n{}",
+        provider.tables
+    )
 }
 
 /// The provider that gets its token from gatepass.
 fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<Tables, Error> {
     plan.refuse_secret_headers(INFO.title)?;
+    if !plan.servers.is_empty() || plan.telemetry.is_some() {
+        return Err(Error::usage(
+            "Codex runs no command for the headers of MCP servers or telemetry",
+            "leave --mcp and --otel-endpoint out",
+        ));
+    }
     let name = match &plan.profile {
         None => "gatepass".to_owned(),
         Some(profile) => format!("gatepass-{profile}"),
@@ -100,16 +180,16 @@ fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<Tables, Error> {
         })?;
         let _ = writeln!(tables, "{} = {value}", toml_key(key));
     }
-    let mut args = vec!["token", "--caller", "codex"];
-    if let Some(profile) = &plan.profile {
-        args.extend(["--profile", profile]);
-    }
-    let args: Vec<String> = args.into_iter().map(text).collect();
+    // What Codex grants, less the time that a process takes to start and end on a busy machine.
+    let patience = (TIMEOUT - 5).to_string();
+    let args = plan.arguments(&["token", "--caller", "codex", "--timeout", &patience]);
+    let args: Vec<String> = args.iter().map(|word| text(word)).collect();
     let _ = write!(
         tables,
-        "\n[model_providers.{name}.auth]\ncommand = {}\nargs = [{}]\ntimeout_ms = 5000\nrefresh_interval_ms = {}\n",
+        "\n[model_providers.{name}.auth]\ncommand = {}\nargs = [{}]\ntimeout_ms = {}\nrefresh_interval_ms = {}\n",
         text(plan.program()),
         args.join(", "),
+        TIMEOUT * 1000,
         plan.ttl * 1000
     );
     if plan.scheme == Scheme::XApiKey {

@@ -68,6 +68,8 @@ pub struct Context {
     pub min_validity: Option<u64>,
     /// `interactive_timeout` in force.
     pub interactive_timeout: Option<u64>,
+    /// The gateway's address.
+    pub gateway_url: Option<String>,
     /// Names of the configured profiles.
     pub profiles: Vec<String>,
 }
@@ -293,6 +295,30 @@ pub fn is_placeholder(text: &str) -> bool {
         )
         || bracketed(text.trim())
 }
+
+/// Whether a command or a path runs gatepass.
+pub(crate) fn is_ours(command: &str) -> bool {
+    let names = command.split([' ', '/', '\\', '\'', '"']);
+    names.into_iter().any(|name| {
+        let name = name.strip_suffix(".exe").unwrap_or(name);
+        name == "gatepass" || name.starts_with("gatepass-") || name.starts_with("gatepass.")
+    })
+}
+
+/// Why a token should not go to an address: it is on another host than the gateway, whose owner could use the
+/// gateway with each person's token.
+pub(crate) fn another_host(url: &str, gateway: Option<&str>) -> Option<String> {
+    let gateway = gateway?;
+    (!crate::address::same_host(url, gateway)).then(|| {
+        format!(
+            "{url} gets the gateway's token, and is on another host than the gateway ({gateway})"
+        )
+    })
+}
+
+/// What to do about it.
+pub(crate) const ANOTHER_HOST: &str =
+    "take headersHelper out, or make sure that this server may act as each of its users";
 
 /// A program that the host is to run.
 pub(crate) fn program(

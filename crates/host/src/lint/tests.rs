@@ -118,7 +118,7 @@ fn further_host_keys_are_left_alone() {
     for change in [
         "coworkEgressAllowedHosts=[\"*\"]",
         "inferenceCustomHeaders={\"X-Archestra-Agent-Id\":\"claude-desktop\"}",
-        "managedMcpServers=[{\"name\":\"a\",\"transport\":\"http\",\"url\":\"https://m\",\"headersHelper\":\"/usr/bin/gatepass.headers\"}]",
+        "managedMcpServers=[{\"name\":\"a\",\"transport\":\"http\",\"url\":\"https://gateway.example/mcp\",\"headersHelper\":\"/usr/bin/gatepass.headers\"}]",
         "aKeyOfTheNextRelease=true",
     ] {
         assert_eq!(found(profile(change)), [], "{change}");
@@ -224,7 +224,13 @@ fn claude_code_asks_gatepass_and_nobody_before_it() {
         (r#"{"apiKeyHelper":"/x","env":{"ANTHROPIC_BASE_URL":"https://g","ANTHROPIC_API_KEY":"k"}}"#, "before the helper"),
         (r#"{"apiKeyHelper":"/x","env":{"ANTHROPIC_BASE_URL":"https://g","CLAUDE_CODE_API_KEY_HELPER_TTL_MS":"4000000"}}"#, "live 3600"),
         (r#"{"apiKeyHelper":"/x","env":{"ANTHROPIC_BASE_URL":"https://g","CLAUDE_CODE_API_KEY_HELPER_TTL_MS":300000}}"#, "not a string"),
-        (r#"{"apiKeyHelper":"/x","forceLoginMethod":"gateway","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "turns the helper off"),
+        (r#"{"apiKeyHelper":"/x","forceLoginMethod":"gateway","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "never runs apiKeyHelper"),
+        (r#"{"apiKeyHelper":"/x","forceLoginMethod":"claudeai","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "never runs apiKeyHelper"),
+        (r#"{"apiKeyHelper":"/x","forceLoginOrgUUID":"0","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "never runs apiKeyHelper"),
+        (r#"{"apiKeyHelper":"/x","otelHeadersHelper":"/usr/bin/gatepass token","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "--output headers"),
+        (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headersHelper":"/usr/bin/gatepass token --output headers"}}}"#, ""),
+        (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headersHelper":"/usr/bin/gatepass token"}}}"#, "--output headers"),
+        (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headers":{"Authorization":"Bearer x"}}}}"#, "credential"),
     ];
     for (source, what) in cases {
         let found = found(source);
@@ -249,6 +255,7 @@ fn codex_gets_one_token_in_time() {
         ("wire_api", "env_key = \"X\"\nwire_api", "contradicts"),
         ("command", "refresh_interval_ms = 7200000\ncommand", "live 3600"),
         ("https://g/v1", "ftp://g", "https"),
+        ("\"codex\"]", "\"codex\", \"--timeout\", \"25\"]\ntimeout_ms = 0", "above zero"),
     ] {
         let found = found(good.replacen(from, to, 1));
         assert!(found.iter().any(|finding| finding.what.contains(what)), "{to}: {found:?}");
@@ -264,5 +271,65 @@ fn strangers_are_refused_and_nothing_panics() {
     ] {
         let found = found(source);
         assert!(!is_fine(&found), "{source:?}: {found:?}");
+    }
+}
+
+#[test]
+fn codex_waits_as_long_as_gatepass_is_told_to_take() {
+    let with = |more: &str| {
+        let file = format!("model_provider = \"g\"\n[model_providers.g]\nbase_url = \"https://g/v1\"\n\
+            [model_providers.g.auth]\ncommand = \"/usr/bin/gatepass\"\n{more}\n");
+        found(file).into_iter().map(|finding| finding.to_string()).collect::<Vec<_>>()
+    };
+    let told = "args = [\"token\", \"--caller\", \"codex\", \"--timeout\", \"25\"]";
+    assert_eq!(with(&format!("{told}\ntimeout_ms = 30000")), Vec::<String>::new());
+    for (more, what) in [("", "is missing, so Codex waits 5 seconds"), ("timeout_ms = 5000", "takes up to 25 seconds")] {
+        let found = with(&format!("{told}\n{more}"));
+        assert!(found.len() == 1 && found[0].contains(what), "{found:?}");
+    }
+}
+
+#[test]
+fn enforced_requirements_are_looked_into() {
+    use base64::Engine as _;
+    let preference = |text: &str| {
+        let text = base64::prelude::BASE64_STANDARD.encode(text);
+        found(format!("<plist version=\"1.0\"><dict><key>requirements_toml_base64</key><string>{text}</string></dict></plist>"))
+    };
+    let good = "model_provider = \"g\"\n[model_providers.g]\nbase_url = \"https://g/v1\"\n\
+        [model_providers.g.auth]\ncommand = \"/usr/local/bin/gatepass\"\nargs = [\"token\", \"--caller\", \"codex\"]\n";
+    assert_eq!(preference(good), []);
+    for (text, what) in [
+        (good.replace("--caller", "-v"), "who is calling"),
+        ("a = ".to_owned(), "no valid TOML"),
+        ("a = 1".to_owned(), "no model provider"),
+    ] {
+        let found = preference(&text);
+        assert!(found.iter().any(|finding| finding.what.contains(what)), "{found:?}");
+    }
+    let found = found("<plist version=\"1.0\"><dict><key>requirements_toml_base64</key><string>?</string></dict></plist>");
+    assert!(found[0].what.contains("no Base64"), "{found:?}");
+}
+
+#[test]
+fn a_token_for_another_host_than_the_gateways_is_remarked() {
+    let context = Context { gateway_url: Some("https://gateway.example".to_owned()), ..context() };
+    let desktop = |url: &str| profile(&format!(
+        "managedMcpServers=[{{\"name\":\"a\",\"transport\":\"http\",\"url\":\"{url}\",\"headersHelper\":\"/usr/bin/gatepass.headers\"}}]"
+    ));
+    let code = |url: &str| format!(
+        "{{\"mcpServers\":{{\"a\":{{\"url\":\"{url}\",\"headersHelper\":\"/usr/bin/gatepass token --output headers\"}}}}}}"
+    );
+    for (file, remarked) in [
+        (desktop("https://gateway.example/mcp"), false),
+        (desktop("https://mcp.example"), true),
+        (code("https://gateway.example/mcp"), false),
+        (code("https://mcp.example"), true),
+        (code("https://mcp.example").replace("/usr/bin/gatepass", "/usr/bin/other"), false),
+    ] {
+        let found = check(file.as_bytes(), &context);
+        let said = found.iter().any(|finding| finding.what.contains("another host"));
+        assert_eq!(said, remarked, "{file}: {found:?}");
+        assert!(is_fine(&found), "{found:?}");
     }
 }
