@@ -142,12 +142,15 @@ fn device_realm() -> Value {
 
 fn signs_in_by_device_code(scene: &Scene<Realm>) {
     let mut login = scene.gatepass(["login", "--device"]).spawn();
-    let address = login.wait_for(SOON, |said| {
+    let code = login.wait_for(SOON, |said| {
         let mut words = said.split_whitespace();
+        words.find(|word| *word == "Enter")?;
         words
-            .find(|word| word.contains("/device?user_code="))
+            .next()
+            .filter(|code| code.contains('-'))
             .map(str::to_owned)
     });
+    let address = format!("{}/device?user_code={code}", scene.provider.issuer());
     let walk = alice().opens(&address);
     assert_eq!(walk.error(), None, "{walk:?}");
     login.wait().expect(0);
