@@ -27,6 +27,10 @@ pub enum Event<'a> {
     Refused(&'a Failure),
     /// The provider ended a session, or it was of no use any more.
     Ended(&'a str),
+    /// The last answer to a refresh failed its checks: the session is kept, and nothing of it is printed.
+    Unproven(&'a Failure),
+    /// The provider did not renew a session, which is kept.
+    NotRenewed(&'a Failure),
     /// Somebody signed out.
     SignedOut {
         /// The account, if it was known.
@@ -61,7 +65,9 @@ impl Event<'_> {
 
     fn weight(self) -> Weight {
         match self {
-            Self::Refused(_) | Self::Ended(_) => Weight::Warning,
+            Self::Refused(_) | Self::Ended(_) | Self::Unproven(_) | Self::NotRenewed(_) => {
+                Weight::Warning
+            }
             _ => Weight::Notice,
         }
     }
@@ -94,6 +100,14 @@ fn line(profile: &str, event: &Event<'_>, now: u64) -> String {
         Event::SignedIn { account, by } => ("sign-in", vec![("account", *account), ("by", *by)]),
         Event::Refused(failure) => (
             "refused",
+            vec![("id", failure.id.as_str()), ("reason", &failure.what)],
+        ),
+        Event::Unproven(failure) => (
+            "session-unproven",
+            vec![("id", failure.id.as_str()), ("reason", &failure.what)],
+        ),
+        Event::NotRenewed(failure) => (
+            "session-not-renewed",
             vec![("id", failure.id.as_str()), ("reason", &failure.what)],
         ),
         Event::Ended(why) => ("session-ended", vec![("reason", *why)]),

@@ -82,6 +82,15 @@ pub enum Origin {
     Local,
 }
 
+/// What a caller who may prompt can do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// Only what the remedy says.
+    Remedy,
+    /// A sign-in.
+    SignIn,
+}
+
 /// A failure, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -93,6 +102,8 @@ pub struct Failure {
     pub remedy: String,
     /// Whose failure it is.
     pub origin: Origin,
+    /// Whether a sign-in would help.
+    pub cure: Cure,
 }
 
 /// Shorthand for results that end in a [`Failure`].
@@ -107,12 +118,16 @@ impl Failure {
             what: text::printable(what.as_ref(), MESSAGE_CHARACTERS),
             remedy: text::printable(remedy.as_ref(), MESSAGE_CHARACTERS),
             origin: Origin::Local,
+            cure: match id {
+                Id::SignInRequired => Cure::SignIn,
+                _ => Cure::Remedy,
+            },
         }
     }
 
     /// Marks the failure as the provider's (or the person's) answer, which waiting callers share.
     #[must_use]
-    pub fn from_provider(mut self) -> Self {
+    pub fn told_by_provider(mut self) -> Self {
         self.origin = Origin::Provider;
         self
     }
@@ -138,7 +153,7 @@ impl Failure {
             what,
             "tell your administrator; nothing was stored or printed",
         )
-        .from_provider()
+        .told_by_provider()
     }
 }
 

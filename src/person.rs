@@ -60,6 +60,14 @@ pub trait Person {
 
     /// The waiting is over.
     fn done(&self) {}
+
+    /// Whether a stored session of another issuer may be replaced. Without a person there is no one to allow it.
+    fn may_replace(&self, _other_issuer: &str) -> bool {
+        false
+    }
+
+    /// A session of another issuer was replaced, and that issuer has not been told.
+    fn replaced_without_revocation(&self, _other_issuer: &str) {}
 }
 
 /// Nobody sees what we write: the caller is a program.

@@ -4,11 +4,13 @@ use crate::caller::{Deadline, TokenUse};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::session::record::{IssuedToken, Record};
+use crate::session::record::{Identity, IssuedToken, Proof, Record};
 use crate::session::state::{Session, State, StateFiles};
 use crate::session::validity::Freshness;
+use crate::session::verdict::AttemptEnd;
 use crate::store::SecretStore;
 use crate::store::cache::Cache;
+use crate::store::parking::Parking;
 
 /// Why a caller wants another token than the one that is there, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl TokenRequirement {
 
 /// There is no session, or none that may be used ([`Id::SignInRequired`]).
 pub fn sign_in_required(why: &str) -> Failure {
-    Failure::new(Id::SignInRequired, why, "gatepass login").from_provider()
+    Failure::new(Id::SignInRequired, why, "gatepass login").told_by_provider()
 }
 
 /// The failure that a state without a usable session stands for, if it does.
@@ -53,6 +55,38 @@ pub fn without_session(state: &State) -> Option<Failure> {
         return Some(sign_in_required("nobody is signed in"));
     }
     state.over(state.generation).map(sign_in_required)
+}
+
+/// What a profile's entry in the secret store holds.
+#[derive(Debug)]
+pub struct Entry {
+    /// Which record it is, whatever issuer and client it belongs to.
+    pub held: Held,
+    /// The session of this configuration. It is the parked one where that was renewed later.
+    pub session: Option<Record>,
+    /// Whether it lies in the parking place and waits for the store.
+    pub is_parked: bool,
+    /// A session of another issuer or client.
+    pub other: Option<Record>,
+}
+
+impl Entry {
+    /// The issuer of the session that the entry holds, if it is another one than the configured.
+    pub fn other_issuer(&self, settings: &Settings) -> Option<&str> {
+        let other = self.other.as_ref()?;
+        (other.issuer != settings.issuer).then_some(other.issuer.as_str())
+    }
+}
+
+/// Which record an entry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The store could not be read.
+    Unread,
+    /// None, or none that can be read.
+    Nothing,
+    /// This one.
+    Record(Identity),
 }
 
 /// One profile's session, seen from the side that only reads.
@@ -64,6 +98,8 @@ pub struct Reader<'s> {
     pub files: StateFiles,
     /// The cache of the token to print.
     pub cache: Cache,
+    /// Where a renewed session waits that the store did not take, if there is such a place.
+    pub parking: Option<Parking>,
     /// The state file as it was when reading began.
     pub state: State,
 }
@@ -80,8 +116,13 @@ impl<'s> Reader<'s> {
         let state = files.read()?;
         Ok(Self {
             settings,
-            files,
             cache,
+            parking: state
+                .parked
+                .is_some()
+                .then(|| Parking::open(settings, &files))
+                .flatten(),
+            files,
             state,
         })
     }
@@ -129,22 +170,92 @@ impl<'s> Reader<'s> {
     /// # Errors
     /// [`Id::Keychain`] where the store does not answer until the deadline, is locked or missing.
     pub fn stored(&self, store: &dyn SecretStore, deadline: Deadline) -> Result<Option<Record>> {
-        let bytes = store.read(self.settings.profile.as_str(), deadline)?;
-        Ok(self.accept(bytes.as_ref().map(|bytes| bytes.as_slice())))
+        Ok(self.entry(store, deadline)?.session)
     }
 
-    /// The session, if these bytes hold one that belongs to the configuration.
-    fn accept(&self, bytes: Option<&[u8]>) -> Option<Record> {
-        let record = bytes.and_then(Record::from_bytes);
+    /// What the profile's entry holds, and the session that was renewed since and waits for the store.
+    ///
+    /// # Errors
+    /// As [`Reader::stored`]; where a session is parked, a store that fails is none.
+    pub fn entry(&self, store: &dyn SecretStore, deadline: Deadline) -> Result<Entry> {
+        let parked = self.parked();
+        let bytes = match (
+            store.read(self.settings.profile.as_str(), deadline),
+            &parked,
+        ) {
+            (Ok(bytes), _) => bytes,
+            (Err(error), Some(_)) => {
+                log::warn!("{}; the parked session is used", Failure::from(error).what);
+                return Ok(Entry {
+                    held: Held::Unread,
+                    session: parked,
+                    is_parked: true,
+                    other: None,
+                });
+            }
+            (Err(error), None) => return Err(error.into()),
+        };
+        let record = bytes.as_ref().and_then(|bytes| Record::from_bytes(bytes));
         if bytes.is_some() && record.is_none() {
             log::warn!("the stored session cannot be read; it counts as absent");
         }
-        record.filter(|record| {
-            let fits = record.belongs_to(self.settings);
-            if !fits {
-                log::info!("the stored session belongs to another issuer or client");
+        let held = match &record {
+            Some(record) => Held::Record(record.identity()),
+            None => Held::Nothing,
+        };
+        let (session, other) = match record {
+            Some(record) if record.belongs_to(self.settings) => (Some(record), None),
+            other => (None, other),
+        };
+        if other.is_some() {
+            log::info!("the stored session belongs to another issuer or client");
+        }
+        let (session, is_parked) = match (session, parked) {
+            (Some(stored), Some(parked))
+                if parked.is_same_sign_in(&stored) && parked.rotations > stored.rotations =>
+            {
+                // The access token is not parked; the last one that was stored may still live.
+                let token = stored.token;
+                (Some(Record { token, ..parked }), true)
             }
-            fits
+            (session, _) => (session, false),
+        };
+        Ok(Entry {
+            held,
+            session: session.map(|session| self.without_withdrawn(session)),
+            is_parked,
+            other,
         })
+    }
+
+    /// The record without a token that was withdrawn when the store did not take the change.
+    fn without_withdrawn(&self, mut record: Record) -> Record {
+        if let Some(withdrawn) = &self.state.withdrawn {
+            record.token = record
+                .token
+                .filter(|token| token.value_digest() != *withdrawn);
+        }
+        record
+    }
+
+    /// The session that waits for the store, if it belongs to the configuration.
+    pub fn parked(&self) -> Option<Record> {
+        let parked = self.state.parked.as_ref()?;
+        let record = self.parking.as_ref()?.read(&parked.digest)?;
+        record.belongs_to(self.settings).then_some(record)
+    }
+
+    /// Why the refresh token is not sent now, although there is a session.
+    pub fn held_back(&self, record: Option<&Record>, renew: Renew) -> Option<Failure> {
+        let unproven = record.and_then(|record| record.unproven.as_ref());
+        if let Some(unproven) = unproven.filter(|unproven| unproven.proof == Proof::NextSignIn) {
+            return Some(AttemptEnd::NoProof.failure(&unproven.why));
+        }
+        let pause = self.state.pause.as_ref()?;
+        let configuration = self.settings.attempt_digest();
+        match renew {
+            Renew::Forced => pause.in_force_for_insistence(&configuration),
+            Renew::IfNeeded | Renew::RefusedByGateway => pause.in_force(&configuration),
+        }
     }
 }

@@ -392,6 +392,10 @@ pub(super) struct LoginArgs {
     /// By a code that you type on any device
     #[arg(long)]
     pub(super) device: bool,
+
+    /// Replace a stored session of another issuer without asking
+    #[arg(long)]
+    pub(super) replace: bool,
 }
 
 #[derive(Debug, Default, clap::Args)]

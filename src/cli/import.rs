@@ -19,6 +19,8 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{Kind, Settings};
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
+use crate::person::Nobody;
+use crate::writer::sign_in::Replace;
 use crate::{output, usecase};
 
 /// Largest profile that is read, in bytes.
@@ -58,14 +60,15 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
         None => false,
         Some(key) => {
             let headers = std::mem::take(&mut imported.secret_headers);
-            usecase::login::keep_key(&settings, Some(&key), headers).inspect_err(|_| {
-                // Half of it would be in nobody's interest: the next try begins from the start.
-                let _ = match &present {
-                    None => std::fs::remove_file(path)
-                        .map_err(|error| Failure::internal(error.to_string())),
-                    Some(before) => files::replace(path, before.as_bytes()),
-                };
-            })?;
+            usecase::login::keep_key(&settings, Some(&key), headers, Replace::Never, &Nobody)
+                .inspect_err(|_| {
+                    // Half of it would be in nobody's interest: the next try begins from the start.
+                    let _ = match &present {
+                        None => std::fs::remove_file(path)
+                            .map_err(|error| Failure::internal(error.to_string())),
+                        Some(before) => files::replace(path, before.as_bytes()),
+                    };
+                })?;
             true
         }
     };

@@ -32,6 +32,7 @@ use crate::usecase::login::Wanted;
 use crate::usecase::token::TokenRequest;
 use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
+use crate::writer::sign_in::Replace;
 use crate::writer::sign_out::Revocation;
 use crate::{logging, text};
 
@@ -261,11 +262,17 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
     }
     warn_person(&settings);
     let terminal = Terminal::new(&settings);
+    let replace = if login.replace {
+        Replace::Always
+    } else {
+        Replace::IfConfirmed
+    };
     let sign_in = || {
         settings.check_enabled()?;
         let asked_for = ask::secrets(&settings)?;
         if settings.kind == Kind::Key {
-            usecase::login::keep_key(&settings, asked_for.key.as_ref(), asked_for.headers)?;
+            let (key, headers) = (asked_for.key.as_ref(), asked_for.headers);
+            usecase::login::keep_key(&settings, key, headers, replace, &terminal)?;
             terminal.key_kept(&settings);
             return Ok(());
         }
@@ -277,6 +284,7 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
             why: None,
             deadline: Deadline::after(settings.sign_in_timeout),
             person: &terminal,
+            replace,
             secret_headers: asked_for.headers,
         })?;
         terminal.signed_in(&signed_in);

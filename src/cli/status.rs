@@ -6,7 +6,7 @@ use super::args::Args;
 use super::run::gateway_warning;
 use super::run::{profile, with_support};
 use crate::config::{self, Sources};
-use crate::error::{Failure, Id, Result};
+use crate::error::{Failure, Result};
 use crate::session::state::Warning;
 use crate::usecase::status::{self, Row, Status};
 use crate::{clock, logging, output, text};
@@ -77,12 +77,9 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
         format!("{}{table}", in_words(&status))
     };
     output::print(text.as_bytes())?;
-    match &status.why {
+    match status.failure {
         None => Ok(()),
-        Some(why) => with_support(
-            &settings,
-            Err(Failure::new(Id::SignInRequired, why, "gatepass login")),
-        ),
+        Some(failure) => with_support(&settings, Err(failure)),
     }
 }
 
@@ -123,6 +120,25 @@ fn in_words(status: &Status) -> String {
         let flow = session.flow.in_words();
         row("since", &format!("{} by {flow}", session.signed_in_at));
         row("refreshed", &session.refreshed_at);
+    }
+    if let Some(held) = &status.held_back {
+        let next = held.next_try.as_ref().map_or_else(
+            || "only a sign-in helps".to_owned(),
+            |at| format!("tried again at {at}"),
+        );
+        row(
+            "not renewed",
+            &format!("since {}: {}; {next}", held.since, held.what),
+        );
+    }
+    if let Some(parked) = &status.parked {
+        row(
+            "waiting",
+            &format!(
+                "the renewed session waits for the {} since {}: {}",
+                status.store, parked.since, parked.why
+            ),
+        );
     }
     if let Some(refresh) = &status.last_refresh
         && let Some(what) = &refresh.what

@@ -180,6 +180,27 @@ impl Terminal {
 }
 
 impl Person for Terminal {
+    fn may_replace(&self, other_issuer: &str) -> bool {
+        if !self.screen.is_terminal || !std::io::stdin().is_terminal() {
+            return false;
+        }
+        self.explain(&format!(
+            "This profile holds a session of {}. A sign-in here replaces it.",
+            text::printable(other_issuer, 200)
+        ));
+        let _ = write!(std::io::stderr(), "  Replace it? [y/N] ");
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
+    }
+
+    fn replaced_without_revocation(&self, other_issuer: &str) {
+        self.explain(&format!(
+            "The session of {} was replaced. It was not revoked there: sign out at that provider if it should end.",
+            text::printable(other_issuer, 200)
+        ));
+    }
+
     fn begins(&self, why: Option<&str>) {
         interrupt::watch(|stopped| {
             keyboard::give_back();

@@ -136,6 +136,14 @@ impl Exchange {
         }
     }
 
+    /// The secret with which gatepass shows the exchange's service who asks, if one is configured.
+    pub fn client_secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Token(exchange) => exchange.client_secret.as_ref(),
+            Self::Http(_) => None,
+        }
+    }
+
     /// Which of the provider's tokens is sent.
     pub fn subject(&self) -> TokenChoice {
         match self {

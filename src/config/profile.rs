@@ -2,13 +2,21 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::Result;
+use crate::text::hex;
 
 /// The name of a profile: letters, digits, `-` and `_`, at most 64 of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProfileName(String);
 
 impl ProfileName {
+    /// Name under which files of the whole profile are kept, whatever issuer and client it is configured for.
+    pub fn key(&self) -> String {
+        hex(&Sha256::digest(format!("profile:{}", self.as_str()))[..16])
+    }
+
     /// Checks a name that somebody wrote.
     pub fn parse(name: &str) -> Result<Self, &'static str> {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

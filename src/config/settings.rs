@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -71,6 +71,8 @@ pub struct Settings {
     pub flow: Flow,
     /// Whether the policy has decided how people sign in.
     pub flow_is_locked: bool,
+    /// Whether the policy has decided who signs people in.
+    pub issuer_is_locked: bool,
     /// Hosts that a verification address may have; the provider's own if empty.
     pub device_hosts: Vec<String>,
     /// Whether prompting is forbidden altogether.
@@ -113,6 +115,8 @@ pub struct Settings {
     pub gateway_url: Option<String>,
     /// Where the session is kept.
     pub store: StoreChoice,
+    /// The only stores that the organisation allows, if it says so.
+    pub allowed_stores: Option<Vec<String>>,
     /// Where the token to print is cached.
     pub cache: CacheChoice,
     /// How the provider's token becomes the gateway's.
@@ -207,6 +211,7 @@ impl Settings {
             token_params: values.text_table(&key::TOKEN_PARAMS),
             flow: values.chosen(&key::FLOW),
             flow_is_locked: layers.is_frozen("flow"),
+            issuer_is_locked: layers.is_frozen("issuer"),
             device_hosts: values.texts(&key::DEVICE_HOSTS),
             interactive: values.chosen(&key::INTERACTIVE),
             redirect: values.redirect(),
@@ -233,6 +238,7 @@ impl Settings {
             gateway_url,
             store: values.chosen(&key::STORE),
             cache: values.chosen(&key::CACHE),
+            allowed_stores: policy.and_then(|policy| policy.allowed_stores.clone()),
             exchange: values.exchange(),
             par: values.chosen(&key::PAR),
             dpop: values.chosen(&key::DPOP),
@@ -588,6 +594,37 @@ impl Settings {
     pub fn of_session(profile: &ProfileName, issuer: &str, client_id: &str) -> Option<Self> {
         let layers = Layers::of_session(issuer, client_id);
         Self::resolve(&layers, profile).ok()
+    }
+
+    /// Digest of everything that may decide whether a refresh succeeds, the files that the configuration names
+    /// included. What the command line says of one call (`--min-validity`) is left out.
+    ///
+    /// Short, so that it helps nobody to guess a secret that is in it.
+    pub fn attempt_digest(&self) -> String {
+        let same_for_every_call = Self {
+            min_validity: 0,
+            ..self.clone()
+        };
+        let mut hash = Sha256::new();
+        hash.update(format!("{same_for_every_call:?}"));
+        let exchange_secret = self.exchange.as_ref().and_then(Exchange::client_secret);
+        for secret in [self.client_secret.as_ref(), exchange_secret] {
+            hash.update(secret.map_or("", Secret::expose));
+            hash.update([0]);
+        }
+        for path in [
+            &self.client_secret_file,
+            &self.client_key_file,
+            &self.client_cert_file,
+            &self.ca_file,
+        ] {
+            let about = path.as_ref().and_then(|path| path.metadata().ok());
+            let changed = about.as_ref().and_then(|about| about.modified().ok());
+            let changed = changed.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            hash.update(changed.map_or(0, |at| at.as_nanos()).to_le_bytes());
+            hash.update(about.map_or(0, |about| about.len()).to_le_bytes());
+        }
+        hex(&hash.finalize()[..8])
     }
 
     /// Name under which this profile's files are kept: it depends on profile, issuer and client.

@@ -143,7 +143,7 @@ impl DeviceAuthorization {
         {
             return Err(failure.into());
         }
-        tokens::grant(response.map_err(refused)?, client, settings)
+        Ok(tokens::grant(response.map_err(refused)?, client, settings)?)
     }
 }
 
@@ -262,7 +262,7 @@ fn begin_failed(error: BeginError) -> Failure {
                     format!("the provider refused: {said}"),
                     "gatepass login --browser",
                 )
-                .from_provider(),
+                .told_by_provider(),
             }
         }
         RequestTokenError::Request(error) => error.into(),
@@ -275,7 +275,7 @@ type PollError = RequestTokenError<HttpError, StandardErrorResponse<DeviceCodeEr
 fn refused(error: PollError) -> Refusal {
     let failed = |what: &str| {
         Refusal::Failure(
-            Failure::new(Id::SignInFailed, what, "gatepass login --device").from_provider(),
+            Failure::new(Id::SignInFailed, what, "gatepass login --device").told_by_provider(),
         )
     };
     match error {

@@ -102,7 +102,7 @@ impl Metadata {
                 ),
                 "set `issuer` to exactly that: the slash at the end matters",
             )
-            .from_provider());
+            .told_by_provider());
         }
         if !is_named {
             return Err(wrong(format!(
@@ -259,18 +259,18 @@ impl Provider {
         }
     }
 
-    /// Fetches the keys anew (OIDC Core section 10.1.1: an unknown key may be a new one).
-    pub fn refetch_keys(
-        &mut self,
-        http: &Http,
-        settings: &Settings,
-        files: &StateFiles,
-    ) -> Result<()> {
-        let (keys, raw) = fetch_keys(http, &self.metadata, settings)?;
-        self.keys = keys;
-        self.raw.keys = raw;
-        self.keep(files);
-        Ok(())
+    /// Documents that are newer than these: what another process has fetched since, or what the provider says now.
+    /// A verdict on an answer never rests on what was kept for a day (OIDC Core section 10.1.1).
+    pub fn newer(&self, http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
+        match Self::kept(settings, files).filter(|kept| kept.raw.fetched_at > self.raw.fetched_at) {
+            Some(kept) => Ok(kept),
+            None => Self::fetch(http, settings, files),
+        }
+    }
+
+    /// When the documents were fetched, in seconds since 1970.
+    pub fn fetched_at(&self) -> u64 {
+        self.raw.fetched_at
     }
 
     /// A snapshot that cannot be kept costs two requests at the next refresh, nothing else.
@@ -318,7 +318,7 @@ fn fetch_metadata(http: &Http, settings: &Settings) -> Result<Vec<u8>> {
                     format!("{host} has no provider at {url} (404)"),
                     "check `issuer`: it must be exactly what the provider calls itself",
                 )
-                .from_provider());
+                .told_by_provider());
             }
             Err(error) => return Err(error.into()),
         }
@@ -369,7 +369,7 @@ fn not_json(what: &str) -> Failure {
         format!("{what} is not JSON"),
         "run it again in a few minutes",
     )
-    .from_provider()
+    .told_by_provider()
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn refused(id: Id, what: impl AsRef<str>, remedy: &str) -> Failure {
         ),
         remedy,
     )
-    .from_provider()
+    .told_by_provider()
 }
 
 fn untrusted(what: &str) -> Failure {

@@ -137,7 +137,7 @@ fn refused(body: &[u8]) -> Failure {
             "the provider refused the pushed authorization request without a reason",
             "run it again in a few minutes",
         )
-        .from_provider();
+        .told_by_provider();
     };
     match tokens::by_code(code, member("error_description")) {
         Refusal::Failure(failure) => failure,
@@ -146,7 +146,7 @@ fn refused(body: &[u8]) -> Failure {
             format!("the provider refused: {said}"),
             "gatepass login",
         )
-        .from_provider(),
+        .told_by_provider(),
     }
 }
 

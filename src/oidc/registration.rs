@@ -78,7 +78,7 @@ pub fn register(
             ),
             "have your administrator register a client and set `client_id`",
         )
-        .from_provider());
+        .told_by_provider());
     }
     let plain = |value: &str| value.len() <= ID && value.bytes().all(|b| matches!(b, 0x21..=0x7E));
     match word("client_id") {

@@ -1,9 +1,9 @@
 //! The token endpoint (RFC 6749): redeeming codes and refresh tokens, and what its errors mean.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, UNIX_EPOCH};
 
-use http::StatusCode;
 use oauth2::basic::BasicErrorResponseType;
 use oauth2::{
     AuthorizationCode, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
@@ -16,7 +16,8 @@ use super::discovery::Metadata;
 use super::dpop::{self, Prover};
 use super::json::Object;
 use super::transport::http::{Http, HttpError};
-use crate::config::settings::Settings;
+use crate::clock;
+use crate::config::settings::{Settings, TokenChoice};
 use crate::error::{Failure, Id, Result};
 use crate::secret::Secret;
 use crate::text;
@@ -24,13 +25,16 @@ use crate::text;
 /// Largest token that is accepted, in bytes.
 const TOKEN: usize = 16 * 1024;
 
+/// Largest refresh token that is accepted, in bytes.
+const REFRESH_TOKEN: usize = 64 * 1024;
+
 /// Longest life that is believed, in seconds (ten years).
 pub(super) const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// What the token endpoint gave.
 #[derive(Debug)]
 pub struct Grant {
-    /// The access token: a bearer token in the alphabet of RFC 6750.
+    /// The access token, as it came: whoever prints it checks it.
     pub access_token: Secret,
     /// The ID token, not validated yet.
     pub id_token: Option<Secret>,
@@ -79,54 +83,211 @@ pub fn redeem_code(
     }
     let response = request.request(&endpoint(http, client));
     let response = response.map_err(refusal)?;
-    grant(response, client, settings)
+    Ok(grant(response, client, settings)?)
 }
 
-/// Redeems a refresh token. Never repeated once bytes were sent: the provider may have rotated it.
+/// What the token endpoint answered to a refresh with a success.
+#[derive(Debug)]
+pub struct RefreshAnswer {
+    /// The new refresh token, taken from any object that is no error, however odd the rest: the old one may be used
+    /// up.
+    pub refresh_token: Option<Secret>,
+    /// Seconds that it lives, if the provider says so.
+    pub refresh_expires_in: Option<u64>,
+    /// The answer's `Date`, in seconds since 1970.
+    pub date: Option<u64>,
+    /// What was granted, or why that cannot be understood.
+    pub grant: Result<Grant, NotUnderstood>,
+}
+
+/// Why a successful answer is no grant.
+#[derive(Debug)]
+pub enum NotUnderstood {
+    /// It breaks the protocol.
+    Malformed(String),
+    /// It does not say that it is JSON: something in between may have answered.
+    Unavailable(Failure),
+}
+
+/// Why a refresh brought nothing.
+#[derive(Debug)]
+pub enum NotRefreshed {
+    /// The token endpoint says no (RFC 6749 section 5.2).
+    Refused {
+        /// The error code.
+        code: String,
+        /// Entra's further code.
+        suberror: Option<String>,
+        /// Code and description, made safe to show.
+        said: String,
+        /// Whether the answer to a first sending was lost.
+        was_repeated: bool,
+    },
+    /// There is no answer. Where one was lost on its way, the provider may have used up the refresh token.
+    NoAnswer(Failure),
+}
+
+/// For how long after the first sending a lost answer is asked for again, in milliseconds, sleep counted: providers
+/// forgive the use of a rotated refresh token for so long and longer.
+const REPEAT_WITHIN: u64 = 10_000;
+
+/// Pauses before the repeat, in milliseconds: at least, and at most so much more.
+const REPEAT_AFTER: (u64, u64) = (200, 300);
+
+/// Redeems a refresh token (RFC 6749 section 6).
+///
+/// The request is sent once more where its answer was lost: the connection ended after part of the request was sent,
+/// and before the whole answer had come. It is never repeated after a complete answer, nor after a time-out: the first
+/// request may still be under way, and a provider that detects reuse would revoke what the repeat has brought.
 pub fn refresh(
     http: &Http,
     client: &Client,
     settings: &Settings,
     refresh_token: &Secret,
-) -> Result<Grant, Refusal> {
+) -> Result<RefreshAnswer, NotRefreshed> {
     let sent = RefreshToken::new(refresh_token.expose().to_owned());
     let mut request = client.exchange_refresh_token(&sent);
     for (name, value) in extra(settings) {
         request = request.add_extra_param(name, value);
     }
-    let send = endpoint(http, client);
-    let said_nothing = Cell::new(false);
-    let response = request.request(&|request| {
-        let response = send(request)?;
-        let empty = response.body().is_empty();
-        said_nothing.set(empty && response.status() == StatusCode::BAD_REQUEST);
-        Ok::<_, HttpError>(response)
+    let was_repeated = Cell::new(false);
+    let seen = RefCell::new(Seen::default());
+    let send = |request: HttpRequest| {
+        // Each sending makes a client assertion and a proof of its own.
+        let response = match client.send(http, request.clone()) {
+            Err(HttpError::Lost { host, why }) if seen.borrow().may_be_repeated() => {
+                log::info!("the answer of {host} was lost ({why}); asking once more");
+                std::thread::sleep(repeat_pause());
+                was_repeated.set(true);
+                client.send(http, request)
+            }
+            result => result,
+        };
+        let response = seen.borrow_mut().look_at(response)?;
+        if response.status().is_success() {
+            if response.body().is_empty() {
+                let host = seen.borrow().host.clone();
+                return Err(HttpError::NotJson { host });
+            }
+            return Ok(response.map(in_standard_form));
+        }
+        Ok(response)
+    };
+    let response = request.request(&|request: HttpRequest| {
+        seen.borrow_mut().begin(&request);
+        send(request)
     });
-    let refused = |error| refused_refresh(error, said_nothing.get());
-    grant(response.map_err(refused)?, client, settings)
+    let seen = seen.into_inner();
+    let grant = match response {
+        Ok(response) => grant(response, client, settings)
+            .map_err(|failure| NotUnderstood::Malformed(failure.what)),
+        Err(RequestTokenError::ServerResponse(response)) => {
+            let code = response.error().as_ref().to_owned();
+            let description = response.error_description().map(String::as_str);
+            return Err(NotRefreshed::Refused {
+                said: said(&code, description),
+                code,
+                suberror: seen.suberror,
+                was_repeated: was_repeated.get(),
+            });
+        }
+        Err(RequestTokenError::Request(error)) if seen.succeeded => {
+            Err(NotUnderstood::Unavailable(error.into()))
+        }
+        Err(RequestTokenError::Request(error)) => {
+            return Err(NotRefreshed::NoAnswer(error.into()));
+        }
+        // The parse error carries the body, and the body carries tokens: neither is shown.
+        Err(_) if seen.succeeded => Err(NotUnderstood::Malformed(
+            "the provider's token answer is malformed".to_owned(),
+        )),
+        // Glewlwyd says nothing about a refresh token that is no good; so does many a firewall.
+        Err(_) => {
+            return Err(NotRefreshed::NoAnswer(
+                Failure::new(
+                    Id::Unavailable,
+                    "the provider refused the refresh without a reason (4xx, empty)",
+                    "run it again in a few minutes; if it stays so: gatepass login",
+                )
+                .told_by_provider(),
+            ));
+        }
+    };
+    Ok(RefreshAnswer {
+        refresh_token: seen.refresh_token,
+        refresh_expires_in: seen.refresh_expires_in,
+        date: seen.date,
+        grant,
+    })
 }
 
-/// Not every provider says `invalid_grant` of a refresh token that is of no use any more: LemonLDAP::NG says
-/// `invalid_request`. Glewlwyd answers 400 and nothing else, which may as well come from something in between: nobody is
-/// signed out for that, but told what helps.
-fn refused_refresh(error: TokenError, said_nothing: bool) -> Refusal {
-    match error {
-        RequestTokenError::ServerResponse(response)
-            if response.error().as_ref() == "invalid_request" =>
-        {
-            let description = response.error_description();
-            Refusal::GrantOver(said("invalid_request", description.map(String::as_str)))
-        }
-        RequestTokenError::Other(_) if said_nothing => Refusal::Failure(
-            Failure::new(
-                Id::Unavailable,
-                "the provider refused the refresh without a reason (400, empty)",
-                "run it again in a few minutes; if it stays so: gatepass login",
-            )
-            .from_provider(),
-        ),
-        other => refusal(other),
+/// What is seen of an answer before the protocol library reads it.
+#[derive(Default)]
+struct Seen {
+    host: String,
+    began_ms: u64,
+    succeeded: bool,
+    refresh_token: Option<Secret>,
+    refresh_expires_in: Option<u64>,
+    suberror: Option<String>,
+    date: Option<u64>,
+}
+
+impl Seen {
+    fn begin(&mut self, request: &HttpRequest) {
+        self.host = text::from_server(request.uri().host().unwrap_or_default());
+        self.began_ms = clock::uptime_millis();
     }
+
+    fn may_be_repeated(&self) -> bool {
+        clock::uptime_millis().saturating_sub(self.began_ms) < REPEAT_WITHIN
+    }
+
+    /// Takes what must not be lost, whatever becomes of the rest.
+    fn look_at(
+        &mut self,
+        response: Result<HttpResponse, HttpError>,
+    ) -> Result<HttpResponse, HttpError> {
+        let answer = match &response {
+            Ok(answer) => answer,
+            Err(HttpError::NotDeclared { answer, .. }) => answer,
+            Err(_) => return response,
+        };
+        self.succeeded = answer.status().is_success();
+        let date = answer.headers().get(http::header::DATE);
+        self.date = date
+            .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
+            .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
+            .map(|date| date.as_secs());
+        let Ok(object) = Object::parse(answer.body()) else {
+            return response;
+        };
+        let member = |name: &str| object.0.get(name);
+        if self.succeeded {
+            self.refresh_token = member("refresh_token")
+                .and_then(Value::as_str)
+                .filter(|token| is_opaque(token))
+                .map(Secret::new);
+            self.refresh_expires_in = member("refresh_expires_in").and_then(whole_seconds);
+        } else {
+            let suberror = member("suberror").and_then(Value::as_str);
+            self.suberror = suberror.map(|suberror| text::printable(suberror, 60));
+        }
+        response
+    }
+}
+
+/// Not always the same, so that many machines whose connections broke together do not come back together.
+fn repeat_pause() -> Duration {
+    let (least, more) = REPEAT_AFTER;
+    Duration::from_millis(least + clock::now_millis() % (more + 1))
+}
+
+/// Whether this can be a refresh token: RFC 6749 appendix A.17, and not endless.
+fn is_opaque(token: &str) -> bool {
+    !token.is_empty()
+        && token.len() <= REFRESH_TOKEN
+        && token.bytes().all(|byte| matches!(byte, 0x20..=0x7E))
 }
 
 /// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.
@@ -148,7 +309,7 @@ pub fn revoke(
             format!("the provider did not revoke the session: {why}"),
             "sign out at the provider's own page",
         )
-        .from_provider()
+        .told_by_provider()
     };
     let form = [
         ("token", refresh_token.expose()),
@@ -246,41 +407,39 @@ pub(super) fn whole_seconds(value: &Value) -> Option<u64> {
     Some(seconds.min(LONGEST))
 }
 
-/// Checks what can be checked without the issuer's keys.
+/// Checks what can be checked without the issuer's keys. What is not printed may be odd.
 pub(crate) fn grant(
     response: TokenResponse,
     client: &Client,
     settings: &Settings,
-) -> Result<Grant, Refusal> {
+) -> Result<Grant, Failure> {
     let kind = response.token_type().as_ref();
     let is_bound = client.prover().is_some() && kind.eq_ignore_ascii_case("dpop");
     if is_bound && dpop::is_printed(settings) {
-        return Err(bound_to_us().into());
+        return Err(bound_to_us());
     }
-    if !is_bound && !kind.eq_ignore_ascii_case("bearer") {
-        return Err(
-            Failure::untrusted("the provider issued a token that is not a bearer token").into(),
-        );
+    let is_printed = settings.token == TokenChoice::AccessToken && settings.exchange.is_none();
+    if is_printed && !is_bound && !kind.eq_ignore_ascii_case("bearer") {
+        return Err(Failure::untrusted(
+            "the provider issued a token that is not a bearer token",
+        ));
     }
-    let access_token = Secret::new(response.access_token().secret());
-    check_printable(&access_token)?;
     let more = response.extra_fields();
-    let opaque = |secret: &str| {
-        let fine = !secret.is_empty()
-            && secret.len() <= 64 * 1024
-            && secret.bytes().all(|byte| matches!(byte, 0x20..=0x7E));
-        fine.then(|| Secret::new(secret))
-            .ok_or_else(|| Failure::untrusted("the provider issued a malformed refresh token"))
-    };
+    let refresh_token = response
+        .refresh_token()
+        .map(|token| match is_opaque(token.secret()) {
+            true => Ok(Secret::new(token.secret())),
+            false => Err(Failure::untrusted(
+                "the provider issued a malformed refresh token",
+            )),
+        })
+        .transpose()?;
     Ok(Grant {
-        refresh_token: response
-            .refresh_token()
-            .map(|token| opaque(token.secret()))
-            .transpose()?,
+        refresh_token,
         id_token: more.id_token.as_deref().map(Secret::new),
         expires_in: response.expires_in().map(|time| time.as_secs()),
         refresh_expires_in: more.refresh_expires_in,
-        access_token,
+        access_token: Secret::new(response.access_token().secret()),
         bound_to: client.prover().map(Prover::to_store),
     })
 }
@@ -292,7 +451,7 @@ fn bound_to_us() -> Failure {
         "the provider binds the access token to gatepass's key (DPoP), so the gateway could not take it",
         "have the provider bind refresh tokens alone, print the ID token (`token`), or set `dpop` to \"never\"",
     )
-    .from_provider()
+    .told_by_provider()
 }
 
 /// Whether a token may be printed and put into a header: `b64token` of RFC 6750 section 2.1, at most 16 KiB.
@@ -332,7 +491,7 @@ fn refusal(error: TokenError) -> Refusal {
                 "the provider gave an empty answer",
                 "run it again in a few minutes",
             )
-            .from_provider(),
+            .told_by_provider(),
         ),
     }
 }
@@ -341,7 +500,7 @@ fn refusal(error: TokenError) -> Refusal {
 pub fn by_code(code: &str, description: Option<&str>) -> Refusal {
     let said = said(code, description);
     let failure = |id, what: String, remedy: &str| {
-        Refusal::Failure(Failure::new(id, what, remedy).from_provider())
+        Refusal::Failure(Failure::new(id, what, remedy).told_by_provider())
     };
     match code {
         "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {

@@ -18,6 +18,8 @@ pub mod paths;
 pub mod policy;
 pub mod program;
 pub mod system_log;
+pub mod uptime;
+pub mod variables;
 #[cfg(target_os = "linux")]
 pub mod wsl;
 

@@ -28,12 +28,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn file(self) -> &'static str {
+    /// Name of the lock's file. Whoever changes a session holds the whole profile: sessions of all its issuers and
+    /// clients take the same entry in the secret store.
+    fn file(self, files: &StateFiles) -> String {
         match self {
-            Self::Write => "lock",
-            Self::SignIn => "sign-in-lock",
-            Self::Start => "start-lock",
-            Self::Wait => "wait-lock",
+            Self::Write => files.profile_name("lock"),
+            Self::SignIn => files.name("sign-in-lock"),
+            Self::Start => files.name("start-lock"),
+            Self::Wait => files.name("wait-lock"),
         }
     }
 }
@@ -94,7 +96,7 @@ impl Lock {
     /// Whether others still meet at this lock: its file is the one that is found under its name. Somebody who deletes
     /// the state folder while we work makes it a lock on nothing.
     pub fn is_in_force(&self, files: &StateFiles, purpose: Purpose) -> bool {
-        files.dir().is_named(&files.name(purpose.file()), &self.0)
+        files.dir().is_named(&purpose.file(files), &self.0)
     }
 
     /// Whether somebody holds the lock at this moment. Looking excludes nobody else from looking.
@@ -128,7 +130,7 @@ impl Pause {
 fn open(files: &StateFiles, purpose: Purpose) -> Result<File> {
     files
         .dir()
-        .lock_file(&files.name(purpose.file()))
+        .lock_file(&purpose.file(files))
         .map_err(|reason| {
             let folder = files.dir().path().display();
             Failure::config(
@@ -159,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = StateFiles::at(folder.path(), "k").unwrap();
         let take = || Lock::try_take(&files, Purpose::Write).unwrap();
-        let path = files.dir().path().join(files.name("lock"));
+        let path = files.dir().path().join(files.profile_name("lock"));
         let first = take().unwrap();
         assert!(first.is_in_force(&files, Purpose::Write));
         assert!(take().is_none());

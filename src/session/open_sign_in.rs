@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, Pause, Purpose};
+use super::pause::STEPS;
 use super::state::{Ended, StateFiles};
 use crate::caller::Deadline;
 use crate::clock;
@@ -30,9 +31,6 @@ const TAB_MS: u64 = 45_000;
 
 /// How often the same request is opened again.
 const AGAIN: u32 = 3;
-
-/// How long hosts' calls open nothing after the first, second, third and every later refusal, in seconds.
-const BACK_OFF: [u64; 4] = [60, 300, 900, 3600];
 
 /// What everybody may know of the last or open sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +83,7 @@ impl Progress {
     pub fn back_off(&self) -> Option<Failure> {
         let left = self.closed_until.checked_sub(clock::now())?;
         // A clock that was set back must not close the door for longer than any back-off lasts.
-        let in_force = left > 0 && left <= BACK_OFF[BACK_OFF.len() - 1];
+        let in_force = left > 0 && left <= STEPS[STEPS.len() - 1];
         in_force.then(|| {
             Failure::new(
                 Id::SignInRequired,
@@ -95,7 +93,7 @@ impl Progress {
                 ),
                 "gatepass login",
             )
-            .from_provider()
+            .told_by_provider()
         })
     }
 
@@ -213,7 +211,7 @@ impl OpenSignIn {
                 }
                 Some(failure) if progress.tabs > 0 && failure.origin == Origin::Provider => {
                     let step = usize::try_from(progress.refusals).unwrap_or(usize::MAX);
-                    let time = BACK_OFF[step.min(BACK_OFF.len() - 1)];
+                    let time = STEPS[step.min(STEPS.len() - 1)];
                     progress.closed_until = clock::now() + time;
                     progress.refusals = progress.refusals.saturating_add(1);
                 }
@@ -260,7 +258,7 @@ mod tests {
     fn the_door_stays_closed_for_one_five_fifteen_and_sixty_minutes() {
         let base = tempfile::tempdir().unwrap();
         let files = StateFiles::at(base.path(), "k").unwrap();
-        let refused = Failure::new(Id::SignInFailed, "no", "x").from_provider();
+        let refused = Failure::new(Id::SignInFailed, "no", "x").told_by_provider();
         for minutes in [1, 5, 15, 60, 60] {
             let open = OpenSignIn::begin(&files).unwrap().unwrap();
             assert!(
@@ -289,7 +287,7 @@ mod tests {
         let files = StateFiles::at(base.path(), "k").unwrap();
         let open = OpenSignIn::begin(&files).unwrap().unwrap();
         open.end(Some(
-            &Failure::new(Id::SignInFailed, "no", "x").from_provider(),
+            &Failure::new(Id::SignInFailed, "no", "x").told_by_provider(),
         ));
         let open = OpenSignIn::begin(&files).unwrap().unwrap();
         open.tab_opened();

@@ -5,16 +5,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::validity::Life;
 use crate::clock;
 use crate::config::settings::{Kind, Settings};
+use crate::error::{Failure, Result};
 use crate::secret::Secret;
+use crate::text::hex;
 
 /// Version of the record's format. A newer one counts as absent: a record is never half understood. An older one is
 /// read: fields that it lacks have a meaning when they are missing.
 const FORMAT: u32 = 1;
+
+/// The same for a record whose last answer has not been proved: what does not know the mark must not print from it.
+const UNPROVEN_FORMAT: u32 = FORMAT + 1;
 
 /// Largest record that is read, in bytes. (Provider tokens of 20 kB occur; a megabyte is an attack.)
 const LIMIT: usize = 256 * 1024;
@@ -76,6 +82,37 @@ impl SignedInBy {
     }
 }
 
+/// The last answer to a refresh failed its checks: its refresh token is kept, and nothing of it is printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproven {
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// What was wrong, in words for people.
+    pub why: String,
+    /// What could prove the session again.
+    pub proof: Proof,
+}
+
+/// What could prove a session whose last answer failed its checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The ID token of a later answer.
+    NextIdToken,
+    /// Only a sign-in: the provider has renewed it without an ID token.
+    NextSignIn,
+}
+
+/// Which of all records a profile's entry holds, or held when it was read. Moments are not compared: clocks are set
+/// back, and generations of different issuers have nothing to do with each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    generation: u64,
+    issuer: String,
+    client_id: String,
+    rotations: u64,
+}
+
 /// Everything that belongs to one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -91,6 +128,10 @@ pub struct Record {
     pub subject: String,
     /// The refresh token, if the provider issued one.
     pub refresh_token: Option<Secret>,
+    /// How many answers to a refresh this session has taken.
+    pub rotations: u64,
+    /// Set while the last answer has not been proved.
+    pub unproven: Option<Unproven>,
     /// The key that the refresh token is bound to (RFC 9449), as Base64 of PKCS#8.
     pub bound_to: Option<Secret>,
     /// The token to print; missing where a refresh succeeded but its result could not be checked.
@@ -103,11 +144,11 @@ pub struct Record {
     pub client_secret: Option<Secret>,
     /// ID-token claims that people are shown and headers are made of.
     pub claims: Map<String, Json>,
-    /// When the person signed in.
+    /// When the person signed in, in seconds since 1970.
     pub signed_in_at: u64,
-    /// When the provider last issued something.
+    /// When the provider last issued something, in seconds since 1970.
     pub refreshed_at: u64,
-    /// When the provider says that the session ends.
+    /// When the provider says that the session ends, in seconds since 1970.
     pub ends_at: Option<u64>,
     /// How the person signed in.
     pub signed_in_by: SignedInBy,
@@ -128,6 +169,10 @@ struct Wire<'a> {
     subject: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    rotations: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unproven: Option<Unproven>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     bound_to: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
@@ -144,6 +189,10 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<u64>,
     signed_in_by: SignedInBy,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Names and secrets, not copied where JSON has no escapes in them.
@@ -216,8 +265,13 @@ impl<'a> WireToken<'a> {
 }
 
 impl IssuedToken {
+    /// Short digest by which a file without secrets tells one token from another.
+    pub fn value_digest(&self) -> String {
+        hex(&Sha256::digest(self.value.expose())[..16])
+    }
+
     /// The bytes of a cache entry, which belongs to a generation.
-    pub fn to_cache(&self, generation: u64) -> Zeroizing<Vec<u8>> {
+    pub fn to_cache(&self, generation: u64) -> Result<Zeroizing<Vec<u8>>> {
         to_json(&(generation, WireToken::of(self)))
     }
 
@@ -241,15 +295,23 @@ impl Settings {
 
 impl Record {
     /// The bytes that are stored.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`Id::Internal`](crate::error::Id::Internal) where they cannot be written; half a record is never stored.
+    pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
         to_json(&Wire {
-            v: FORMAT,
+            v: match self.unproven {
+                None => FORMAT,
+                Some(_) => UNPROVEN_FORMAT,
+            },
             generation: self.generation,
             issuer: self.issuer.as_str().into(),
             client_id: self.client_id.as_str().into(),
             token_endpoint: self.token_endpoint.as_str().into(),
             subject: self.subject.as_str().into(),
             refresh_token: self.refresh_token.as_ref().map(|t| t.expose().into()),
+            rotations: self.rotations,
+            unproven: self.unproven.clone(),
             bound_to: self.bound_to.as_ref().map(|key| key.expose().into()),
             token: self.token.as_ref().map(WireToken::of),
             exchanged_from: self.exchanged_from.as_ref().map(|token| WireProviderToken {
@@ -274,13 +336,16 @@ impl Record {
             return None;
         }
         let wire: Wire<'_> = serde_json::from_slice(bytes).ok()?;
-        (wire.v <= FORMAT).then(|| Self {
+        let known = wire.v <= FORMAT || (wire.v == UNPROVEN_FORMAT && wire.unproven.is_some());
+        known.then(|| Self {
             generation: wire.generation,
             issuer: wire.issuer.into_owned(),
             client_id: wire.client_id.into_owned(),
             token_endpoint: wire.token_endpoint.into_owned(),
             subject: wire.subject.into_owned(),
             refresh_token: wire.refresh_token.map(|t| Secret::new(&*t)),
+            rotations: wire.rotations,
+            unproven: wire.unproven,
             bound_to: wire.bound_to.map(|key| Secret::new(&*key)),
             token: wire.token.map(WireToken::take),
             exchanged_from: wire.exchanged_from.map(|token| ProviderToken {
@@ -299,6 +364,23 @@ impl Record {
             ends_at: wire.ends_at,
             signed_in_by: wire.signed_in_by,
         })
+    }
+
+    /// Which record this is.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            generation: self.generation,
+            issuer: self.issuer.clone(),
+            client_id: self.client_id.clone(),
+            rotations: self.rotations,
+        }
+    }
+
+    /// Whether this is the same sign-in, however often it was renewed.
+    pub fn is_same_sign_in(&self, other: &Self) -> bool {
+        self.generation == other.generation
+            && self.issuer == other.issuer
+            && self.client_id == other.client_id
     }
 
     /// Whether this session was made for the configured issuer and client. If not, there is no session: its
@@ -373,7 +455,7 @@ impl Record {
 }
 
 /// Serialises into memory that is wiped, and that never moves: a growing buffer would leave copies behind.
-fn to_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>> {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -384,12 +466,13 @@ fn to_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
             Ok(())
         }
     }
-    let mut count = Count(0);
     // Texts, numbers and maps with text keys always serialise.
-    let _ = serde_json::to_writer(&mut count, value);
+    let impossible = |error| Failure::internal(format!("a record cannot be written: {error}"));
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).map_err(impossible)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(count.0));
-    let _ = serde_json::to_writer(&mut *bytes, value);
-    bytes
+    serde_json::to_writer(&mut *bytes, value).map_err(impossible)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -404,6 +487,8 @@ pub(crate) mod tests {
             token_endpoint: "https://idp.example/token".to_owned(),
             subject: "248289761001".to_owned(),
             refresh_token: Some(Secret::new("rt")),
+            rotations: 0,
+            unproven: None,
             bound_to: None,
             token: Some(IssuedToken {
                 value: Secret::new("at"),
@@ -429,10 +514,13 @@ pub(crate) mod tests {
     #[test]
     fn the_stored_bytes_are_exactly_these() {
         assert_eq!(
-            std::str::from_utf8(&sample().to_bytes()).unwrap(),
+            std::str::from_utf8(&sample().to_bytes().unwrap()).unwrap(),
             r#"{"v":1,"generation":7,"issuer":"https://idp.example","client_id":"desktop","token_endpoint":"https://idp.example/token","subject":"248289761001","refresh_token":"rt","token":{"value":"at","issued_at_ms":100000,"expires_at_ms":400000,"obtained_at_ms":100250,"digest":"d"},"claims":{"email":"ann@example.com"},"signed_in_at":100,"refreshed_at":100,"signed_in_by":"browser"}"#
         );
-        assert_eq!(Record::from_bytes(&sample().to_bytes()), Some(sample()));
+        assert_eq!(
+            Record::from_bytes(&sample().to_bytes().unwrap()),
+            Some(sample())
+        );
     }
 
     #[test]
@@ -440,22 +528,51 @@ pub(crate) mod tests {
         let mut record = sample();
         record.refresh_token = Some(Secret::new("a\"b\\c\u{e9}"));
         record.bound_to = Some(Secret::new("MIGHAgEAMBMG"));
-        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+        assert_eq!(
+            Record::from_bytes(&record.to_bytes().unwrap()),
+            Some(record)
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_absent() {
-        let newer = String::from_utf8(sample().to_bytes().to_vec())
+        let newer = String::from_utf8(sample().to_bytes().unwrap().to_vec())
             .unwrap()
-            .replace("\"v\":1", "\"v\":2");
+            .replace("\"v\":1", "\"v\":3");
         for bytes in [&b""[..], b"{", b"null", b"\xff", newer.as_bytes()] {
             assert_eq!(Record::from_bytes(bytes), None);
         }
     }
 
     #[test]
+    fn an_unproven_record_is_none_for_versions_that_do_not_know_the_mark() {
+        let mut record = sample();
+        record.rotations = 3;
+        record.unproven = Some(Unproven {
+            since: 9,
+            why: "no key".to_owned(),
+            proof: Proof::NextIdToken,
+        });
+        let bytes = record.to_bytes().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.starts_with(r#"{"v":2,"#), "{text}");
+        assert!(
+            text.contains(
+                r#""rotations":3,"unproven":{"since":9,"why":"no key","proof":"next-id-token"}"#
+            ),
+            "{text}"
+        );
+        assert_eq!(Record::from_bytes(&bytes), Some(record));
+        // The next format without the mark is a newer version's.
+        let newer = String::from_utf8(sample().to_bytes().unwrap().to_vec())
+            .unwrap()
+            .replace("\"v\":1", "\"v\":2");
+        assert_eq!(Record::from_bytes(newer.as_bytes()), None);
+    }
+
+    #[test]
     fn what_an_older_version_wrote_is_read() {
-        let older = String::from_utf8(sample().to_bytes().to_vec())
+        let older = String::from_utf8(sample().to_bytes().unwrap().to_vec())
             .unwrap()
             .replace(&format!("\"v\":{FORMAT}"), &format!("\"v\":{}", FORMAT - 1));
         assert_eq!(Record::from_bytes(older.as_bytes()), Some(sample()));
@@ -464,7 +581,7 @@ pub(crate) mod tests {
     #[test]
     fn a_cache_entry_belongs_to_one_generation_and_configuration() {
         let token = sample().token.unwrap();
-        let bytes = token.to_cache(7);
+        let bytes = token.to_cache(7).unwrap();
         assert_eq!(IssuedToken::from_cache(&bytes, 7, "d"), Some(token));
         assert_eq!(IssuedToken::from_cache(&bytes, 8, "d"), None);
         assert_eq!(IssuedToken::from_cache(&bytes, 7, "e"), None);

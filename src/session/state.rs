@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pause::Pause;
 use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
-use crate::error::{Failure, Id, Origin, Result};
+use crate::error::{Cure, Failure, Id, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
-use crate::platform::paths;
+use crate::platform::{paths, variables};
 use crate::text;
 
 /// Version of the file's format.
@@ -84,6 +85,9 @@ pub struct KeptFailure {
     what: String,
     remedy: String,
     from_provider: bool,
+    /// Missing in files of the first versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sign_in_helps: bool,
 }
 
 impl From<&Failure> for KeptFailure {
@@ -93,6 +97,7 @@ impl From<&Failure> for KeptFailure {
             what: failure.what.clone(),
             remedy: failure.remedy.clone(),
             from_provider: failure.origin == Origin::Provider,
+            sign_in_helps: failure.cure == Cure::SignIn,
         }
     }
 }
@@ -100,9 +105,12 @@ impl From<&Failure> for KeptFailure {
 impl From<KeptFailure> for Failure {
     fn from(kept: KeptFailure) -> Self {
         let id = Id::parse(&kept.id).unwrap_or(Id::Internal);
-        let failure = Self::new(id, kept.what, kept.remedy);
+        let mut failure = Self::new(id, kept.what, kept.remedy);
+        if kept.sign_in_helps {
+            failure.cure = Cure::SignIn;
+        }
         if kept.from_provider {
-            failure.from_provider()
+            failure.told_by_provider()
         } else {
             failure
         }
@@ -116,6 +124,10 @@ pub struct Ended {
     pub at_ms: u64,
     /// Why it failed, if it did.
     pub failure: Option<KeptFailure>,
+    /// Digest of the attempt's environment (proxy, session bus, display): a failure of these is the answer for
+    /// callers that have the same. Missing in files of the first versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    environment: String,
 }
 
 impl Ended {
@@ -124,7 +136,17 @@ impl Ended {
         Self {
             at_ms: clock::now_millis(),
             failure: failure.map(KeptFailure::from),
+            environment: variables::digest(),
         }
+    }
+
+    /// The failure, if it is the answer for a caller that waited: the provider's always is; what failed in the
+    /// attempt's own environment is, where the caller has the same one.
+    pub fn shared_failure(&self) -> Option<Failure> {
+        let failure = Failure::from(self.failure.clone()?);
+        let is_shared = failure.origin == Origin::Provider
+            || (!self.environment.is_empty() && self.environment == variables::digest());
+        is_shared.then_some(failure)
     }
 }
 
@@ -136,6 +158,19 @@ pub struct InFlight {
     pub sent_at: u64,
     /// Digest of the refresh token that was sent.
     pub refresh_token: String,
+}
+
+/// A renewed session that waits until the secret store takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Since when the store has not taken it, in seconds since 1970.
+    pub since: u64,
+    /// When the store was last tried, in seconds since 1970.
+    pub tried_at: u64,
+    /// Digest of the parked bytes: others are not believed.
+    pub digest: String,
+    /// Why the store did not take it, in words for people.
+    pub why: String,
 }
 
 /// For how long a refused exchange is not tried again, in seconds.
@@ -177,6 +212,15 @@ pub struct State {
     pub refreshed: Option<Ended>,
     /// A refresh whose answer has not been stored.
     pub in_flight: Option<InFlight>,
+    /// Why no refresh token is sent at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Digest of a token that must not be printed any more, although the store may still hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
+    /// The renewed session that the secret store did not take and that lies in the parking place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<Parked>,
     /// An exchange that was refused a moment ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_exchange: Option<RefusedExchange>,
@@ -257,6 +301,7 @@ impl State {
 pub struct StateFiles {
     dir: PrivateDir,
     key: String,
+    profile_key: String,
     store: &'static str,
 }
 
@@ -268,6 +313,7 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: settings.key(),
+            profile_key: settings.profile.key(),
             store: settings.store.as_str(),
         })
     }
@@ -279,6 +325,7 @@ impl StateFiles {
         Ok(dir.map(|dir| Self {
             dir,
             key: settings.key(),
+            profile_key: settings.profile.key(),
             store: settings.store.as_str(),
         }))
     }
@@ -291,6 +338,7 @@ impl StateFiles {
         Ok(Self {
             dir,
             key: key.to_owned(),
+            profile_key: "profile".to_owned(),
             store: "keychain",
         })
     }
@@ -318,6 +366,12 @@ impl StateFiles {
         format!("{}.{kind}", self.key)
     }
 
+    /// Name of a file of the profile, whatever issuer and client it is configured for: they share one entry in the
+    /// secret store.
+    pub fn profile_name(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.profile_key)
+    }
+
     /// Reads the state. A damaged or newer file counts as one that knows nothing; an unsafe one is an error.
     pub fn read(&self) -> Result<State> {
         let mut state = read(&self.dir, &self.name("state"))?;
@@ -338,7 +392,9 @@ impl StateFiles {
             store: settings.store.as_str().to_owned(),
             ..state.clone()
         };
-        let bytes = serde_json::to_vec(&state).unwrap_or_default();
+        // An empty file would forget what is known; nothing is written in its place.
+        let bytes = serde_json::to_vec(&state)
+            .map_err(|error| Failure::internal(format!("the state cannot be written: {error}")))?;
         self.dir
             .replace(&self.name("state"), &bytes)
             .map_err(|error| unusable(self.dir.path(), &Unsafe::Io(error)))

@@ -186,7 +186,9 @@ impl Cache {
 
     /// Keeps a token in the first place that takes it.
     pub fn write(&self, generation: u64, token: &IssuedToken) {
-        let bytes = token.to_cache(generation);
+        let Ok(bytes) = token.to_cache(generation) else {
+            return self.clear();
+        };
         let lifetime = token.life.left(clock::now_millis());
         let taken = self
             .places

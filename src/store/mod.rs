@@ -1,13 +1,14 @@
 //! Where secrets are kept.
 //!
 //! [`keychain`] holds the session record ([`keyutils`] or [`file`], where the configuration asks for it); [`cache`] the short-lived token to print, where reading it costs
-//! microseconds.
+//! microseconds; [`parking`] a renewed session that the keychain does not take.
 
 pub mod cache;
 mod chunked;
 pub mod file;
 pub mod keychain;
 pub mod keyutils;
+pub mod parking;
 pub mod probe;
 mod turn;
 

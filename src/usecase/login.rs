@@ -15,7 +15,7 @@ use crate::session::open_sign_in::{self, OpenSignIn};
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
 use crate::writer::install::SignedIn;
-use crate::writer::sign_in::{SignIn, Way};
+use crate::writer::sign_in::{Replace, SignIn, Way};
 use crate::writer::{Budget, Writer};
 
 /// How long another sign-in may take to give way.
@@ -71,6 +71,8 @@ pub struct Wanted<'a> {
     pub deadline: Deadline,
     /// Who is told what happens.
     pub person: &'a dyn Person,
+    /// What happens to a session of another issuer.
+    pub replace: Replace,
     /// The person's secrets for the gateway that were typed now.
     pub secret_headers: BTreeMap<String, Secret>,
 }
@@ -104,12 +106,14 @@ pub fn keep_key(
     settings: &Settings,
     key: Option<&Secret>,
     given: BTreeMap<String, Secret>,
+    replace: Replace,
+    person: &dyn Person,
 ) -> Result<SignedIn> {
     let files = StateFiles::open(settings)?;
     let store = store::open(settings, Prompting::Allowed);
     let budget = Budget::of(Deadline::after(KEEP));
     let mut writer = Writer::take(settings, &files, &*store, budget)?;
-    writer.keep_key(key, given)
+    writer.keep_key(key, given, replace, person)
 }
 
 /// Signs in in the foreground, unless a sign-in is open already (`None`).
@@ -120,7 +124,6 @@ pub fn foreground(wanted: &Wanted<'_>) -> Result<Option<Result<SignedIn>>> {
 
 fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
     wanted.person.begins(wanted.why);
-    let files = StateFiles::open(wanted.settings)?;
     let store = store::open(wanted.settings, Prompting::Allowed);
     let sign_in = SignIn {
         settings: wanted.settings,
@@ -130,11 +133,11 @@ fn run(wanted: &Wanted<'_>, open: OpenSignIn) -> Result<SignedIn> {
         environment: wanted.environment,
         person: wanted.person,
         open: &open,
-        generation: files.read()?.generation,
+        replace: wanted.replace,
         expired_server: RefCell::default(),
         secret_headers: wanted.secret_headers.clone(),
     };
-    let result = sign_in.check_store().and_then(|()| sign_in.run(wanted.way));
+    let result = sign_in.run(wanted.way);
     open.end(result.as_ref().err());
     result
 }

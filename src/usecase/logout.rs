@@ -25,18 +25,18 @@ pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
 }
 
 /// Longest time that forgetting may take where somebody waits for another answer.
-const FORGET: Duration = Duration::from_secs(5);
+const FORGET: Duration = Duration::from_secs(3);
 
 /// Ends a profile's session on this machine, since the organisation has ended it from afar. The provider is not told.
 /// A sign-in that is newer, or still open, stays unless nobody may use gatepass at all.
-pub fn forget(settings: &Settings) -> Result<()> {
+pub fn forget(settings: &Settings, deadline: Deadline) -> Result<()> {
     let files = StateFiles::open(settings)?;
     let is_disabled = settings.disabled.is_some();
     if is_disabled {
         open_sign_in::ask_to_stop(&files);
     }
     let store = store::open(settings, Prompting::Forbidden);
-    let budget = Budget::of(Deadline::after(FORGET));
+    let budget = Budget::of(deadline.at_most(FORGET));
     let mut writer = Writer::take(settings, &files, &*store, budget)?;
     if is_disabled {
         writer.forget().map(drop)

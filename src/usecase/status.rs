@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::caller::{Deadline, TokenUse};
+use crate::caller::Deadline;
 use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Flow, Kind, Settings, TokenChoice};
 use crate::error::{Failure, Result};
-use crate::reader::{Reader, sign_in_required, without_session};
+use crate::reader::{Reader, Renew, sign_in_required, without_session};
 use crate::session::last_printed;
 use crate::session::lock::{Lock, Purpose};
 use crate::session::open_sign_in::Progress;
@@ -35,6 +35,15 @@ pub struct Status {
     /// Why not, if not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The failure that a silent call would give.
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+    /// Why no refresh token is sent at present, although there is a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+    /// The renewed session waits for the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<ParkedStatus>,
     /// The name that people know the account by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -87,6 +96,29 @@ pub struct RefreshStatus {
     /// What happened then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+}
+
+/// Why a session that is kept is not renewed at present.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldBack {
+    /// The id of the failure that a call gets once no valid token is left.
+    pub error: &'static str,
+    /// What was wrong.
+    pub what: String,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// When it is tried again (RFC 3339, UTC); missing where only a sign-in helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
+}
+
+/// A renewed session that the store did not take.
+#[derive(Clone, Debug, Serialize)]
+pub struct ParkedStatus {
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// Why the store did not take it.
+    pub why: String,
 }
 
 /// When a person will have to sign in again.
@@ -200,8 +232,14 @@ pub fn status(settings: &Settings) -> Result<Status> {
     Ok(Status {
         format: FORMAT,
         profile: settings.profile.to_string(),
-        signed_in: unusable.is_none(),
-        why: unusable.map(|failure| failure.what),
+        signed_in: usable,
+        why: unusable.as_ref().map(|failure| failure.what.clone()),
+        failure: unusable,
+        held_back: held_back(&reader, record.as_ref()),
+        parked: reader.state.parked.as_ref().map(|parked| ParkedStatus {
+            since: text::moment(parked.since),
+            why: parked.why.clone(),
+        }),
         account: record.as_ref().map(|r| text::from_server(r.account())),
         subject: record.as_ref().map(|r| text::from_server(&r.subject)),
         organisation: settings.display_name.clone(),
@@ -244,6 +282,20 @@ pub fn status(settings: &Settings) -> Result<Status> {
         cache: reader.cache.describe(),
         warnings: warnings(&reader.state, last_printed::refused_in_vain(&reader.files)),
         profiles: Vec::new(),
+    })
+}
+
+/// What is wrong with a session that is kept, since when, and what happens next.
+fn held_back(reader: &Reader<'_>, record: Option<&Record>) -> Option<HeldBack> {
+    let failure = reader.held_back(record, Renew::IfNeeded)?;
+    let unproven = record.and_then(|record| record.unproven.as_ref());
+    let pause = reader.state.pause.as_ref();
+    let since = unproven.map(|unproven| unproven.since);
+    Some(HeldBack {
+        error: failure.id.as_str(),
+        what: pause.map_or_else(|| failure.what.clone(), |pause| pause.reason().what),
+        since: text::moment(since.or(pause.map(|pause| pause.since))?),
+        next_try: pause.map(|pause| text::moment(pause.until())),
     })
 }
 
@@ -303,7 +355,7 @@ fn warnings(state: &State, refused_in_vain: Option<Warning>) -> Vec<Warning> {
 fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Failure> {
     if reader
         .cached()
-        .is_some_and(|token| reader.is_good(&token, TokenUse::Kept))
+        .is_some_and(|token| Reader::is_valid(&token))
     {
         return None;
     }
@@ -316,13 +368,20 @@ fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Fa
     if let Some(why) = reader.unusable(record) {
         return Some(sign_in_required(&why));
     }
+    let valid = record
+        .token_for(reader.settings)
+        .or_else(|| reader.cached())
+        .is_some_and(|token| token.life.left(now) > 0);
+    if valid {
+        return None;
+    }
+    if let Some(failure) = reader.held_back(Some(record), Renew::IfNeeded) {
+        return Some(failure);
+    }
     if record.refresh_token.is_some() {
         return None;
     }
-    let valid = record
-        .token
-        .as_ref()
-        .is_some_and(|token| token.life.left(now) > 0);
-    (!valid)
-        .then(|| sign_in_required("the token has expired and the provider issued no refresh token"))
+    Some(sign_in_required(
+        "the token has expired and the provider issued no refresh token",
+    ))
 }

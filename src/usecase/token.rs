@@ -9,20 +9,20 @@ use std::time::Duration;
 use crate::caller::{Caller, HelperContext, Host, RecurringCall};
 use crate::clock;
 use crate::config::settings::Kind;
-use crate::error::{Failure, Id, Result};
+use crate::error::{Cure, Failure, Id, Result};
 use crate::person::Person;
 use crate::platform::environment::Environment;
 use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::session::last_printed::{LastPrinted, Refusal};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Session, State};
+use crate::session::state::{Parked, Session, State};
 use crate::store::{self, Prompting, SecretStore};
 use crate::usecase::login::{self, Wanted};
 use crate::usecase::logout;
 use crate::worker::join::Join;
 use crate::worker::start::Configuration;
-use crate::writer::sign_in::Way;
+use crate::writer::sign_in::{Replace, Way};
 
 /// One request for a token.
 pub struct TokenRequest<'a> {
@@ -44,7 +44,7 @@ impl TokenRequest<'_> {
         let settings = self.configuration.settings;
         let reader = Reader::open(settings)?;
         if let Err(failure) = settings.check_enabled() {
-            Self::forget(&reader);
+            self.forget(&reader);
             return Err(failure);
         }
         let asked_at_ms = clock::now_millis();
@@ -63,11 +63,12 @@ impl TokenRequest<'_> {
 
     /// Forgets what the organisation has ended from afar. That it could not be forgotten changes nothing: it is not
     /// used any more in any case.
-    fn forget(reader: &Reader<'_>) {
+    fn forget(&self, reader: &Reader<'_>) {
         if reader.state.session == Session::None {
             return;
         }
-        if let Err(failure) = logout::forget(reader.settings) {
+        let deadline = self.caller.deadline.less(FORGOTTEN_BEFORE);
+        if let Err(failure) = logout::forget(reader.settings, deadline) {
             log::warn!("{}", failure.what);
         }
     }
@@ -145,17 +146,6 @@ impl TokenRequest<'_> {
         true
     }
 
-    /// Whether a token that the gateway has refused may be printed all the same, since no newer one is to be had: not
-    /// after a sign-out or another sign-in, nor where the account is another or allowed no more.
-    fn may_be_printed_again(reader: &Reader<'_>, token: &IssuedToken, failure: &Failure) -> bool {
-        let same_session = |state: State| {
-            state.generation == reader.state.generation && state.session != Session::None
-        };
-        Reader::is_valid(token)
-            && !matches!(failure.id, Id::SignInFailed | Id::UntrustedResponse)
-            && reader.files.read().is_ok_and(same_session)
-    }
-
     fn find(&self, reader: &Reader<'_>, mut last: Option<&mut LastPrinted>) -> Result<IssuedToken> {
         let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
@@ -172,66 +162,92 @@ impl TokenRequest<'_> {
                 if !Self::was_refused(reader, last.as_deref_mut(), &token, &mut need) {
                     let left = token.life.left(clock::now_millis());
                     log::info!("the cached token is good for {left} s");
+                    self.bring_home_what_is_parked(reader, need);
                     return Ok(token);
                 }
                 Some(token)
             }
             other => other,
         };
-        match self.stored_or_refreshed(reader, cached, need, last) {
-            Err(failure) if failure.id == Id::SignInRequired => self.sign_in(failure, need),
-            result => result,
+        let mut known = cached;
+        let result = self
+            .stored_or_refreshed(reader, &mut known, &mut need, last)
+            .or_else(|failure| match failure.cure {
+                Cure::SignIn => self.sign_in(failure, need),
+                Cure::Remedy => Err(failure),
+            });
+        match (result, known) {
+            // No better one is to be had now; what passed before and is still valid is better than none.
+            (Err(failure), Some(known)) if need.renew != Renew::Forced => {
+                let token = self.still_in_hand(known).ok_or_else(|| failure.clone())?;
+                log::warn!("{}; the stored token is still valid", failure.what);
+                Ok(token)
+            }
+            (result, _) => result,
         }
     }
 
+    /// The token that was there before an attempt, if the attempt has left it in its place: a sign-out, another
+    /// person's answer, and an account that is not allowed any more take it away.
+    fn still_in_hand(&self, known: IssuedToken) -> Option<IssuedToken> {
+        let reader = Reader::open(self.configuration.settings).ok()?;
+        if reader.state.session == Session::None {
+            return None;
+        }
+        let found = match reader.cached() {
+            Some(token) => Some(token),
+            None => match self.stored(&reader, &*self.store()) {
+                Ok(record) => record?.token_for(reader.settings),
+                // The keychain has just given it.
+                Err(failure) if failure.id == Id::Keychain => Some(known),
+                Err(_) => None,
+            },
+        };
+        found.filter(Reader::is_valid)
+    }
+
+    /// A session that the keychain did not take waits for a call that finds it willing. Nobody waits for that.
+    fn bring_home_what_is_parked(&self, reader: &Reader<'_>, need: TokenRequirement) {
+        let is_due = |parked: &Parked| clock::now().abs_diff(parked.tried_at) >= STORE_AGAIN;
+        if reader.state.parked.as_ref().is_some_and(is_due) {
+            let store = self.store();
+            self.join(&*store, need).in_background();
+        }
+    }
+
+    /// `known` is the best token that is known, `need` says in the end why another one was asked for.
     fn stored_or_refreshed(
         &self,
         reader: &Reader<'_>,
-        cached: Option<IssuedToken>,
-        mut need: TokenRequirement,
+        known: &mut Option<IssuedToken>,
+        need: &mut TokenRequirement,
         last: Option<&mut LastPrinted>,
     ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&reader.state) {
             return Err(failure);
         }
         let store = self.store();
-        let known = match cached {
-            Some(token) => Some(token),
-            None => {
-                let record = self
-                    .stored(reader, &*store)?
-                    .ok_or_else(|| sign_in_required("nobody is signed in"))?;
-                match record.token_for(reader.settings) {
-                    Some(token) if need.is_met_by(&token, reader) => {
-                        if !Self::was_refused(reader, last, &token, &mut need) {
-                            Self::cache(reader, record.generation, &token);
-                            return Ok(token);
-                        }
-                        Some(token)
+        if known.is_none() {
+            let record = self
+                .stored(reader, &*store)?
+                .ok_or_else(|| sign_in_required("nobody is signed in"))?;
+            *known = match record.token_for(reader.settings) {
+                Some(token) if need.is_met_by(&token, reader) => {
+                    if !Self::was_refused(reader, last, &token, need) {
+                        Self::cache(reader, record.generation, &token);
+                        return Ok(token);
                     }
-                    other => other,
+                    Some(token)
                 }
+                other => other,
+            };
+            if let Some(failure) = reader.held_back(Some(&record), need.renew) {
+                return Err(failure);
             }
-        };
-        match (self.join(&*store, need).refresh(), known) {
-            // No better one is to be had now; what is still valid is better than none.
-            (Err(failure), Some(token))
-                if matches!(failure.id, Id::Unavailable | Id::Keychain)
-                    && !self.force_refresh
-                    && Reader::is_valid(&token) =>
-            {
-                log::warn!("{}; the stored token is still valid", failure.what);
-                Ok(token)
-            }
-            (Err(failure), Some(token))
-                if need.renew == Renew::RefusedByGateway
-                    && Self::may_be_printed_again(reader, &token, &failure) =>
-            {
-                log::warn!("{}; the token is printed all the same", failure.what);
-                Ok(token)
-            }
-            (result, _) => result,
+        } else if let Some(failure) = reader.held_back(None, need.renew) {
+            return Err(failure);
         }
+        self.join(&*store, *need).refresh()
     }
 
     /// Caches what the store has, unless somebody signed out while it was read.
@@ -262,7 +278,7 @@ impl TokenRequest<'_> {
         };
         if let Some(why) = reader.unusable(&record) {
             if record.is_recalled(reader.settings) {
-                Self::forget(reader);
+                self.forget(reader);
             }
             return Err(sign_in_required(&why));
         }
@@ -291,6 +307,7 @@ impl TokenRequest<'_> {
                 why: Some(&required.what),
                 deadline: self.caller.deadline,
                 person: self.person,
+                replace: Replace::IfConfirmed,
                 secret_headers: BTreeMap::new(),
             };
             if let Some(result) = login::foreground(&wanted)? {
@@ -321,6 +338,12 @@ impl TokenRequest<'_> {
         store::open(self.configuration.settings, prompting)
     }
 }
+
+/// Time that is kept for the answer when a session is forgotten that the organisation has ended.
+const FORGOTTEN_BEFORE: Duration = Duration::from_secs(1);
+
+/// After how many seconds the keychain is tried again that did not take a session.
+const STORE_AGAIN: u64 = 60;
 
 /// Time that is kept for the answer when the keychain does not give one.
 const RESERVE: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::session::record::IssuedToken;
 use crate::session::state::KeptFailure;
 
@@ -30,16 +30,22 @@ struct FailureLine {
     failure: KeptFailure,
 }
 
+/// An end of the pipe without an answer says the same as a line that cannot be written.
+fn failure_line(failure: &Failure) -> Zeroizing<Vec<u8>> {
+    let failure = KeptFailure::from(failure);
+    Zeroizing::new(serde_json::to_vec(&FailureLine { failure }).unwrap_or_default())
+}
+
 impl Answer {
     /// Writes the line. A caller that was killed reads nothing, which is no reason to stop.
     pub(super) fn write(&self, mut to: impl Write) {
         let line = match self {
             Self::Begun => Zeroizing::new(b"begun".to_vec()),
-            Self::Done(Ok(token)) => token.to_cache(0),
-            Self::Done(Err(failure)) => {
-                let failure = KeptFailure::from(failure);
-                Zeroizing::new(serde_json::to_vec(&FailureLine { failure }).unwrap_or_default())
-            }
+            Self::Done(Ok(token)) => match token.to_cache(0) {
+                Ok(line) => line,
+                Err(failure) => failure_line(&failure),
+            },
+            Self::Done(Err(failure)) => failure_line(failure),
         };
         let _ = to
             .write_all(&line)
@@ -67,13 +73,12 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Failure;
     use crate::session::record::tests::sample;
 
     #[test]
     fn lines_arrive_as_they_were_sent() {
         let token = sample().token.unwrap();
-        let failure = Failure::config("a\nb", "c").from_provider();
+        let failure = Failure::config("a\nb", "c").told_by_provider();
         let mut pipe = Vec::new();
         Answer::Begun.write(&mut pipe);
         Answer::Done(Ok(token.clone())).write(&mut pipe);

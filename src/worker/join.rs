@@ -10,7 +10,7 @@ use super::start::{Configuration, Word, Worker};
 use crate::caller::Caller;
 use crate::clock;
 use crate::config::settings::Settings;
-use crate::error::{Failure, Id, Origin, Result};
+use crate::error::{Failure, Id, Result};
 use crate::reader::{Reader, TokenRequirement};
 use crate::session::lock::{Lock, Pause, Purpose};
 use crate::session::open_sign_in::{self, Progress};
@@ -74,6 +74,14 @@ impl Join<'_> {
         )
     }
 
+    /// Has a worker look at the session, and waits for nothing.
+    pub fn in_background(&self) {
+        let started = Worker::start(Task::Refresh, self.configuration, self.need, self.caller);
+        if let Err(failure) = started {
+            log::warn!("{}", failure.what);
+        }
+    }
+
     /// Waits for a sign-in, opening one if none is open and none was just refused.
     ///
     /// `may_open` says whether a browser is the way for this caller.
@@ -108,7 +116,7 @@ impl Join<'_> {
                     "a sign-in is open in the browser and not finished",
                     "finish it there, then run it again",
                 )
-                .from_provider()
+                .told_by_provider()
             },
         )
     }
@@ -208,7 +216,7 @@ impl Join<'_> {
             return Ok(None);
         };
         match ended.failure.clone().map(Failure::from) {
-            Some(failure) if tried || failure.origin == Origin::Provider => Ok(Some(Err(failure))),
+            Some(failure) if tried || ended.shared_failure().is_some() => Ok(Some(Err(failure))),
             Some(_) => Ok(None),
             // It succeeded, and there is no cache: the record has the token.
             None => {

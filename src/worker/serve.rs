@@ -21,7 +21,7 @@ use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
 use crate::writer::renewal::AtProvider;
-use crate::writer::sign_in::{SignIn, Way};
+use crate::writer::sign_in::{Replace, SignIn, Way};
 use crate::writer::{Budget, Writer};
 
 /// Least time before the caller's deadline at which a worker gives up what it can still give up.
@@ -102,10 +102,7 @@ fn refresh(
 ) -> Result<IssuedToken> {
     let answer_by = caller.deadline.less(RESERVE);
     let store = store::open(settings, Prompting::Forbidden);
-    let budget = Budget {
-        answer_by,
-        finish_by: Deadline::after(answer_by.left() + FINISH),
-    };
+    let budget = Budget::finishing(answer_by, Deadline::after(answer_by.left() + FINISH));
     let files = StateFiles::open(settings)?;
     let mut writer = Writer::take(settings, &files, &*store, budget)?;
     Answer::Begun.write(io::stdout());
@@ -146,13 +143,11 @@ fn sign_in(
         environment: Environment::look(),
         person: &AtDesktop { settings, host },
         open: &open,
-        generation: files.read()?.generation,
+        replace: Replace::Never,
         expired_server: RefCell::default(),
         secret_headers: BTreeMap::new(),
     };
-    let result = sign_in
-        .check_store()
-        .and_then(|()| sign_in.run(Way::Browser));
+    let result = sign_in.run(Way::Browser);
     *expired_server = sign_in.expired_server.take();
     open.end(result.as_ref().err());
     result.map(|signed_in| signed_in.token)

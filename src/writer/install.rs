@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Writer;
-use super::issue::{self, Company, Times};
+use super::issue::{self, IssueContext, Times};
+use super::sign_in::Replace;
+use super::{Kept, Writer, overtaken};
 use crate::clock;
 use crate::credential::{self, Use};
 use crate::error::{Failure, Result};
@@ -11,6 +12,7 @@ use crate::oidc::exchange::Exchanged;
 use crate::oidc::id_token::Claims;
 use crate::oidc::registration::Registered;
 use crate::oidc::tokens::Grant;
+use crate::person::Person;
 use crate::platform::interrupt;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, ProviderToken, Record, SignedInBy, missing_header};
@@ -56,7 +58,7 @@ impl Writer<'_> {
         let kept = claims.map_or_else(serde_json::Map::new, |claims| {
             issue::kept_claims(claims, settings)
         });
-        let company = Company {
+        let context = IssueContext {
             settings,
             claims: &kept,
             secret_headers: &outcome.secret_headers,
@@ -64,15 +66,15 @@ impl Writer<'_> {
         };
         let (token, exchanged_from) = match outcome.exchanged {
             Some(exchange) => {
-                let company = Company {
+                let context = IssueContext {
                     times: exchange.times,
-                    ..company
+                    ..context
                 };
-                let token = company.of_exchange(exchange.exchanged)?;
+                let token = context.of_exchange(exchange.exchanged)?;
                 (token, Some(exchange.from))
             }
             None => {
-                let token = company
+                let token = context
                     .of_grant(&outcome.grant, claims)?
                     .ok_or_else(|| Failure::untrusted("the provider issued no ID token"))?;
                 (token, None)
@@ -91,6 +93,8 @@ impl Writer<'_> {
             token_endpoint: outcome.token_endpoint,
             subject: claims.map(Claims::subject).unwrap_or_default().to_owned(),
             refresh_token: grant.refresh_token,
+            rotations: 0,
+            unproven: None,
             bound_to: grant.bound_to,
             token: Some(token.clone()),
             exchanged_from,
@@ -119,6 +123,8 @@ impl Writer<'_> {
         &mut self,
         key: Option<&Secret>,
         given: BTreeMap<String, Secret>,
+        replace: Replace,
+        person: &dyn Person,
     ) -> Result<SignedIn> {
         let keys = key.into_iter().map(|key| (key, Use::Token));
         let headers = given.values().map(|header| (header, Use::Header));
@@ -131,8 +137,10 @@ impl Writer<'_> {
                 "copy it again, without line breaks",
             ));
         }
+        let entry = self.look()?;
+        replace.check(self.settings(), &entry, person)?;
         // What the organisation has ended from afar does not come back by an empty line.
-        let before = self.stored()?;
+        let before = entry.session;
         let before = before
             .as_ref()
             .filter(|record| !record.is_recalled(self.settings()));
@@ -156,6 +164,8 @@ impl Writer<'_> {
             token_endpoint: String::new(),
             subject: String::new(),
             refresh_token: None,
+            rotations: 0,
+            unproven: None,
             bound_to: None,
             token: Some(IssuedToken {
                 value: key,
@@ -196,13 +206,20 @@ impl Writer<'_> {
         self.write_state()?;
         self.reader.cache.clear();
         record.generation = self.reader.state.generation;
-        self.keep(&record).map_err(Failure::from)?;
+        match self.keep(&record)? {
+            Kept::Stored => {}
+            Kept::Refused(error) => return Err(error.into()),
+            Kept::Overtaken => return Err(overtaken()),
+        }
+        self.unpark();
         self.publish(&token);
         // Only now is what was known of the old session of no use.
         let state = &mut self.reader.state;
         state.session = Session::Stored;
         state.refreshed = None;
         state.in_flight = None;
+        state.pause = None;
+        state.withdrawn = None;
         state.ends = record.ends_at.map(|at| Ends {
             at,
             began: record.signed_in_at,

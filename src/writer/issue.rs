@@ -77,7 +77,7 @@ fn expiry(expires_in: Option<u64>, token: &Secret, times: Times) -> u64 {
 
 /// What a token is printed with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Company<'a> {
+pub(super) struct IssueContext<'a> {
     /// The effective configuration.
     pub settings: &'a Settings,
     /// Claims of a validated ID token, or the ones kept from the sign-in.
@@ -88,7 +88,7 @@ pub(super) struct Company<'a> {
     pub times: Times,
 }
 
-impl Company<'_> {
+impl IssueContext<'_> {
     fn token(&self, value: Secret, life: Life) -> Result<IssuedToken> {
         tokens::check_printable(&value)?;
         Ok(IssuedToken {
@@ -190,10 +190,13 @@ pub(super) fn check_account(claims: &Claims, settings: &Settings) -> Result<()> 
         if !given.is_some_and(|given| fits(&given, allowed)) {
             return Err(Failure::new(
                 Id::SignInFailed,
-                format!("this account is not an allowed one: `{name}` does not match"),
+                format!(
+                    "the account {} is not an allowed one: `{name}` does not match",
+                    claims.account()
+                ),
                 "sign in with your organisation's account",
             )
-            .from_provider());
+            .told_by_provider());
         }
     }
     Ok(())
@@ -222,7 +225,7 @@ fn headers(
                 format!("header {name} needs the claim `{claim}`, which the ID token does not have as plain text"),
                 "gatepass login, or have your administrator add the claim to ID tokens",
             )
-            .from_provider()
+            .told_by_provider()
         })?;
         headers.insert(name.clone(), Secret::new(value));
     }

@@ -19,10 +19,11 @@ use std::time::Duration;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::reader::Reader;
+use crate::reader::{Entry, Held, Reader};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Session, StateFiles};
+use crate::store::parking::Parking;
 use crate::store::{SecretStore, StoreError};
 
 /// Longest wait for the store while others wait for the lock.
@@ -37,6 +38,21 @@ pub struct Writer<'a> {
     store: &'a dyn SecretStore,
     budget: Budget,
     lock: Lock,
+    /// What the entry held when it was last read or written: nothing else is replaced.
+    held: Held,
+    /// A rotated refresh token of this attempt could be neither stored nor parked.
+    is_unstored: bool,
+}
+
+/// What became of a record that was to be stored.
+#[derive(Debug)]
+enum Kept {
+    /// It is in the store.
+    Stored,
+    /// The store did not take it.
+    Refused(StoreError),
+    /// The store holds another record than the one that was read: another process was faster, and its record stays.
+    Overtaken,
 }
 
 /// Until when what may be waited for. One budget is handed through; nothing below adds time of its own.
@@ -52,9 +68,14 @@ pub struct Budget {
 impl Budget {
     /// A caller that stays until the end.
     pub fn of(deadline: Deadline) -> Self {
+        Self::finishing(deadline, deadline)
+    }
+
+    /// A caller that needs its answer by one moment, and work that is finished by another.
+    pub fn finishing(answer_by: Deadline, finish_by: Deadline) -> Self {
         Self {
-            answer_by: deadline,
-            finish_by: deadline,
+            answer_by,
+            finish_by,
         }
     }
 }
@@ -69,11 +90,15 @@ impl<'a> Writer<'a> {
     ) -> Result<Self> {
         let lock = Lock::take(files, Purpose::Write, budget.answer_by)?;
         files.sweep();
+        let mut reader = Reader::with(settings, files.clone())?;
+        reader.parking = Parking::open(settings, files);
         Ok(Self {
-            reader: Reader::with(settings, files.clone())?,
+            reader,
             store,
             budget,
             lock,
+            held: Held::Unread,
+            is_unstored: false,
         })
     }
 
@@ -86,32 +111,82 @@ impl<'a> Writer<'a> {
         self.settings().profile.as_str()
     }
 
-    /// The stored session, if there is one for this configuration.
-    fn stored(&self) -> Result<Option<Record>> {
-        self.stored_until(self.budget.answer_by.at_most(KEYCHAIN))
+    /// What the entry holds, read while others wait for the lock.
+    fn look(&mut self) -> Result<Entry> {
+        self.look_until(self.budget.answer_by.at_most(KEYCHAIN))
     }
 
-    fn stored_until(&self, deadline: Deadline) -> Result<Option<Record>> {
-        self.reader.stored(self.store, deadline)
+    fn look_until(&mut self, deadline: Deadline) -> Result<Entry> {
+        let entry = self.reader.entry(self.store, deadline)?;
+        self.held = entry.held.clone();
+        if let Some(record) = &entry.session {
+            // A state file that was lost starts again from what the record knows.
+            let state = &mut self.reader.state;
+            state.generation = state.generation.max(record.generation);
+        }
+        Ok(entry)
     }
 
-    /// Stores a record, trying again if the store fails for a moment.
-    fn keep(&self, record: &Record) -> Result<(), StoreError> {
-        let bytes = record.to_bytes();
+    /// Stores a record in place of the one that was read, trying again if the store fails for a moment.
+    ///
+    /// # Errors
+    /// `internal` where the record cannot be written at all.
+    fn keep(&mut self, record: &Record) -> Result<Kept> {
+        let bytes = record.to_bytes()?;
         let mut tries = 1;
         loop {
-            match self
-                .store
-                .write(self.entry(), &bytes, self.budget.finish_by)
-            {
-                Ok(()) => return Ok(()),
+            match self.keep_once(record, &bytes) {
+                Ok(true) => {
+                    self.held = Held::Record(record.identity());
+                    return Ok(Kept::Stored);
+                }
+                Ok(false) => {
+                    log::warn!("the entry was replaced meanwhile; the newer session stays");
+                    return Ok(Kept::Overtaken);
+                }
                 Err(error) if tries == STORE_TRIES || self.budget.finish_by.passed() => {
-                    return Err(error);
+                    return Ok(Kept::Refused(error));
                 }
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;
             std::thread::sleep(self.store.pause());
+        }
+    }
+
+    /// `false` if the entry is not the one that was read. The lock keeps other processes of this home folder away, and
+    /// no one else: one with another home folder has another lock and the same keychain.
+    fn keep_once(&self, record: &Record, bytes: &[u8]) -> Result<bool, StoreError> {
+        let now = self.store.read(self.entry(), self.budget.finish_by)?;
+        let before = now.as_ref().and_then(|bytes| Record::from_bytes(bytes));
+        let held = before
+            .as_ref()
+            .map_or(Held::Nothing, |record| Held::Record(record.identity()));
+        let is_as_read = held == self.held
+            // An earlier try has reached the store after all.
+            || held == Held::Record(record.identity())
+            // The store could not be read before. What it holds is the same sign-in, renewed fewer times.
+            || (self.held == Held::Unread
+                && before.is_some_and(|before| {
+                    before.is_same_sign_in(record) && before.rotations < record.rotations
+                }));
+        if is_as_read {
+            self.store
+                .write(self.entry(), bytes, self.budget.finish_by)?;
+        }
+        Ok(is_as_read)
+    }
+
+    /// Forgets what is parked: it is in the store by now, or nobody may use it any more.
+    fn unpark(&mut self) {
+        if self.reader.state.parked.take().is_some()
+            && let Some(place) = Parking::place(&self.reader.files)
+        {
+            place.clear();
+        }
+        #[cfg(test)]
+        if let Some(place) = &self.reader.parking {
+            place.clear();
         }
     }
 
@@ -144,4 +219,13 @@ impl<'a> Writer<'a> {
     fn publish(&self, token: &IssuedToken) {
         self.reader.cache.write(self.reader.state.generation, token);
     }
+}
+
+/// The entry was replaced while this attempt was under way: what another process has stored stands.
+fn overtaken() -> Failure {
+    Failure::new(
+        Id::Unavailable,
+        "another gatepass has just changed this session",
+        "run it again in a moment",
+    )
 }

@@ -2,18 +2,22 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Writer;
-use super::issue::{self, Company, Times};
-use super::renewal::{NotRenewed, Renewal, Renewed};
+use super::issue::{self, IssueContext, Times};
+use super::renewal::{Answer, Judgement, NoAnswer, Renewal};
+use super::{Kept, Writer, overtaken};
 use crate::audit;
 use crate::clock;
+use crate::config::settings::Kind;
 use crate::error::{Failure, Id, Origin, Result};
 use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::Grant;
-use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
+use crate::reader::{Held, Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::secret::Secret;
-use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Ended, Ends, InFlight, Session};
+use crate::session::pause::Pause;
+use crate::session::record::{IssuedToken, Proof, Record, Unproven};
+use crate::session::state::{Ended, Ends, InFlight, Parked, Session};
+use crate::session::verdict::{AttemptEnd, Fate, NextTry};
+use crate::store::StoreError;
 use crate::text::hex;
 
 /// Least life, in seconds, of a provider's token that is worth exchanging again.
@@ -24,6 +28,9 @@ const SLACK: u64 = 60;
 
 impl Writer<'_> {
     /// A token that meets the need: one that somebody else got in the meantime, or a new one.
+    ///
+    /// # Errors
+    /// Every id but `usage`: see [`AttemptEnd::verdict`] for what the provider's answers mean.
     pub fn refresh(
         &mut self,
         need: TokenRequirement,
@@ -32,7 +39,8 @@ impl Writer<'_> {
         if let Some(failure) = without_session(&self.reader.state) {
             return Err(failure);
         }
-        if let Some(token) = self.reader.cached()
+        if self.reader.state.parked.is_none()
+            && let Some(token) = self.reader.cached()
             && need.is_met_by(&token, &self.reader)
         {
             return Ok(token);
@@ -43,77 +51,74 @@ impl Writer<'_> {
         if let Some(failure) = self.refused_by_the_exchange(need) {
             return Err(failure);
         }
-        let Some(record) = self.stored()? else {
-            self.note(Session::None)?;
+        let entry = self.look()?;
+        let Some(record) = entry.session else {
+            // Where there was a session, the store may only have lost sight of it.
+            if self.reader.state.session == Session::Unknown {
+                self.note(Session::None)?;
+            }
             return Err(sign_in_required("nobody is signed in"));
         };
         if let Some(why) = self.reader.state.over(record.generation) {
             return Err(sign_in_required(why));
         }
-        // A state file that was lost starts again from what the record knows.
-        self.reader.state.generation = self.reader.state.generation.max(record.generation);
         self.note(Session::Stored)?;
+        if entry.is_parked {
+            self.store_what_is_parked(&record)?;
+        }
         if let Some(why) = record.unusable(self.settings()) {
             return Err(sign_in_required(&why));
         }
-        let stored = record.token_for(self.settings());
-        if let Some(token) = &stored
-            && need.is_met_by(token, &self.reader)
-        {
-            self.publish(token);
-            return Ok(token.clone());
+        let cached = self.reader.cached();
+        let known = [cached, record.token_for(self.settings())];
+        for token in known.iter().flatten() {
+            if need.is_met_by(token, &self.reader) {
+                self.publish(token);
+                return Ok(token.clone());
+            }
         }
-        let fallback =
-            stored.filter(|token| Reader::is_valid(token) && need.renew != Renew::Forced);
+        let has_fallback =
+            need.renew == Renew::IfNeeded && known.iter().flatten().any(Reader::is_valid);
+        if let Some(failure) = self.reader.held_back(Some(&record), need.renew) {
+            return Err(failure);
+        }
         let result = match self.exchange_again(&record, need, renewal) {
             Some(result) => result,
             None => {
                 let Some(refresh_token) = record.refresh_token.clone() else {
-                    return fallback.ok_or_else(|| {
-                        sign_in_required(
-                            "the token has expired and the provider issued no refresh token",
-                        )
-                    });
+                    return Err(sign_in_required(
+                        "the token has expired and the provider issued no refresh token",
+                    ));
                 };
-                self.redeem(record, &refresh_token, renewal, fallback.is_some())
+                self.redeem(record, &refresh_token, renewal, !has_fallback)
             }
         };
+        if result.is_ok() {
+            self.reader.state.pause = None;
+        }
         self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
-        // Where a request was sent and no answer came, the provider may have used up the refresh token: the mark
-        // stays, so that the next refusal can be explained.
+        // Where a request was sent and no answer came, the provider may have used up the refresh token; where its
+        // answer could not be stored, it has. The mark stays, so that the next refusal can be explained.
         let no_answer = matches!(&result, Err(failure)
             if failure.id == Id::Unavailable && failure.origin == Origin::Provider);
-        if !no_answer {
+        if !no_answer && !self.is_unstored {
             self.reader.state.in_flight = None;
         }
         // The session itself is in the store; a note that cannot be written takes nothing from the result.
         if let Err(failure) = self.write_state() {
             log::warn!("{}", failure.what);
         }
-        match (result, fallback) {
-            // While the provider cannot be reached, a token that is still valid is better than none. So is one that
-            // the gateway has refused, unless the account is another or allowed no more: the reason may be elsewhere.
-            (Err(failure), Some(token))
-                if failure.id == Id::Unavailable
-                    || (need.renew == Renew::RefusedByGateway
-                        && !matches!(failure.id, Id::UntrustedResponse | Id::SignInFailed)) =>
-            {
-                log::warn!("{}; the stored token is still valid", failure.what);
-                Ok(token)
-            }
-            (result, _) => result,
-        }
+        result
     }
 
     /// The provider's answer to an attempt that this caller waited for: it is everybody's answer. A failure of
-    /// that attempt's own surroundings is not.
+    /// that attempt's own environment is for those who have the same one.
     fn answer_of_the_attempt_waited_for(&self, need: TokenRequirement) -> Option<Failure> {
         let ended = self.reader.state.refreshed.as_ref()?;
         if !clock::has_been_since(ended.at_ms, need.asked_at_ms) {
             return None;
         }
-        let failure = Failure::from(ended.failure.clone()?);
-        (failure.origin == Origin::Provider).then_some(failure)
+        ended.shared_failure()
     }
 
     /// What the exchange's service said a moment ago: it has not changed its mind since.
@@ -126,102 +131,239 @@ impl Writer<'_> {
         self.reader.state.still_refused(&settings.token_digest)
     }
 
+    /// Sends the refresh token.
     fn redeem(
         &mut self,
         record: Record,
         refresh_token: &Secret,
         renewal: &dyn Renewal,
-        has_fallback: bool,
+        patient: bool,
     ) -> Result<IssuedToken> {
         let mut interrupted = false;
-        let mut sent = false;
         // With a valid token in hand nobody waits for a network that may come back.
-        let renewed = renewal.renew(&record, refresh_token, !has_fallback, &mut || {
+        let answer = renewal.renew(&record, refresh_token, patient, &mut || {
             self.check_lock()?;
             interrupted = self.mark_in_flight(refresh_token)?;
-            sent = true;
             Ok(())
         });
-        match renewed {
-            Ok(renewed) => self.take_over(record, refresh_token, renewed, renewal),
-            Err(NotRenewed::Failed(failure)) => {
-                // What was wrong before the token was sent (discovery, keys) says nothing about the session.
-                if sent && failure.id == Id::UntrustedResponse {
-                    self.end(&failure.what)?;
-                }
-                Err(failure)
-            }
-            // The refresh token belongs to the endpoint that issued it and is sent nowhere else.
-            Err(NotRenewed::Moved) => {
-                Err(self.end("the provider's token endpoint has changed since the sign-in")?)
-            }
-            // The caller's time may be over; what the provider has decided is noted all the same.
-            // A store that cannot be read now may hold somebody else's newer session: nothing is ended then.
-            Err(NotRenewed::Over(said)) => match self.stored_until(self.budget.finish_by)? {
-                // Somebody with another lock (another home folder) was faster: theirs is the session now.
-                Some(now) if now.refresh_token.as_ref().is_some_and(|t| t != refresh_token) => {
-                    now.token_for(self.settings()).filter(Reader::is_valid).ok_or_else(|| {
-                        Failure::new(
-                            Id::Unavailable,
-                            "another gatepass has just renewed this session",
-                            "run it again in a moment",
-                        )
-                    })
-                }
-                _ if interrupted => Err(self.end(
-                    "an earlier refresh was interrupted after the provider had used up the session, and its answer was lost",
-                )?),
-                _ => Err(self.end(&format!("the provider has ended the session: {said}"))?),
-            },
+        match answer {
+            Ok(answer) => self.take_over(record, answer, renewal),
+            Err(NoAnswer::Failed(failure)) => Err(failure),
+            Err(NoAnswer::EndpointMoved) => Err(self.conclude(
+                &AttemptEnd::EndpointMoved,
+                "the provider's token endpoint has changed since the sign-in",
+            )),
+            Err(NoAnswer::Refused {
+                end,
+                said,
+                was_repeated,
+            }) => self.refused(refresh_token, &end, &said, interrupted || was_repeated),
         }
     }
 
-    /// Stores what the provider gave, as far as it passed the checks.
+    /// The token endpoint said no. Before that ends a session, it is looked whether another process was faster.
+    fn refused(
+        &mut self,
+        refresh_token: &Secret,
+        end: &AttemptEnd,
+        said: &str,
+        an_answer_was_lost: bool,
+    ) -> Result<IssuedToken> {
+        let verdict = end.verdict();
+        if verdict.fate != Fate::Ends {
+            let what = match verdict.id {
+                Id::SignInRequired => "the provider asks for a sign-in",
+                Id::SignInFailed => "the provider refused",
+                Id::Unavailable => "the provider cannot answer now",
+                _ => "the provider does not accept this configuration",
+            };
+            return Err(self.conclude(end, &format!("{what}: {said}")));
+        }
+        // The caller's time may be over; what the provider has decided is noted all the same. A store that cannot be
+        // read now may hold another process's newer session: nothing is ended then.
+        let entry = self.look_until(self.budget.finish_by)?;
+        let newer = entry.session.filter(|now| {
+            now.refresh_token
+                .as_ref()
+                .is_some_and(|token| token != refresh_token)
+        });
+        if let Some(now) = newer {
+            // A process with another lock (another home folder) was faster: its session is the one now.
+            return now
+                .token_for(self.settings())
+                .filter(Reader::is_valid)
+                .ok_or_else(|| {
+                    Failure::new(
+                        Id::Unavailable,
+                        "another gatepass has just renewed this session",
+                        "run it again in a moment",
+                    )
+                });
+        }
+        let what = if an_answer_was_lost {
+            format!(
+                "an earlier refresh used up the session at the provider, and its answer was lost or could not be stored: {said}"
+            )
+        } else {
+            format!("the provider has ended the session: {said}")
+        };
+        Err(self.conclude(end, &what))
+    }
+
+    /// Notes what the end of an attempt means, and says it.
+    fn conclude(&mut self, end: &AttemptEnd, what: &str) -> Failure {
+        let verdict = end.verdict();
+        let failure = end.failure(what);
+        match verdict.fate {
+            Fate::Ends => {
+                self.reader.state.end(what);
+                audit::note(self.settings(), audit::Event::Ended(what));
+            }
+            Fate::Unproven => audit::note(self.settings(), audit::Event::Unproven(&failure)),
+            Fate::Kept if verdict.next_try == NextTry::AfterPause => {
+                audit::note(self.settings(), audit::Event::NotRenewed(&failure));
+            }
+            Fate::Kept => {}
+        }
+        if verdict.next_try == NextTry::AfterPause {
+            self.pause(&failure);
+        }
+        failure
+    }
+
+    /// Sends nothing for a while.
+    fn pause(&mut self, failure: &Failure) {
+        let state = &mut self.reader.state;
+        let configuration = self.reader.settings.attempt_digest();
+        let pause = Pause::after(state.pause.as_ref(), failure, configuration);
+        log::warn!(
+            "{}; tried again at {}",
+            failure.what,
+            crate::text::moment(pause.until())
+        );
+        state.pause = Some(pause);
+    }
+
+    /// Takes over what the provider gave: first the refresh token, then what passed the checks.
     fn take_over(
         &mut self,
         record: Record,
-        refresh_token: &Secret,
-        renewed: Renewed,
+        mut answer: Answer,
         renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
-        let Renewed {
-            grant,
-            checked,
-            times,
-        } = renewed;
         log::info!(
             "refreshed; a new refresh token came: {}",
-            grant.refresh_token.is_some()
+            answer.refresh_token.is_some()
         );
         // The answer is here: whatever fails from now on, it was not lost on the way.
-        self.reader.state.in_flight = None;
-        let next = grant.refresh_token.as_ref().unwrap_or(refresh_token);
+        let mark = self.reader.state.in_flight.take();
+        let before = record.refresh_token.clone();
         let rotated = Record {
-            refresh_token: Some(next.clone()),
+            refresh_token: answer.refresh_token.clone().or_else(|| before.clone()),
+            rotations: record.rotations.saturating_add(1),
             refreshed_at: clock::now(),
-            ends_at: grant
+            ends_at: answer
                 .refresh_expires_in
                 .filter(|seconds| *seconds > 0)
-                .map(|seconds| times.asked_at().saturating_add(seconds))
+                .map(|seconds| answer.times.asked_at().saturating_add(seconds))
                 .or(record.ends_at),
             ..record
         };
-        self.note_end(&rotated, grant.refresh_expires_in.is_some());
-        match checked {
-            Ok(validated) => self.accept(rotated, &grant, validated.as_ref(), times, renewal),
-            Err(failure)
-                if failure.id == Id::UntrustedResponse || failure.id == Id::SignInFailed =>
-            {
-                self.end(&failure.what)?;
-                Err(failure)
-            }
-            Err(failure) => {
-                // The check could not be performed. The old refresh token may be used up, so keep the new one. The old
-                // token is as good as before.
-                self.keep_rotated(&rotated)?;
-                Err(failure)
+        self.note_end(&rotated, answer.refresh_expires_in.is_some());
+        let result = self.by_judgement(rotated, before, &mut answer, renewal);
+        if self.is_unstored {
+            self.reader.state.in_flight = mark;
+        }
+        result
+    }
+
+    fn by_judgement(
+        &mut self,
+        rotated: Record,
+        before: Option<Secret>,
+        answer: &mut Answer,
+        renewal: &dyn Renewal,
+    ) -> Result<IssuedToken> {
+        if let Judgement::Failed { end, what } = &answer.judgement
+            && *end != AttemptEnd::AnotherPerson
+        {
+            let (end, what) = (end.clone(), what.clone());
+            // Before anything else is asked: the new refresh token, and that nothing of this answer is proved.
+            self.keep_rotated(&self.marked(&rotated, &end, &what))?;
+            if end == AttemptEnd::UnknownSigner {
+                log::info!("{what}; looking at what the provider says of itself now");
+                renewal.judge_again(&rotated, answer);
             }
         }
+        let judgement = std::mem::replace(&mut answer.judgement, Judgement::Passed(None));
+        match (judgement, answer.grant.as_ref()) {
+            (Judgement::Passed(claims), Some(grant)) => {
+                self.accept(rotated, grant, claims.as_ref(), answer.times, renewal)
+            }
+            (Judgement::Passed(_), None) => Err(Failure::internal("nothing was granted")),
+            (Judgement::NotAllowed(claims, failure), _) => {
+                let mut record = self.with_claims(rotated, claims.as_ref());
+                // Also where the store does not take it away.
+                self.reader.state.withdrawn = record.token.as_ref().map(IssuedToken::value_digest);
+                record.token = None;
+                record.exchanged_from = None;
+                self.keep_rotated(&record)?;
+                self.reader.cache.clear();
+                Err(self.conclude(&AttemptEnd::AccountNotAllowed, &failure.what))
+            }
+            (Judgement::Failed { end, what }, _) => {
+                if end == AttemptEnd::AnotherPerson {
+                    // The refresh token that came is another person's: it is not kept, and nothing is printed.
+                    let record = Record {
+                        refresh_token: before,
+                        token: None,
+                        exchanged_from: None,
+                        ..rotated
+                    };
+                    if let Kept::Refused(error) = self.keep(&record)? {
+                        log::warn!("{}", Failure::from(error).what);
+                    }
+                    self.unpark();
+                    self.reader.cache.clear();
+                }
+                Err(self.conclude(&end, &what))
+            }
+        }
+    }
+
+    /// The record with the mark that its last answer is not proved. A plain OAuth server's answers prove nothing
+    /// anyway.
+    fn marked(&self, record: &Record, end: &AttemptEnd, what: &str) -> Record {
+        if self.settings().kind != Kind::Oidc {
+            return record.clone();
+        }
+        let since = record.unproven.as_ref().map(|unproven| unproven.since);
+        Record {
+            unproven: Some(Unproven {
+                since: since.unwrap_or_else(clock::now),
+                why: what.to_owned(),
+                proof: match end {
+                    AttemptEnd::NoProof => Proof::NextSignIn,
+                    _ => Proof::NextIdToken,
+                },
+            }),
+            ..record.clone()
+        }
+    }
+
+    /// The record with the claims of an ID token that passed every check, which proves it.
+    fn with_claims(&self, mut record: Record, validated: Option<&Claims>) -> Record {
+        if let Some(claims) = validated {
+            let mut kept = issue::kept_claims(claims, self.settings());
+            // What the next tokens are compared with is the sign-in's, never a later one's.
+            for name in id_token::ORIGINAL {
+                kept.remove(name);
+                kept.extend(record.claims.remove_entry(name));
+            }
+            record.claims = kept;
+            record.unproven = None;
+        }
+        record
     }
 
     /// Notes that this refresh token is about to be sent. Says whether an earlier run sent it and died before
@@ -253,21 +395,13 @@ impl Writer<'_> {
     /// Stores the checked result, then makes it known.
     fn accept(
         &mut self,
-        mut record: Record,
+        record: Record,
         grant: &Grant,
         validated: Option<&Claims>,
         times: Times,
         renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
-        if let Some(claims) = validated {
-            let mut kept = issue::kept_claims(claims, self.settings());
-            // What the next tokens are compared with is the sign-in's, never a later one's.
-            for name in id_token::ORIGINAL {
-                kept.remove(name);
-                kept.extend(record.claims.remove_entry(name));
-            }
-            record.claims = kept;
-        }
+        let mut record = self.with_claims(record, validated);
         if let Some(how) = &self.settings().exchange {
             // No ID token came: the last one is exchanged while it is valid.
             if let Some(from) =
@@ -279,20 +413,20 @@ impl Writer<'_> {
             self.keep_rotated(&record)?;
             return self.exchange(record, renewal);
         }
-        let company = Company {
+        let context = IssueContext {
             settings: self.settings(),
             claims: &record.claims,
             secret_headers: &record.secret_headers,
             times,
         };
-        match company.of_grant(grant, validated) {
+        match context.of_grant(grant, validated) {
             Ok(Some(token)) => record.token = Some(token),
             // No ID token came: the stored one is printed while it is valid.
             Ok(None) => record.token = record.token.filter(Reader::is_valid),
+            // It is the provider's word, and no gateway could take it: the earlier token stays.
             Err(failure) => {
-                record.token = None;
                 self.keep_rotated(&record)?;
-                self.reader.cache.clear();
+                self.pause(&failure);
                 return Err(failure);
             }
         }
@@ -357,7 +491,7 @@ impl Writer<'_> {
             _ => state.refused_exchange = None,
         }
         let exchanged = answer?;
-        let company = Company {
+        let context = IssueContext {
             settings: self.settings(),
             claims: &record.claims,
             secret_headers: &record.secret_headers,
@@ -366,37 +500,99 @@ impl Writer<'_> {
                 obtained_at_ms: clock::now_millis(),
             },
         };
-        let token = company.of_exchange(exchanged)?;
+        let token = context.of_exchange(exchanged)?;
         record.token = Some(token.clone());
         // Nothing was rotated by this: what the store has is still good if it cannot be written now, and if an
         // earlier write has failed, this one has made up for it.
-        match self.keep(&record) {
-            Ok(()) => self.note(Session::Stored)?,
-            Err(error) => log::warn!(
+        match self.keep(&record)? {
+            Kept::Stored => self.unpark(),
+            Kept::Refused(error) => log::warn!(
                 "the gateway's token could not be stored: {}",
                 Failure::from(error).what
             ),
+            Kept::Overtaken => return Err(overtaken()),
         }
         self.publish(&token);
         Ok(token)
     }
 
-    /// Stores a rotated refresh token. If that fails for good, the token of this run is still worth printing,
-    /// and what is lost is told: the stored refresh token is used up and must not be sent again.
+    /// Stores a rotated refresh token. Where the store does not take it, it is parked; where there is no place for
+    /// that, the token of this run is still worth printing, and what may be lost is told. Nothing ends by it.
     fn keep_rotated(&mut self, record: &Record) -> Result<()> {
-        if let Err(error) = self.keep(record) {
-            let failure = Failure::from(error);
-            let warning = format!(
-                "the renewed session could not be stored ({}); the next sign-in may be needed soon",
-                failure.what
-            );
-            log::warn!("{warning}");
-            let state = &mut self.reader.state;
-            state.end("the renewed session could not be stored in the keychain");
-            state.warn(warning);
-            self.write_state()?;
+        match self.keep(record)? {
+            Kept::Stored => {
+                self.is_unstored = false;
+                self.unpark();
+                Ok(())
+            }
+            Kept::Overtaken => Err(overtaken()),
+            Kept::Refused(error) => {
+                self.park(record, error);
+                self.write_state()
+            }
         }
-        Ok(())
+    }
+
+    fn park(&mut self, record: &Record, error: StoreError) {
+        let why = Failure::from(error).what;
+        let place = self.reader.parking.as_ref();
+        let state = &mut self.reader.state;
+        match place.and_then(|place| Some((place.write(record)?, place.describe()))) {
+            Some((digest, place)) => {
+                log::warn!(
+                    "the renewed session could not be stored ({why}); it waits in the {place}"
+                );
+                let since = state.parked.as_ref().map(|parked| parked.since);
+                state.parked = Some(Parked {
+                    since: since.unwrap_or_else(clock::now),
+                    tried_at: clock::now(),
+                    digest,
+                    why,
+                });
+                self.is_unstored = false;
+            }
+            None => {
+                let warning = format!(
+                    "the renewed session could not be stored ({why}); the next sign-in may be needed soon"
+                );
+                log::warn!("{warning}");
+                state.warn(warning);
+                // An older parked session is used up by now.
+                self.unpark();
+                self.is_unstored = true;
+            }
+        }
+    }
+
+    /// Brings a parked session home, now that the store may be willing.
+    fn store_what_is_parked(&mut self, record: &Record) -> Result<()> {
+        match self.keep_parked(record)? {
+            Kept::Stored => {
+                log::info!("the keychain has taken the parked session");
+                self.unpark();
+                self.write_state()
+            }
+            Kept::Refused(_) => {
+                if let Some(parked) = &mut self.reader.state.parked {
+                    parked.tried_at = clock::now();
+                }
+                self.write_state()
+            }
+            Kept::Overtaken => Err(overtaken()),
+        }
+    }
+
+    /// One try: callers wait, and the next refresh comes anyway.
+    fn keep_parked(&mut self, record: &Record) -> Result<Kept> {
+        let bytes = record.to_bytes()?;
+        Ok(match self.keep_once(record, &bytes) {
+            Ok(true) => {
+                self.held = Held::Record(record.identity());
+                Kept::Stored
+            }
+            Ok(false) => Kept::Overtaken,
+            Err(error) => Kept::Refused(error),
+        })
     }
 
     /// Whether this failure is the end of a session of which the person has not been told. Noted, so that it is told
@@ -405,7 +601,7 @@ impl Writer<'_> {
         let state = &mut self.reader.state;
         let has_ended = match state.session {
             Session::Ended { .. } => true,
-            // A session that cannot be renewed ends with its token.
+            // A session that cannot be renewed ends with its token, and one may be kept that needs the person.
             Session::Stored => failure.id == Id::SignInRequired,
             Session::None | Session::Unknown => false,
         };
@@ -415,13 +611,5 @@ impl Writer<'_> {
         state.end_told = Some(state.generation);
         // What cannot be noted is not told: it would be told again and again.
         self.write_state().is_ok()
-    }
-
-    /// Marks the session as of no use any more. It stays stored until a sign-in replaces it.
-    fn end(&mut self, why: &str) -> Result<Failure> {
-        self.reader.state.end(why);
-        self.write_state()?;
-        audit::note(self.settings(), audit::Event::Ended(why));
-        Ok(sign_in_required(why))
     }
 }

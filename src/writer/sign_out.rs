@@ -54,8 +54,21 @@ pub struct SignedOut {
 impl Writer<'_> {
     /// Ends the session.
     pub fn sign_out(&mut self) -> Result<SignedOut> {
+        let parked = self.reader.parked();
         self.forget_tokens();
-        let record = self.stored()?;
+        let record = match (self.look(), parked) {
+            (Ok(entry), parked) => match (entry.session, parked) {
+                (Some(stored), Some(parked)) if parked.rotations > stored.rotations => Some(parked),
+                (stored, parked) => stored.or(parked),
+            },
+            // What was parked is forgotten by now, and nothing else will ever revoke it.
+            (Err(failure), parked) => {
+                if let Some(parked) = parked {
+                    self.revoke(&parked);
+                }
+                return Err(failure);
+            }
+        };
         let revocation = match &record {
             Some(record) => self.revoke(record),
             None => Revocation::Nothing,
@@ -80,13 +93,19 @@ impl Writer<'_> {
     /// keeps what is new; cached tokens of before are of no use already, since their digest has the moment in it.
     pub fn forget_recalled(&mut self) -> Result<bool> {
         let settings = self.settings();
-        if !self
-            .stored()?
+        let entry = self.look()?;
+        if !entry
+            .session
             .is_some_and(|record| record.is_recalled(settings))
         {
             return Ok(false);
         }
         self.reader.cache.clear();
+        if entry.is_parked {
+            // Whatever the store does next: what is parked is not found any more.
+            self.unpark();
+            self.write_state()?;
+        }
         self.forget_session()
     }
 
@@ -100,6 +119,7 @@ impl Writer<'_> {
     /// keeps nobody from signing out; the caches are cleared in any case.
     fn forget_tokens(&mut self) {
         self.reader.raise_generation();
+        self.unpark();
         if let Err(failure) = self.write_state() {
             log::warn!("{}", failure.what);
         }
@@ -115,6 +135,7 @@ impl Writer<'_> {
         self.reader.state.warnings.clear();
         self.reader.state.in_flight = None;
         self.reader.state.ends = None;
+        self.reader.state.pause = None;
         self.note(Session::None)?;
         Ok(forgotten)
     }

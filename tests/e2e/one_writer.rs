@@ -357,17 +357,17 @@ fn an_upgrade_in_the_middle_of_a_refresh_loses_nothing() {
     assert_eq!(scene.provider.families_revoked(), 0);
 }
 
-/// The provider rotates and the connection drops: the next call says what happened.
+/// The provider rotates, the connection drops, and the repeat is not forgiven: the call says what happened.
 #[test]
 fn an_answer_lost_on_the_way_is_told() {
     let scene = scripted(provider::Settings::default()).signed_in();
     scene
         .provider
         .script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
-    scene.gatepass(["token", "--force-refresh"]).run().expect(6);
-    let next = scene.gatepass(["token", "--force-refresh"]).run();
-    next.expect(4);
-    assert!(next.stderr.contains("its answer was lost"), "{next:?}");
+    let call = scene.gatepass(["token", "--force-refresh"]).run();
+    call.expect(4);
+    assert!(call.stderr.contains("its answer was lost"), "{call:?}");
+    assert_eq!(scene.provider.token_grants("refresh_token"), 2);
     scene.login();
     scene.background().expect(0);
 }

@@ -182,8 +182,8 @@ fn a_network_that_comes_back_is_waited_for() {
     );
 }
 
-/// Another issuer in the configuration: the old session is not used and not sent there; the next sign-in revokes
-/// it where it belongs.
+/// Another issuer in the configuration: the old session is not used and sent nowhere. A sign-in replaces it only by an
+/// explicit word, and nothing is sent to the other issuer by settings that are not its own.
 #[test]
 fn a_session_is_never_taken_to_another_issuer() {
     let old = Provider::start(provider::Settings::default());
@@ -196,10 +196,16 @@ fn a_session_is_never_taken_to_another_issuer() {
     ));
     scene.background().expect(4);
     assert_eq!(new.requests().len(), 0);
-    scene.gatepass(["login"]).run().expect(0);
+    scene.provider.clear_requests();
+    let refused = scene.gatepass(["login"]).run();
+    refused.expect(3);
+    assert!(refused.stderr.contains("--replace"), "{refused:?}");
+    assert_eq!(new.count("/authorize"), 0);
+    let replaced = scene.gatepass(["login", "--replace"]).run();
+    replaced.expect(0);
+    assert!(replaced.stderr.contains("not revoked"), "{replaced:?}");
     scene.background().expect(0);
-    assert_eq!(scene.provider.count("/revoke"), 1);
-    assert_eq!(scene.provider.count("/token"), 0);
+    assert_eq!(scene.provider.requests().len(), 0);
 }
 
 /// The kernel kills whichever process makes the n-th of the system calls that touch network, store or state

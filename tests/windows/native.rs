@@ -28,8 +28,13 @@ fn the_proof_holds() {
         ],
     ));
     let report = fs::read_to_string(folder.join("report.md")).unwrap_or_default();
-    println!("{report}");
-    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(
+        ended.code,
+        Some(0),
+        "{}{}{report}",
+        ended.stdout,
+        ended.stderr
+    );
     assert!(report.contains("which is Wine"), "{report}");
     assert!(report.contains(" 0 failed"), "{report}");
 }

@@ -30,7 +30,7 @@ const TRIES: usize = 50;
 /// Claims of the sign-in's token that section 12.2 compares those of later tokens with. They are kept for that.
 pub const ORIGINAL: [&str; 2] = ["nonce", "auth_time"];
 
-/// On what occasion the token was issued, which decides what it must say.
+/// On what context the token was issued, which decides what it must say.
 #[derive(Debug)]
 pub enum ValidationContext<'a> {
     /// A sign-in with a browser: the nonce must come back.
@@ -43,6 +43,8 @@ pub enum ValidationContext<'a> {
         subject: &'a str,
         /// What was kept of the sign-in's token.
         original: &'a Map<String, Value>,
+        /// The earliest `iat`, in seconds since 1970, where an older token would prove nothing.
+        not_before: Option<u64>,
     },
 }
 
@@ -59,24 +61,53 @@ impl Claims {
             .unwrap_or_default()
     }
 
+    /// The name that people know the account by, made safe to show.
+    pub fn account(&self) -> String {
+        let name = ["email", "preferred_username", "upn", "name"]
+            .into_iter()
+            .find_map(|claim| self.0.get(claim).and_then(Value::as_str));
+        text::from_server(name.unwrap_or(self.subject()))
+    }
+
     /// `exp`, in seconds since 1970.
     pub fn expires_at(&self) -> u64 {
         seconds(&self.0, "exp").unwrap_or(0)
     }
 }
 
-/// Why a token was not accepted.
-#[derive(Debug)]
+/// Why a token was not accepted, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// No key of the issuer fits: the keys may be outdated.
-    UnknownKey,
-    /// A check was performed and failed.
+    /// Its algorithm is not the issuer's, or none of the issuer's keys has signed it: what is known of the issuer may
+    /// be outdated.
+    Signer(String),
+    /// The issuer has signed it, for another person or another client.
+    AnotherPerson(String),
+    /// `iat`, `nbf` or `exp` do not fit this machine's clock.
+    Times(String),
+    /// Another check failed.
     Failed(String),
 }
 
-/// Validates an ID token. If no known key fits, the issuer's keys are fetched once more.
+impl Rejection {
+    /// What was wrong.
+    pub(crate) fn what(&self) -> &str {
+        match self {
+            Self::Signer(what)
+            | Self::AnotherPerson(what)
+            | Self::Times(what)
+            | Self::Failed(what) => what,
+        }
+    }
+}
+
+/// Validates the ID token of a sign-in with metadata and keys that were just fetched. If no key fits, they are fetched
+/// once more.
 ///
 /// `access_token` is the access token of the same answer, for `at_hash`.
+///
+/// # Errors
+/// [`Id::UntrustedResponse`](crate::error::Id::UntrustedResponse) where a check fails.
 pub fn validate(
     token: &Secret,
     access_token: &Secret,
@@ -86,27 +117,50 @@ pub fn validate(
     http: &Http,
     files: &StateFiles,
 ) -> Result<Claims> {
-    let check = |provider: &Provider| {
-        check(
-            token.expose(),
-            access_token.expose(),
-            context,
-            &provider.keys,
-            &provider.metadata.id_token_signing_alg_values_supported,
-            settings,
-            clock::now(),
-        )
+    let failed = |rejection: &Rejection| {
+        Failure::untrusted(format!("the ID token was refused: {}", rejection.what()))
     };
-    let failed = |what: &str| Failure::untrusted(format!("the ID token was refused: {what}"));
-    match check(provider) {
+    match judge(
+        token,
+        access_token,
+        context,
+        provider,
+        settings,
+        clock::now(),
+    ) {
         Ok(claims) => return Ok(claims),
-        Err(Rejection::Failed(what)) => return Err(failed(&what)),
-        Err(Rejection::UnknownKey) => provider.refetch_keys(http, settings, files)?,
+        Err(Rejection::Signer(_)) => *provider = Provider::fetch(http, settings, files)?,
+        Err(rejection) => return Err(failed(&rejection)),
     }
-    check(provider).map_err(|rejection| match rejection {
-        Rejection::UnknownKey => failed("no key of the issuer has signed it"),
-        Rejection::Failed(what) => failed(&what),
-    })
+    judge(
+        token,
+        access_token,
+        context,
+        provider,
+        settings,
+        clock::now(),
+    )
+    .map_err(|rejection| failed(&rejection))
+}
+
+/// Judges an ID token by the metadata and keys at hand, without network. `now` is in seconds since 1970.
+pub(crate) fn judge(
+    token: &Secret,
+    access_token: &Secret,
+    context: &ValidationContext<'_>,
+    provider: &Provider,
+    settings: &Settings,
+    now: u64,
+) -> Result<Claims, Rejection> {
+    check(
+        token.expose(),
+        access_token.expose(),
+        context,
+        &provider.keys,
+        &provider.metadata.id_token_signing_alg_values_supported,
+        settings,
+        now,
+    )
 }
 
 /// Every check that needs no network.
@@ -139,8 +193,11 @@ pub(crate) fn check(
     check_header(&header)?;
     let algorithm = algorithm(&header, advertised)?;
     check_signature(signed, &signature, &header, algorithm, keys)?;
-    check_issue(&claims, settings, now)?;
-    check_claims(&claims, context, settings, now)?;
+    check_issuer(&claims, settings)?;
+    check_person(&claims, context, settings)?;
+    check_audience(&claims, settings)?;
+    check_claims(&claims, context, settings)?;
+    check_times(&claims, context, now)?;
     check_authentication(&claims, context, settings, now)?;
     check_access_token_hash(algorithm, &claims, access_token)?;
     Ok(Claims(claims))
@@ -180,7 +237,7 @@ fn algorithm(header: &Map<String, Value>, advertised: &[String]) -> Result<Algor
         advertised.iter().any(|one| one == name) || (advertised.is_empty() && name == "RS256");
     match Algorithm::named(name) {
         Some(algorithm) if is_advertised => Ok(algorithm),
-        Some(_) => Err(Rejection::Failed(format!(
+        Some(_) => Err(Rejection::Signer(format!(
             "the issuer does not say that it signs with {name}"
         ))),
         // Some providers sign so until they are given a key of their own; it proves nothing to a public client.
@@ -200,11 +257,14 @@ fn check_signature(
     algorithm: Algorithm,
     keys: &Keys,
 ) -> Result<(), Rejection> {
-    let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
     let named = match header.get("kid") {
         None => None,
         Some(Value::String(id)) => Some(id.as_str()),
-        Some(_) => return failed("its key has no proper name (`kid`)"),
+        Some(_) => {
+            return Err(Rejection::Failed(
+                "its key has no proper name (`kid`)".to_owned(),
+            ));
+        }
     };
     let has_signed = |key: &&Key| key.has_signed(algorithm, signed.as_bytes(), signature);
     // Only keys of this name may have signed; keys without a name are candidates for every token, and a key set with
@@ -216,11 +276,16 @@ fn check_signature(
     if candidates.any(|key| has_signed(&key)) {
         return Ok(());
     }
-    if named.is_some() && keys.iter().any(|key| key.id() == named) {
-        return failed("its signature does not fit the issuer's keys");
-    }
-    // A name that is not known may be new; a provider that names no keys may have changed them.
-    Err(Rejection::UnknownKey)
+    // A name that is not known may be new; one that is known may name another key by now.
+    let is_known = named.is_some() && keys.iter().any(|key| key.id() == named);
+    Err(Rejection::Signer(
+        if is_known {
+            "its signature does not fit the issuer's keys"
+        } else {
+            "no key of the issuer has signed it"
+        }
+        .to_owned(),
+    ))
 }
 
 /// An issuer for many tenants names the token's own one, which must be among the allowed ones.
@@ -243,71 +308,80 @@ fn check_tenant(
     Ok(())
 }
 
-/// Who issued the token, for whom, and until when (items 2, 3 and 9).
-fn check_issue(
-    claims: &Map<String, Value>,
-    settings: &Settings,
-    now: u64,
-) -> Result<(), Rejection> {
-    let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
+/// Who issued the token (item 2).
+fn check_issuer(claims: &Map<String, Value>, settings: &Settings) -> Result<(), Rejection> {
     let issuer = claims
         .get("iss")
         .and_then(Value::as_str)
         .unwrap_or_default();
     match settings.issuer_template() {
-        Ok(None) if issuer == settings.issuer => {}
-        Ok(Some(template)) => check_tenant(claims, issuer, &template, settings)?,
-        _ => return failed("it comes from another issuer (`iss`)"),
-    }
-    let ours = Value::from(settings.client_id.as_str());
-    // One audience, or a list; a further audience must be one that the organisation trusts.
-    let is_trusted = |audience: &Value| {
-        *audience == ours
-            || audience.as_str().is_some_and(|name| {
-                settings
-                    .trusted_audiences
-                    .iter()
-                    .any(|trusted| trusted == name)
-            })
-    };
-    let for_us = match claims.get("aud") {
-        Some(Value::Array(audiences)) => {
-            audiences.contains(&ours) && audiences.iter().all(is_trusted)
-        }
-        Some(audience) => *audience == ours,
-        None => false,
-    };
-    if !for_us {
-        return failed("it was issued for another client (`aud`)");
-    }
-    match seconds(claims, "exp") {
-        Some(end) if now < end.saturating_add(LEEWAY) => Ok(()),
-        Some(_) => failed("it has expired, or the clocks differ by more than a minute"),
-        None => failed("it does not say when it ends (`exp`)"),
+        Ok(None) if issuer == settings.issuer => Ok(()),
+        Ok(Some(template)) => check_tenant(claims, issuer, &template, settings),
+        _ => Err(Rejection::Failed(
+            "it comes from another issuer (`iss`)".to_owned(),
+        )),
     }
 }
 
-/// The subject, the nonce, and what is easily forgotten: `azp`, `iat`, `nbf`.
+/// For which client and about whom it is: the client among the audiences (item 3), and at a refresh the same subject as
+/// at the sign-in (section 12.2).
+fn check_person(
+    claims: &Map<String, Value>,
+    context: &ValidationContext<'_>,
+    settings: &Settings,
+) -> Result<(), Rejection> {
+    let ours = Value::from(settings.client_id.as_str());
+    let names_us = match claims.get("aud") {
+        Some(Value::Array(audiences)) => audiences.contains(&ours),
+        Some(audience) => *audience == ours,
+        None => false,
+    };
+    if !names_us {
+        return Err(Rejection::AnotherPerson(
+            "it was issued for another client (`aud`)".to_owned(),
+        ));
+    }
+    let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
+    match claims.get("sub").and_then(Value::as_str) {
+        None | Some("") => failed("it names nobody (`sub`)"),
+        Some(subject) if subject.len() > 255 => failed("its `sub` is too long"),
+        Some(subject) => match context {
+            ValidationContext::Refresh {
+                subject: before, ..
+            } if subject != *before => Err(Rejection::AnotherPerson(
+                "it names somebody else than the person who signed in (`sub`)".to_owned(),
+            )),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// A further audience must be one that the organisation trusts (item 3).
+fn check_audience(claims: &Map<String, Value>, settings: &Settings) -> Result<(), Rejection> {
+    let is_trusted = |audience: &Value| {
+        audience.as_str().is_some_and(|name| {
+            name == settings.client_id
+                || settings
+                    .trusted_audiences
+                    .iter()
+                    .any(|trusted| trusted == name)
+        })
+    };
+    match claims.get("aud") {
+        Some(Value::Array(audiences)) if !audiences.iter().all(is_trusted) => Err(
+            Rejection::Failed("it was issued for a further audience (`aud`)".to_owned()),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The nonce, and what is easily forgotten: `auth_time` and `azp`.
 fn check_claims(
     claims: &Map<String, Value>,
     context: &ValidationContext<'_>,
     settings: &Settings,
-    now: u64,
 ) -> Result<(), Rejection> {
     let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
-    match claims.get("sub").and_then(Value::as_str) {
-        None | Some("") => return failed("it names nobody (`sub`)"),
-        Some(subject) if subject.len() > 255 => return failed("its `sub` is too long"),
-        Some(subject) => {
-            if let ValidationContext::Refresh {
-                subject: before, ..
-            } = context
-                && subject != *before
-            {
-                return failed("it names somebody else than the person who signed in (`sub`)");
-            }
-        }
-    }
     if let ValidationContext::SignIn(sent) = context {
         let given = claims.get("nonce").and_then(Value::as_str);
         if !given.is_some_and(|given| sent.equals(given)) {
@@ -320,28 +394,59 @@ fn check_claims(
         if given("nonce").is_some_and(|nonce| original.get("nonce") != Some(nonce)) {
             return failed("it answers another sign-in (`nonce`)");
         }
-        if let (Some(now), Some(then)) = (given("auth_time"), original.get("auth_time"))
-            && now != then
-        {
-            return failed("it tells of another sign-in (`auth_time`)");
+        // The person may have authenticated again in the same session with the provider: later is no fault.
+        if given("auth_time").is_some() && original.contains_key("auth_time") {
+            let (now, then) = (seconds(claims, "auth_time"), seconds(original, "auth_time"));
+            if now.zip(then).is_none_or(|(now, then)| now < then) {
+                return failed("it tells of an earlier sign-in (`auth_time`)");
+            }
         }
     }
     match claims.get("azp") {
-        None | Some(Value::Null) => {}
-        Some(party) if party.as_str() == Some(&settings.client_id) => {}
-        Some(_) => return failed("it was issued to another client (`azp`)"),
+        None | Some(Value::Null) => Ok(()),
+        Some(party) if party.as_str() == Some(&settings.client_id) => Ok(()),
+        Some(_) => failed("it was issued to another client (`azp`)"),
     }
+}
+
+/// `exp`, `iat` and `nbf` (items 9 and 10).
+fn check_times(
+    claims: &Map<String, Value>,
+    context: &ValidationContext<'_>,
+    now: u64,
+) -> Result<(), Rejection> {
+    let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
+    let untimely = |what: &str| Err(Rejection::Times(what.to_owned()));
+    let Some(end) = seconds(claims, "exp") else {
+        return failed("it does not say when it ends (`exp`)");
+    };
     let Some(issued_at) = seconds(claims, "iat") else {
         return failed("it does not say when it was issued (`iat`)");
     };
+    let valid_from = match claims.contains_key("nbf") {
+        true => match seconds(claims, "nbf") {
+            Some(from) => from,
+            None => return failed("it does not say from when on it is valid (`nbf`)"),
+        },
+        false => 0,
+    };
+    if now >= end.saturating_add(LEEWAY) {
+        return untimely("it has expired, or the clocks differ by more than a minute");
+    }
     if issued_at > now + LEEWAY {
-        return failed("it comes from the future (`iat`), or this machine's clock is slow");
+        return untimely("it comes from the future (`iat`), or this machine's clock is slow");
     }
-    if !matches!(context, ValidationContext::Refresh { .. }) && issued_at + OLDEST < now {
-        return failed("it is too old (`iat`), or this machine's clock is fast");
+    let is_stale = match context {
+        ValidationContext::Refresh { not_before, .. } => {
+            not_before.is_some_and(|earliest| issued_at.saturating_add(LEEWAY) < earliest)
+        }
+        _ => issued_at.saturating_add(OLDEST) < now,
+    };
+    if is_stale {
+        return untimely("it is too old (`iat`), or this machine's clock is fast");
     }
-    if claims.contains_key("nbf") && seconds(claims, "nbf").is_none_or(|from| from > now + LEEWAY) {
-        return failed("it is not valid yet (`nbf`)");
+    if valid_from > now + LEEWAY {
+        return untimely("it is not valid yet (`nbf`)");
     }
     Ok(())
 }

@@ -62,8 +62,8 @@ fn claims() -> Value {
 fn outcome(result: Result<Claims, Rejection>) -> &'static str {
     match result {
         Ok(_) => "accepted",
-        Err(Rejection::UnknownKey) => "unknown key",
-        Err(Rejection::Failed(_)) => "refused",
+        Err(Rejection::Signer(what)) if what.starts_with("no key") => "unknown key",
+        Err(_) => "refused",
     }
 }
 
@@ -94,11 +94,13 @@ fn check_sign_in(raw: &str, keys: &Keys) -> &'static str {
 fn further_audiences_are_refused_unless_the_organisation_trusts_them() {
     let check = |more: &str, audiences: Value| {
         let Value::Object(claims) = json!({
-            "iss": "https://idp.example", "aud": audiences, "exp": NOW + 60
+            "iss": "https://idp.example", "sub": "s1", "aud": audiences, "exp": NOW + 60
         }) else {
             return false;
         };
-        check_issue(&claims, &settings(more), NOW).is_ok()
+        let context = ValidationContext::DeviceSignIn;
+        check_person(&claims, &context, &settings(more)).is_ok()
+            && check_audience(&claims, &settings(more)).is_ok()
     };
     let trusting = "trusted_audiences = ['project']";
     assert!(check("", json!(["c"])));
@@ -511,6 +513,7 @@ fn a_renewed_token_tells_of_the_same_sign_in() {
         let context = ValidationContext::Refresh {
             subject: "s1",
             original: original.as_object().unwrap(),
+            not_before: None,
         };
         check_at(&token, &keys, &context, "")
     };
@@ -521,7 +524,8 @@ fn a_renewed_token_tells_of_the_same_sign_in() {
         ("nonce", json!("other"), "refused"),
         ("auth_time", Value::Null, "accepted"),
         ("auth_time", json!(1_700_000_000), "accepted"),
-        ("auth_time", json!(1_700_000_009), "refused"),
+        ("auth_time", json!(1_700_000_009), "accepted"),
+        ("auth_time", json!(1_699_999_999), "refused"),
         ("auth_time", json!("1700000000"), "refused"),
         ("sub", json!("s11"), "refused"),
         ("sub", json!("S1"), "refused"),
@@ -542,6 +546,70 @@ fn a_renewed_token_tells_of_the_same_sign_in() {
     // A sign-in by device code had no nonce, and its provider may not have told the time.
     assert_eq!(check(&json!({}), "nonce", json!("n")), "refused");
     assert_eq!(check(&json!({}), "auth_time", json!(5)), "accepted");
+}
+
+#[test]
+fn why_a_renewed_token_is_refused_decides_what_it_means() {
+    let issuer = Issuer::new();
+    let keys = keys(&[issuer.jwk(json!({"kid": "k"}))]);
+    let original = json!({"auth_time": 1_700_000_000});
+    let judge = |changes: Value, kid: &str, not_before: Option<u64>| {
+        let mut changed = claims();
+        changed.as_object_mut().unwrap().remove("nonce");
+        for (name, value) in changes.as_object().unwrap() {
+            changed[name] = value.clone();
+        }
+        let header = format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#);
+        let token = issuer.sign(&header, &changed.to_string());
+        let context = ValidationContext::Refresh {
+            subject: "s1",
+            original: original.as_object().unwrap(),
+            not_before,
+        };
+        let advertised = ["ES256".to_owned()];
+        match check(
+            &token,
+            ACCESS_TOKEN,
+            &context,
+            &keys,
+            &advertised,
+            &settings(""),
+            NOW,
+        ) {
+            Ok(_) => "accepted",
+            Err(Rejection::Signer(_)) => "signer",
+            Err(Rejection::AnotherPerson(_)) => "another person",
+            Err(Rejection::Times(_)) => "times",
+            Err(Rejection::Failed(_)) => "failed",
+        }
+    };
+    for (changes, expected) in [
+        (json!({}), "accepted"),
+        (json!({"sub": "s2"}), "another person"),
+        (json!({"sub": "s2", "exp": 1}), "another person"),
+        (json!({"aud": ["d"]}), "another person"),
+        (json!({"aud": ["c", "d"]}), "failed"),
+        // Another issuer's subjects are not comparable: it is a configuration that an administrator may mend.
+        (
+            json!({"iss": "https://other.example", "sub": "s2"}),
+            "failed",
+        ),
+        (json!({"iat": NOW + 120, "exp": NOW + 900}), "times"),
+        (json!({"exp": NOW - 61}), "times"),
+        (json!({"nbf": NOW + 61}), "times"),
+        (json!({"nonce": "x"}), "failed"),
+        (json!({"azp": "d"}), "failed"),
+    ] {
+        assert_eq!(judge(changes.clone(), "k", None), expected, "{changes}");
+    }
+    assert_eq!(judge(json!({"sub": "s2"}), "unknown", None), "signer");
+    // What must prove a session that is in doubt is not older than the request.
+    let asked = NOW;
+    assert_eq!(
+        judge(json!({"iat": NOW - 60}), "k", Some(asked)),
+        "accepted"
+    );
+    assert_eq!(judge(json!({"iat": NOW - 61}), "k", Some(asked)), "times");
 }
 
 #[test]

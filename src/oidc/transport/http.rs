@@ -34,16 +34,21 @@ const LOOK: Duration = Duration::from_secs(5);
 /// First and longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How often a name is looked up that the name servers do not know, or about which they say nothing.
+const LOOK_UPS: u32 = 2;
+
 /// Largest answer that is read, in bytes.
 const BODY: u64 = 1024 * 1024;
 
 /// What is looked at in an answer's head.
-const KEPT_HEADERS: [HeaderName; 6] = [
+const KEPT_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static(DPOP_NONCE),
+    header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::DATE,
     header::AGE,
     header::LOCATION,
+    header::TRANSFER_ENCODING,
     header::WWW_AUTHENTICATE,
 ];
 
@@ -51,11 +56,19 @@ const KEPT_HEADERS: [HeaderName; 6] = [
 const CERTIFICATES: u64 = 4 * 1024 * 1024;
 
 /// Why there is no answer that could be understood. None of these says anything about the session.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum HttpError {
     /// Nothing was sent: no address, no route, no connection.
     #[error("cannot connect to {host}: {why}")]
     NotSent {
+        /// Who was to be reached.
+        host: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nothing was sent: the name has no address, or the name servers do not answer.
+    #[error("cannot find {host}: {why}")]
+    NoAddress {
         /// Who was to be reached.
         host: String,
         /// Why not.
@@ -91,6 +104,14 @@ pub enum HttpError {
         /// Why there is none.
         why: String,
     },
+    /// Part of the request was sent, and then the connection ended: reset, closed, or in the middle of the answer.
+    #[error("the connection to {host} ended before the whole answer had come: {why}")]
+    Lost {
+        /// Who was asked.
+        host: String,
+        /// How it ended.
+        why: String,
+    },
     /// A status that means "not now".
     #[error("{host} answers {status}")]
     Status {
@@ -104,6 +125,14 @@ pub enum HttpError {
     NotJson {
         /// Who answered.
         host: String,
+    },
+    /// An object that does not say that it is JSON. What it says may still be worth keeping.
+    #[error("{host} sent something that does not say that it is JSON")]
+    NotDeclared {
+        /// Who answered.
+        host: String,
+        /// What it said.
+        answer: Box<HttpResponse>,
     },
     /// More than anybody needs to say.
     #[error("{host} sent more than a megabyte")]
@@ -119,9 +148,11 @@ const PORTAL: &str = "open any web page: a network sign-in page may be in the wa
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         let remedy = match &error {
-            HttpError::NotSent { .. } => "check the network (VPN, proxy), then run it again",
+            HttpError::NotSent { .. } | HttpError::NoAddress { .. } => {
+                "check the network (VPN, proxy), then run it again"
+            }
             HttpError::Proxy { remedy, .. } | HttpError::Tls { remedy, .. } => remedy,
-            HttpError::NotJson { .. } => PORTAL,
+            HttpError::NotJson { .. } | HttpError::NotDeclared { .. } => PORTAL,
             HttpError::Status { status, .. }
                 if status.is_redirection()
                     || *status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED =>
@@ -132,8 +163,11 @@ impl From<HttpError> for Failure {
         };
         let failure = Self::new(Id::Unavailable, error.to_string(), remedy);
         match error {
-            HttpError::NotSent { .. } | HttpError::Proxy { .. } | HttpError::Tls { .. } => failure,
-            _ => failure.from_provider(),
+            HttpError::NotSent { .. }
+            | HttpError::NoAddress { .. }
+            | HttpError::Proxy { .. }
+            | HttpError::Tls { .. } => failure,
+            _ => failure.told_by_provider(),
         }
     }
 }
@@ -151,6 +185,8 @@ pub struct Http {
     deadline: Deadline,
     /// Until when a connection that fails is tried again.
     connect_until: Deadline,
+    /// Longest wait for a whole answer.
+    answer_within: Duration,
 }
 
 impl Http {
@@ -198,6 +234,7 @@ impl Http {
             proxies,
             deadline,
             connect_until: Deadline::after(Duration::ZERO),
+            answer_within: TOTAL,
         })
     }
 
@@ -207,6 +244,15 @@ impl Http {
     pub fn connecting_until(self, connect_until: Deadline) -> Self {
         Self {
             connect_until,
+            ..self
+        }
+    }
+
+    /// The same client, waiting at most this long for a whole answer.
+    #[must_use]
+    pub fn answering_within(self, answer_within: Duration) -> Self {
+        Self {
+            answer_within,
             ..self
         }
     }
@@ -243,16 +289,31 @@ impl Http {
     /// Sends one request and reads its answer, whatever its status.
     fn send_by(&self, client: &Client, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut pause = PAUSES.0;
+        let mut look_ups = 1;
         loop {
             match self.send_once(client, request.clone()) {
-                Err(HttpError::NotSent { host, why }) if self.connect_until.left() > pause => {
-                    log::debug!("cannot connect to {host} ({why}), trying again");
+                Err(error) if self.may_connect_again(&error, pause, &mut look_ups) => {
+                    log::debug!("{error}, trying again");
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(PAUSES.1);
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Whether an attempt that has sent nothing is made again. Name servers that are silent are asked twice at most:
+    /// each look-up takes its time, and every caller waits.
+    fn may_connect_again(&self, error: &HttpError, pause: Duration, look_ups: &mut u32) -> bool {
+        let may = match error {
+            HttpError::NotSent { .. } => true,
+            HttpError::NoAddress { .. } => {
+                *look_ups += 1;
+                *look_ups <= LOOK_UPS
+            }
+            _ => false,
+        };
+        may && self.connect_until.left() > pause
     }
 
     fn failed(&self, error: &reqwest::Error, url: &Url) -> HttpError {
@@ -265,12 +326,13 @@ impl Http {
         }
         match route {
             Some(route) if error.is_connect() => by_proxy(error, url, &route, self.deadline),
+            None if error.is_connect() && is_look_up(error) => HttpError::NoAddress { host, why },
             None if error.is_connect() => HttpError::NotSent { host, why },
             _ if error.is_timeout() => HttpError::NoAnswer {
                 host,
                 why: "it took too long".to_owned(),
             },
-            _ => HttpError::NoAnswer { host, why },
+            _ => HttpError::Lost { host, why },
         }
     }
 
@@ -330,7 +392,7 @@ impl Http {
                 why: failure.what,
             })?;
         let started = std::time::Instant::now();
-        let time = self.deadline.left().min(TOTAL);
+        let time = self.deadline.left().min(self.answer_within);
         let response = client
             .request(parts.method.clone(), url.clone())
             .headers(parts.headers)
@@ -351,10 +413,7 @@ impl Http {
         response
             .take(BODY + 1)
             .read_to_end(&mut body)
-            .map_err(|error| HttpError::NoAnswer {
-                host: host.clone(),
-                why: error.to_string(),
-            })?;
+            .map_err(|error| cut_short(&error, &host))?;
         log::debug!(
             "{} {host}{} answered {} with {} bytes after {} ms",
             parts.method,
@@ -439,7 +498,8 @@ impl Http {
                         HeaderValue::from_static("application/json"),
                     );
                 } else if !is_json(&response) {
-                    return Err(HttpError::NotJson { host });
+                    let answer = Box::new(response);
+                    return Err(HttpError::NotDeclared { host, answer });
                 }
                 if status.is_success() {
                     *response.status_mut() = StatusCode::OK;
@@ -450,9 +510,37 @@ impl Http {
                 // JSON, but no object or with a repeated member: understood and refused by the caller.
                 Ok(response)
             }
+            // Nothing announced how long it is, and it ends in the middle of a member.
+            Err(error) if status.is_success() && error.is_eof() && !is_delimited(&response) => {
+                let why = "it ends in the middle".to_owned();
+                Err(HttpError::Lost { host, why })
+            }
             Err(_) => Err(HttpError::NotJson { host }),
         }
     }
+}
+
+/// Why an answer's body could not be read to its end: the time was over, or the connection was.
+fn cut_short(error: &std::io::Error, host: &str) -> HttpError {
+    let timed_out = error.kind() == std::io::ErrorKind::TimedOut
+        || causes(error).any(|cause| {
+            cause
+                .downcast_ref::<reqwest::Error>()
+                .is_some_and(reqwest::Error::is_timeout)
+        });
+    let host = host.to_owned();
+    let why = text::from_server(&error.to_string());
+    if timed_out {
+        HttpError::NoAnswer { host, why }
+    } else {
+        HttpError::Lost { host, why }
+    }
+}
+
+/// Whether an answer said where it ends (RFC 9112 section 6.3).
+fn is_delimited(response: &HttpResponse) -> bool {
+    let headers = response.headers();
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// A client for those who send something: it trusts the system's certificates and the configured ones.
@@ -500,6 +588,11 @@ fn is_json(response: &HttpResponse) -> bool {
             kind.eq_ignore_ascii_case("application/json")
                 || kind.to_ascii_lowercase().ends_with("+json")
         })
+}
+
+/// Whether the name could not be looked up. The connector says so in words only.
+fn is_look_up(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.to_string().contains("dns error"))
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {

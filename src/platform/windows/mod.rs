@@ -5,11 +5,13 @@ mod detached;
 pub mod dpapi;
 pub(super) mod processes;
 mod socket;
+mod uptime;
 
 use std::net::SocketAddr;
 
 pub use detached::start_detached;
 pub use socket::exclusive_listener;
+pub use uptime::uptime_millis;
 
 /// Keeps the process to itself: no program that it starts gets the pipes of its caller, who may wait until
 /// everybody has closed them; no library is loaded from the folder of a program or a person; a crash is not

@@ -184,7 +184,7 @@ fn request(
 fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> Finding {
     match &error {
         HttpError::Tls { .. } => network::tls(settings, url, Some(&error)),
-        HttpError::NotSent { host, why } => {
+        HttpError::NotSent { host, why } | HttpError::NoAddress { host, why } => {
             let proxy = network::Proxy::towards(settings, url).ok().flatten();
             let way = proxy.map_or_else(String::new, |proxy| {
                 format!(" through the proxy {}", proxy.shown())
@@ -196,7 +196,7 @@ fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> Finding {
             )
             .into()
         }
-        HttpError::NoAnswer { host, why } => Failure::new(
+        HttpError::NoAnswer { host, why } | HttpError::Lost { host, why } => Failure::new(
             Id::Unavailable,
             format!("the gateway {host} does not answer: {why}"),
             "run it again in a few minutes, then tell whoever runs the gateway",

@@ -244,7 +244,7 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
     }
     let is_tls = matches!(failed, Some(HttpError::Tls { .. }));
     if let Some(error) = failed.filter(|_| !is_tls) {
-        return Failure::from(again(error)).into();
+        return Failure::from(error.clone()).into();
     }
     let seen = certificate::look(settings, address, Deadline::after(STEP));
     let signed = seen
@@ -304,42 +304,6 @@ fn trusted_without_own(settings: &Settings, address: &Url) -> bool {
         return false;
     };
     !matches!(http.send(request), Err(HttpError::Tls { .. }))
-}
-
-/// The same error once more, to make a failure of it.
-fn again(error: &HttpError) -> HttpError {
-    match error {
-        HttpError::NotSent { host, why } => HttpError::NotSent {
-            host: host.clone(),
-            why: why.clone(),
-        },
-        HttpError::Tls { host, why, remedy } => HttpError::Tls {
-            host: host.clone(),
-            why: why.clone(),
-            remedy,
-        },
-        HttpError::Proxy {
-            proxy,
-            host,
-            why,
-            remedy,
-        } => HttpError::Proxy {
-            proxy: proxy.clone(),
-            host: host.clone(),
-            why: why.clone(),
-            remedy,
-        },
-        HttpError::NoAnswer { host, why } => HttpError::NoAnswer {
-            host: host.clone(),
-            why: why.clone(),
-        },
-        HttpError::Status { host, status } => HttpError::Status {
-            host: host.clone(),
-            status: *status,
-        },
-        HttpError::NotJson { host } => HttpError::NotJson { host: host.clone() },
-        HttpError::TooLarge { host } => HttpError::TooLarge { host: host.clone() },
-    }
 }
 
 /// This machine's clock against the provider's.

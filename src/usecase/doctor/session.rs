@@ -37,7 +37,9 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
     let store = store::open(settings, Prompting::Forbidden);
     let stored = read(settings, &*store);
     let size = match &stored {
-        Ok(Some(record)) => record.to_bytes().len().max(PROBE_SIZE),
+        Ok(Some(record)) => record
+            .to_bytes()
+            .map_or(PROBE_SIZE, |bytes| bytes.len().max(PROBE_SIZE)),
         _ => PROBE_SIZE,
     };
     chain.found(

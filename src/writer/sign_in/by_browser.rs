@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use url::Url;
 
+use super::Before;
 use super::attempt::{Attempt, LOOK};
 use super::endings::{code_refused, overtaken, replaced, sign_in_failed, stopped};
 use super::needs::SignIn;
@@ -62,6 +63,7 @@ pub(super) fn by_browser(
     http: &Http,
     provider: Provider,
     files: &StateFiles,
+    before: Before,
 ) -> Result<SignedIn> {
     let naming = match provider
         .metadata
@@ -123,10 +125,12 @@ pub(super) fn by_browser(
     let awaited = is_awaited(sign_in, files);
     let result = redeem(attempt, &response, &request, &redirect_uri).and_then(|outcome| {
         // Here the person has done everything right, whatever becomes of it.
-        sign_in.keep(outcome, files).map_err(|failure| Stopped {
-            failure,
-            ending: Ending::Failed,
-        })
+        sign_in
+            .keep(outcome, files, before)
+            .map_err(|failure| Stopped {
+                failure,
+                ending: Ending::Failed,
+            })
     });
     let (result, ending) = match result {
         Ok(signed_in) => {
@@ -208,7 +212,7 @@ fn out_of_time(settings: &Settings) -> Failure {
         "the sign-in was not completed in time",
         remedy,
     )
-    .from_provider()
+    .told_by_provider()
 }
 
 /// Gives the code for tokens, and looks at them.

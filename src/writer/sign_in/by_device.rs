@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
+use super::Before;
 use super::attempt::{Attempt, LOOK};
 use super::endings::{code_refused, overtaken, replaced, stopped};
 use super::needs::SignIn;
@@ -25,6 +26,7 @@ pub(super) fn by_device(
     http: &Http,
     provider: Provider,
     files: &StateFiles,
+    before: Before,
     since: Option<&'static str>,
 ) -> Result<SignedIn> {
     let attempt = Attempt::new(sign_in, http, files, provider, None)?;
@@ -66,7 +68,7 @@ pub(super) fn by_device(
     let asked_at_ms = clock::now_millis().saturating_sub(2000).max(asked_at_ms);
     let context = ValidationContext::DeviceSignIn;
     let outcome = attempt.checked(grant, asked_at_ms, &context, SignedInBy::Device)?;
-    sign_in.keep(outcome, files)
+    sign_in.keep(outcome, files, before)
 }
 
 /// Hosts that belong to the provider: its issuer's and its endpoints'.

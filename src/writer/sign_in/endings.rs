@@ -10,7 +10,7 @@ pub(super) fn overtaken() -> Failure {
         "somebody signed in or out before this sign-in was complete",
         "gatepass login",
     )
-    .from_provider()
+    .told_by_provider()
 }
 
 /// The person pressed Ctrl-C: nobody's refusal, so hosts may ask again at once.
@@ -42,5 +42,5 @@ pub(super) fn code_refused(refusal: Refusal) -> Failure {
 }
 
 pub(super) fn sign_in_failed(what: &str) -> Failure {
-    Failure::new(Id::SignInFailed, what, "gatepass login").from_provider()
+    Failure::new(Id::SignInFailed, what, "gatepass login").told_by_provider()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Before;
 use super::endings::overtaken;
 use super::needs::SignIn;
 use crate::caller::Deadline;
@@ -21,10 +22,20 @@ const REVOCATION: Duration = Duration::from_secs(5);
 
 impl SignIn<'_> {
     /// Replaces the stored session by the complete new one.
-    pub(super) fn keep(&self, mut outcome: Outcome, files: &StateFiles) -> Result<SignedIn> {
+    pub(super) fn keep(
+        &self,
+        mut outcome: Outcome,
+        files: &StateFiles,
+        before: Before,
+    ) -> Result<SignedIn> {
         let budget = Budget::of(Deadline::after(LOCK));
         let mut writer = Writer::take(self.settings, files, self.store, budget)?;
-        if writer.reader.state.generation != self.generation {
+        let entry = writer.look()?;
+        // A sign-in or sign-out in between raises the generation, or changes what is stored; a state file that was
+        // lost does neither.
+        let is_overtaken = writer.reader.state.generation > before.generation
+            || entry.session.is_some() != before.signed_in;
+        if is_overtaken {
             let signed_out = writer.reader.state.session == Session::None;
             drop(writer);
             if signed_out && self.settings.revoke_on_logout {
@@ -32,36 +43,31 @@ impl SignIn<'_> {
             }
             return Err(overtaken());
         }
-        let before = self
-            .store
-            .read(self.settings.profile.as_str(), budget.answer_by)?
-            .and_then(|bytes| Record::from_bytes(&bytes));
-        outcome.secret_headers = self.all_secret_headers(before.as_ref())?;
+        // Another issuer's session may have come meanwhile; the person was not asked about that one.
+        self.replace.check(self.settings, &entry, self.person)?;
+        outcome.secret_headers = self.all_secret_headers(entry.session.as_ref())?;
         let signed_in = writer.replace_session(outcome)?;
         drop(writer);
-        if let Some(before) = before {
-            self.revoke_foreign(&before, &signed_in.record);
+        if let Some(other) = entry.other {
+            self.end_replaced(&other, files);
         }
         Ok(signed_in)
     }
 
-    /// Revokes what the new session has replaced, if that belonged to another issuer, client or token endpoint:
-    /// nobody will ever refresh it again. (At the same provider a revocation could take the new session with it.)
-    fn revoke_foreign(&self, before: &Record, now: &Record) {
-        let same = before.issuer == now.issuer
-            && before.client_id == now.client_id
-            && before.token_endpoint == now.token_endpoint;
-        let (false, Some(refresh_token)) = (same, &before.refresh_token) else {
+    /// Revokes a session that was replaced and that belonged to another client: nobody will ever refresh it again.
+    /// Another issuer's is left alone: nothing is sent to a provider by settings that are not its own.
+    fn end_replaced(&self, other: &Record, files: &StateFiles) {
+        let Some(refresh_token) = &other.refresh_token else {
             return;
         };
-        let Some(settings) =
-            Settings::of_session(&self.settings.profile, &before.issuer, &before.client_id)
-        else {
+        if other.issuer != self.settings.issuer {
+            self.person.replaced_without_revocation(&other.issuer);
             return;
-        };
-        match StateFiles::open(&settings) {
-            Ok(files) => revoke(&settings, &files, &before.token_endpoint, refresh_token),
-            Err(failure) => log::warn!("{}", failure.what),
+        }
+        if self.settings.revoke_on_logout {
+            let secret = other.client_secret.as_ref();
+            let settings = self.settings.as_client(&other.client_id, secret);
+            revoke(&settings, files, &other.token_endpoint, refresh_token);
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::caller::{Deadline, Host};
 use crate::config::settings::Settings;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::oidc::loopback::LoopbackServer;
 use crate::person::Person;
 use crate::platform::environment::Environment;
-use crate::reader::sign_in_required;
+use crate::reader::{Entry, sign_in_required};
 use crate::secret::Secret;
 use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::{Record, missing_header};
@@ -25,6 +25,51 @@ pub enum Way {
     /// No browser of this session is the person's: by device code if the provider offers that, else by a browser
     /// that the person opens wherever there is one.
     Elsewhere,
+}
+
+/// What happens to a session of another issuer that the profile's entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// It stays; the sign-in is not begun.
+    Never,
+    /// The person is asked.
+    IfConfirmed,
+    /// The person has said so (`--replace`).
+    Always,
+}
+
+impl Replace {
+    /// Whether a sign-in may take the place of what the entry holds. Where the policy sets the issuer, there is
+    /// nothing to ask.
+    ///
+    /// # Errors
+    /// `config` where it may not.
+    pub fn check(self, settings: &Settings, entry: &Entry, person: &dyn Person) -> Result<()> {
+        let Some(other) = entry.other_issuer(settings) else {
+            return Ok(());
+        };
+        let may = match self {
+            Self::Always => true,
+            _ if settings.issuer_is_locked => true,
+            Self::IfConfirmed => person.may_replace(other),
+            Self::Never => false,
+        };
+        if may {
+            return Ok(());
+        }
+        let other = if other.is_empty() {
+            "a pasted key"
+        } else {
+            other
+        };
+        Err(Failure::config(
+            format!(
+                "the profile {} holds a session of another issuer ({other})",
+                settings.profile
+            ),
+            "gatepass login --replace, or use a profile of its own (--profile)",
+        ))
+    }
 }
 
 /// What a sign-in needs.
@@ -43,8 +88,8 @@ pub struct SignIn<'a> {
     pub person: &'a dyn Person,
     /// The right to have a sign-in open.
     pub open: &'a OpenSignIn,
-    /// The session's generation when the sign-in began: a sign-out in between is not undone.
-    pub generation: u64,
+    /// What happens to a session of another issuer.
+    pub replace: Replace,
     /// The redirect of a sign-in that has expired: a host's worker leaves it open for a while, for people who finish
     /// too late.
     pub expired_server: RefCell<Option<LoopbackServer>>,
