@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 /// The modules from the lowest to the highest, each with those that it names. A module stands after everything that
 /// it names, so there is no circle.
 const MODULES: &[(&str, &[&str])] = &[
-    ("clock", &[]),
     ("secret", &[]),
     ("credential", &["secret"]),
     ("text", &[]),
     ("error", &["text"]),
     ("platform", &["error", "text"]),
+    ("clock", &["platform"]),
     (
         "config",
         &["error", "gatepass_host", "platform", "secret", "text"],
@@ -49,7 +49,9 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "store",
-        &["caller", "clock", "config", "error", "platform", "session"],
+        &[
+            "caller", "clock", "config", "error", "platform", "session", "text",
+        ],
     ),
     (
         "oidc",

@@ -191,7 +191,7 @@ pub fn refresh(
                 was_repeated: was_repeated.get(),
             });
         }
-        Err(RequestTokenError::Request(error)) if seen.succeeded => {
+        Err(RequestTokenError::Request(error)) if seen.granted => {
             Err(NotUnderstood::Unavailable(error.into()))
         }
         Err(RequestTokenError::Request(error)) => {
@@ -227,6 +227,8 @@ struct Seen {
     host: String,
     began_ms: u64,
     succeeded: bool,
+    /// A success that says something.
+    granted: bool,
     refresh_token: Option<Secret>,
     refresh_expires_in: Option<u64>,
     suberror: Option<String>,
@@ -263,6 +265,7 @@ impl Seen {
             return response;
         };
         let member = |name: &str| object.0.get(name);
+        self.granted = self.succeeded;
         if self.succeeded {
             self.refresh_token = member("refresh_token")
                 .and_then(Value::as_str)

@@ -137,7 +137,8 @@ impl AttemptEnd {
                     AfterPause,
                     "set `resource` or `audience` to what the provider knows",
                 ),
-                "server_error" | "temporarily_unavailable" => verdict(
+                // A second demand for another nonce (RFC 9449 section 8) is the provider's own business.
+                "server_error" | "temporarily_unavailable" | "use_dpop_nonce" => verdict(
                     Kept,
                     Id::Unavailable,
                     NextCall,
@@ -263,6 +264,7 @@ mod tests {
             (refused(""), Kept, 3, AfterPause, SignIn),
             (refused("INVALID_GRANT"), Kept, 3, AfterPause, SignIn),
             (refused("server_error"), Kept, 6, NextCall, Remedy),
+            (refused("use_dpop_nonce"), Kept, 6, NextCall, Remedy),
             (
                 refused("temporarily_unavailable"),
                 Kept,

@@ -225,8 +225,11 @@ impl Writer<'_> {
             }
             Fate::Kept => {}
         }
-        if verdict.next_try == NextTry::AfterPause {
-            self.pause(&failure);
+        match verdict.next_try {
+            NextTry::AfterPause => self.pause(&failure),
+            // What was paused for is not what is wrong now.
+            NextTry::NextSignIn => self.reader.state.pause = None,
+            NextTry::NextCall => {}
         }
         failure
     }

@@ -216,7 +216,12 @@ fn nothing_follows(name: &str, hook: Hook, provider: &Provider) {
     let first = paths.iter().position(|path| path == struck);
     let after = &paths[first.expect(name) + 1..];
     let fresh = ["/.well-known/openid-configuration", "/jwks"];
-    assert!(after.is_empty() || after == fresh, "{name}: {paths:?}");
+    // A refresh whose answer was lost on the way is sent once more.
+    let is_repeat = hook == Hook::RefreshGrant && after == ["/token"];
+    assert!(
+        after.is_empty() || after == fresh || is_repeat,
+        "{name}: {paths:?}"
+    );
 }
 
 /// Each of these sign-ins stores nothing, and leaves the session that there was.
@@ -301,8 +306,10 @@ fn are_not_repeated(cases: Vec<Case>) {
             assert_eq!(scene.provider.token_grants("refresh_token"), sent, "{name}");
             assert_eq!(scene.background().code, if ends { 4 } else { 0 }, "{name}");
         } else {
+            // What the provider has refused is not asked again for a while; what never arrived is.
             assert_eq!(scene.keyring.items_snapshot(), before, "{name}");
-            assert_eq!(run().code, 0, "{name}");
+            let next = if code == 6 { 0 } else { code };
+            assert_eq!(run().code, next, "{name}");
         }
     }
 }

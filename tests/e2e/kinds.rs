@@ -381,5 +381,8 @@ fn who_is_allowed_is_looked_at_again_where_a_refresh_brings_no_id_token() {
     let refused = scene.background();
     refused.expect(5);
     assert_eq!(refused.stdout, "");
-    scene.background().expect(4);
+    scene.background().expect(5);
+    // Whoever mends the rule has signed no one out.
+    scene.configure("[required_claims]\nemail_domain = ['example.test']\n");
+    scene.background().expect(0);
 }

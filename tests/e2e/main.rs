@@ -31,6 +31,7 @@ mod policy;
 mod record;
 mod refresh;
 mod refused;
+mod sessions;
 mod stdout;
 mod tabs;
 mod terminal;

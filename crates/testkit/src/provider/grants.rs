@@ -48,6 +48,8 @@ type FamilyId = usize;
 struct RefreshToken {
     family: FamilyId,
     consumed: bool,
+    /// When it was first consumed.
+    consumed_at: Option<Instant>,
 }
 
 enum Decision {
@@ -167,6 +169,7 @@ impl Grants {
         let entry = RefreshToken {
             family,
             consumed: false,
+            consumed_at: None,
         };
         self.refresh_tokens.insert(token.clone(), entry);
         token
@@ -194,7 +197,9 @@ impl Grants {
         if *revoked {
             return refuse("the refresh token is revoked");
         }
-        if entry.consumed {
+        let grace = Duration::from_secs(settings.reuse_grace_seconds);
+        let is_forgiven = entry.consumed_at.is_some_and(|at| at.elapsed() < grace);
+        if entry.consumed && !is_forgiven {
             if settings.reuse_detection {
                 self.revoke_stolen(family);
             }
@@ -206,6 +211,7 @@ impl Grants {
         }
         let grant = grant.clone();
         entry.consumed = settings.refresh_rotation;
+        entry.consumed_at = entry.consumed_at.or_else(|| Some(Instant::now()));
         Ok(Redeemed {
             grant,
             refresh_token: settings

@@ -43,6 +43,9 @@ pub struct Settings {
     pub refresh_rotation: bool,
     /// Whether the second use of a consumed refresh token revokes all that came from the same sign-in.
     pub reuse_detection: bool,
+    /// For how many seconds the second use of a consumed refresh token is forgiven: it is taken for a repeat whose first
+    /// answer was lost.
+    pub reuse_grace_seconds: u64,
     /// Whether a refresh brings an ID token.
     pub id_token_on_refresh: bool,
     /// How long a sign-in can be refreshed; sent as `refresh_expires_in`.
@@ -103,6 +106,7 @@ impl Default for Settings {
             issue_refresh_token: true,
             refresh_rotation: true,
             reuse_detection: true,
+            reuse_grace_seconds: 0,
             id_token_on_refresh: true,
             session_seconds: None,
             account: "alex@example.test".to_owned(),
