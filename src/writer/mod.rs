@@ -177,17 +177,17 @@ impl<'a> Writer<'a> {
         Ok(is_as_read)
     }
 
-    /// Forgets what is parked: it is in the store by now, or nobody may use it any more.
+    /// Forgets what is parked: it is in the store by now, or nobody may use it any more. Also where the configuration
+    /// no longer allows the place.
     fn unpark(&mut self) {
-        if self.reader.state.parked.take().is_some()
-            && let Some(place) = Parking::place(&self.reader.files)
-        {
-            place.clear();
+        if self.reader.state.parked.take().is_none() {
+            return;
         }
-        #[cfg(test)]
-        if let Some(place) = &self.reader.parking {
-            place.clear();
-        }
+        let places = [
+            self.reader.parking.clone(),
+            Parking::place(&self.reader.files),
+        ];
+        places.iter().flatten().for_each(Parking::clear);
     }
 
     /// Notes what is known about the session.
