@@ -210,8 +210,14 @@ impl LogFile {
         let lock = self.dir.lock_file(LOCK)?;
         lock.lock()?;
         let full = self.dir.path().join(NAME);
-        if std::fs::metadata(&full)?.len() >= self.full {
-            std::fs::rename(&full, self.dir.path().join(OLDER))?;
+        match std::fs::metadata(&full) {
+            Ok(about) if about.len() >= self.full => {
+                std::fs::rename(&full, self.dir.path().join(OLDER))?;
+            }
+            Ok(_) => {}
+            // Another process has moved it, and has not begun the new one yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -124,7 +124,8 @@ mod tests {
                 }
                 let words = line.trim_start().trim_start_matches("- ");
                 if words.starts_with("run:") {
-                    of_command = Some(indent);
+                    // Where the word stands: the step's other keys begin in the same column.
+                    of_command = Some(line.len() - words.len());
                 }
                 assert!(
                     of_command.is_none() || !line.contains("${{"),
