@@ -89,6 +89,13 @@ pub enum Held {
     Record(Identity),
 }
 
+impl Held {
+    /// An entry whose content is this record, if it could be read as one.
+    pub fn by(record: Option<&Record>) -> Self {
+        record.map_or(Self::Nothing, |record| Self::Record(record.identity()))
+    }
+}
+
 /// One profile's session, seen from the side that only reads.
 #[derive(Debug)]
 pub struct Reader<'s> {
@@ -199,10 +206,7 @@ impl<'s> Reader<'s> {
         if bytes.is_some() && record.is_none() {
             log::warn!("the stored session cannot be read; it counts as absent");
         }
-        let held = match &record {
-            Some(record) => Held::Record(record.identity()),
-            None => Held::Nothing,
-        };
+        let held = Held::by(record.as_ref());
         let (session, other) = match record {
             Some(record) if record.belongs_to(self.settings) => (Some(record), None),
             other => (None, other),

@@ -159,9 +159,7 @@ impl<'a> Writer<'a> {
     fn keep_once(&self, record: &Record, bytes: &[u8]) -> Result<bool, StoreError> {
         let now = self.store.read(self.entry(), self.budget.finish_by)?;
         let before = now.as_ref().and_then(|bytes| Record::from_bytes(bytes));
-        let held = before
-            .as_ref()
-            .map_or(Held::Nothing, |record| Held::Record(record.identity()));
+        let held = Held::by(before.as_ref());
         let is_as_read = held == self.held
             // An earlier try has reached the store after all.
             || held == Held::Record(record.identity())
