@@ -15,8 +15,8 @@ use crate::error::{Failure, Id, Result};
 use crate::session::state::StateFiles;
 use crate::text;
 
-/// How long a fetched document is used for refreshes, in seconds. A sign-in always fetches it anew.
-const KEPT_FOR: u64 = 24 * 60 * 60;
+/// How long a fetched document is used for refreshes, in milliseconds. A sign-in always fetches it anew.
+const KEPT_FOR: u64 = 24 * 60 * 60 * 1000;
 
 /// Largest snapshot that is read from the state folder, in bytes.
 const SNAPSHOT: u64 = 2 * 1024 * 1024;
@@ -197,7 +197,8 @@ pub struct Provider {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct RawSnapshot {
     issuer: String,
-    fetched_at: u64,
+    /// In milliseconds since 1970.
+    fetched_at_ms: u64,
     metadata: Box<RawValue>,
     keys: Box<RawValue>,
 }
@@ -217,7 +218,7 @@ impl Provider {
         let (keys, raw_keys) = fetch_keys(http, &metadata, settings)?;
         let raw = RawSnapshot {
             issuer: settings.issuer.clone(),
-            fetched_at: clock::now(),
+            fetched_at_ms: clock::now_millis(),
             metadata: raw_json(bytes)?,
             keys: raw_keys,
         };
@@ -237,7 +238,7 @@ impl Provider {
     pub fn kept(settings: &Settings, files: &StateFiles) -> Option<Self> {
         let bytes = files.dir().read(&files.name("provider"), SNAPSHOT).ok()??;
         let raw: RawSnapshot = serde_json::from_slice(&bytes).ok()?;
-        let age = clock::now().checked_sub(raw.fetched_at)?;
+        let age = clock::now_millis().checked_sub(raw.fetched_at_ms)?;
         if age > KEPT_FOR || raw.issuer != settings.issuer {
             return None;
         }
@@ -259,18 +260,18 @@ impl Provider {
         }
     }
 
-    /// Documents that are newer than these: what another process has fetched since, or what the provider says now.
-    /// A verdict on an answer never rests on what was kept for a day (OIDC Core section 10.1.1).
-    pub fn newer(&self, http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
-        match Self::kept(settings, files).filter(|kept| kept.raw.fetched_at > self.raw.fetched_at) {
+    /// Documents that were fetched since this moment, in milliseconds since 1970: by this process, by another one
+    /// meanwhile, or now. A verdict on an answer never rests on what was kept for a day (OIDC Core section 10.1.1).
+    pub fn fetched_since(
+        began_ms: u64,
+        http: &Http,
+        settings: &Settings,
+        files: &StateFiles,
+    ) -> Result<Self> {
+        match Self::kept(settings, files).filter(|kept| kept.raw.fetched_at_ms >= began_ms) {
             Some(kept) => Ok(kept),
             None => Self::fetch(http, settings, files),
         }
-    }
-
-    /// When the documents were fetched, in seconds since 1970.
-    pub fn fetched_at(&self) -> u64 {
-        self.raw.fetched_at
     }
 
     /// A snapshot that cannot be kept costs two requests at the next refresh, nothing else.

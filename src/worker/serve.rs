@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::desktop::{self, AtDesktop};
 use crate::audit;
 use crate::caller::{Caller, Deadline, Host};
+use crate::clock;
 use crate::config::settings::{Interactive, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::oidc::loopback::LoopbackServer;
@@ -109,6 +110,7 @@ fn refresh(
     let provider = AtProvider {
         settings,
         files: &files,
+        began_ms: clock::now_millis(),
         budget,
     };
     let result = writer.refresh(need, &provider);

@@ -113,6 +113,8 @@ pub struct AtProvider<'a> {
     pub settings: &'a Settings,
     /// Where the provider's documents are kept.
     pub files: &'a StateFiles,
+    /// When the attempt began, in milliseconds since 1970. The provider's documents are fetched once since then.
+    pub began_ms: u64,
     /// Until when what may be waited for.
     pub budget: Budget,
 }
@@ -135,7 +137,7 @@ impl Renewal for AtProvider<'_> {
             .answering_within(ANSWER);
         let mut provider = Provider::kept_or_fetch(&http, self.settings, self.files)?;
         if !issued_by(&provider, record) {
-            provider = provider.newer(&http, self.settings, self.files)?;
+            provider = Provider::fetched_since(self.began_ms, &http, self.settings, self.files)?;
         }
         // The refresh token belongs to the endpoint that issued it and is sent nowhere else.
         if !issued_by(&provider, record) {
@@ -188,15 +190,10 @@ impl Renewal for AtProvider<'_> {
         let Some(grant) = &answer.grant else {
             return;
         };
-        let judged_by = answer.times.asked_at();
         let newer = || -> Result<Provider> {
             let http = client_auth::provider_http(self.settings, self.budget.finish_by)?
                 .answering_within(ANSWER);
-            match Provider::kept(self.settings, self.files) {
-                // What was fetched for this attempt, or by another process meanwhile, is new enough.
-                Some(kept) if kept.fetched_at() >= judged_by => Ok(kept),
-                _ => Provider::fetch(&http, self.settings, self.files),
-            }
+            Provider::fetched_since(self.began_ms, &http, self.settings, self.files)
         };
         answer.judgement = match newer() {
             Ok(provider) => self.judge(grant, answer.date, answer.times, record, &provider),

@@ -32,6 +32,17 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     )
 }
 
+/// This program's file. Cargo replaces it while it builds the tests, with one of the same source.
+pub(crate) fn itself() -> Result<PathBuf, String> {
+    let file = env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
+    // How Linux writes the path of a file that was replaced.
+    let replaced = file
+        .to_str()
+        .and_then(|path| path.strip_suffix(" (deleted)"))
+        .map(PathBuf::from);
+    Ok(replaced.filter(|file| file.is_file()).unwrap_or(file))
+}
+
 /// Where a program is, if it is installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

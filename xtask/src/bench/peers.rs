@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use gatepass_testkit::provider::client;
 
@@ -11,7 +11,7 @@ use super::PAIRS;
 use super::stage::Stage;
 use super::time::{self, Pairs};
 use crate::install::{self, Part};
-use crate::process::find;
+use crate::process::{self, find};
 
 /// What oidc-agent wants of a client, and the provider then expects.
 const SECRET: &str = "of-the-bench";
@@ -137,7 +137,7 @@ fn pizauth(stage: &Stage) -> Result<Pairs, String> {
     let document = client::get(&document).map_err(|e| format!("{document}: {e}"))?;
     let document: serde_json::Value =
         serde_json::from_str(&document.text()).map_err(|e| format!("discovery: {e}"))?;
-    let browser = env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
+    let browser = process::itself()?;
     let configuration = folder.join("pizauth.conf");
     let text = format!(
         "auth_notify_cmd = \"{} bench visit $PIZAUTH_URL\";\nhttps_listen = none;\n\

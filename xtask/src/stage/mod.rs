@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use gatepass_testkit::gateway::Gateway;
 use gatepass_testkit::provider::{Provider, Settings};
+
+use crate::process;
 
 use browser::{ACCOUNT, Browser};
 use place::Place;
@@ -271,7 +273,7 @@ pub(crate) fn finished(command: Command) -> Result<Asked, String> {
 /// Runs this very program with these words, in a process that notices when this one ends, and returns how it ended. It
 /// has told of a failure by then.
 pub(crate) fn in_own_process(words: &[OsString]) -> Result<ExitStatus, String> {
-    let myself = env::current_exe().map_err(|e| format!("where am I? {e}"))?;
+    let myself = process::itself()?;
     let mut show = Command::new(myself);
     // The pipe closes when this process ends, however it ends; Ctrl-C goes to this process alone.
     show.args(words).stdin(Stdio::piped());

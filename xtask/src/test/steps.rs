@@ -74,7 +74,7 @@ impl Background {
             .filter(|name| STEPS.iter().any(|(known, ..)| known == name))
             .collect();
         println!("beside what comes next: {}", names.join(", "));
-        let child = spawn(&names, &output).map_err(|e| format!("{}: {e}", output.display()));
+        let child = spawn(&names, &output);
         Self {
             names,
             output,
@@ -110,9 +110,10 @@ impl Background {
     }
 }
 
-fn spawn(names: &[&str], output: &Path) -> std::io::Result<Child> {
-    let output = File::create(output)?;
-    let itself = env::current_exe()?;
+fn spawn(names: &[&str], output: &Path) -> Result<Child, String> {
+    let told = |e: std::io::Error| format!("{}: {e}", output.display());
+    let output = File::create(output).map_err(told)?;
+    let itself = process::itself()?;
     let mut command = match find("nice") {
         Some(nice) => {
             let mut command = Command::new(nice);
@@ -122,7 +123,11 @@ fn spawn(names: &[&str], output: &Path) -> std::io::Result<Child> {
         None => Command::new(itself),
     };
     command.arg("step").args(names);
-    command.stderr(output.try_clone()?).stdout(output).spawn()
+    command
+        .stderr(output.try_clone().map_err(told)?)
+        .stdout(output)
+        .spawn()
+        .map_err(told)
 }
 
 fn lab() -> Result<(), String> {
