@@ -117,6 +117,38 @@ fn every_link_leads_somewhere() {
     assert!(seen > 100, "{seen}");
 }
 
+/// A picture has a text that it is drawn from, stands on a page, and says there in words what it shows.
+/// That it is what its text describes, a test of xtask's says.
+#[test]
+fn every_picture_has_its_source_and_its_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+    let pages = pages();
+    let mut seen = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        match path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("pikchr") => assert!(path.with_extension("svg").exists(), "{name}"),
+            Some("svg") => {
+                seen += 1;
+                let source = fs::read_to_string(path.with_extension("pikchr"))
+                    .unwrap_or_else(|_| panic!("{name} has no source"));
+                let title = source.lines().next().unwrap().trim_start_matches("# ");
+                let drawn = fs::read_to_string(&path).unwrap();
+                assert!(drawn.contains(&format!(">{title}</title>")), "{name}");
+                assert!(drawn.contains("prefers-color-scheme: dark"), "{name}");
+                let image = |page: &&String| {
+                    page.contains(&format!("![{title}]("))
+                        && page.contains(&format!("pictures/{name})"))
+                };
+                assert!(pages.values().any(|page| image(&page)), "{name}: {title}");
+            }
+            _ => assert_eq!(name, "style.pik"),
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
 /// Without `..`.
 fn normalised(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut path, part| {

@@ -22,6 +22,7 @@ mod native;
 mod package;
 #[cfg(target_os = "linux")]
 mod packages;
+mod pictures;
 mod process;
 #[cfg(unix)]
 mod release;
@@ -61,6 +62,7 @@ LANES      --times N           so often, one run after another
       --check-reproducible      does it twice, in other folders, and compares every byte
   release                 builds, signs and sums up a version, and says what to publish
       --dry-run                 all but the keys and the tag; takes the options of package
+  pictures                draws the pictures of the pages anew, from their texts in docs/pictures
   templates               writes policy templates and editors' schemas from the list of keys
   bench                   measures times, counts and sizes (Linux)
       --write             writes them to docs/performance.md and xtask/bench-baseline.toml
@@ -86,6 +88,7 @@ enum Command {
     Demo(demo::Demo),
     Fuzz(fuzz::Fuzz),
     Native(native::Native),
+    Pictures,
     #[cfg(unix)]
     Package(package::Package),
     #[cfg(unix)]
@@ -123,6 +126,7 @@ impl Command {
             }
             #[cfg(unix)]
             ["templates"] => Some(Self::Templates),
+            ["pictures"] => Some(Self::Pictures),
             ["demo", options @ ..] => demo::Demo::from_arguments(options).map(Self::Demo),
             ["fuzz", options @ ..] => fuzz::Fuzz::from_arguments(options).map(Self::Fuzz),
             _ => None,
@@ -138,6 +142,7 @@ impl Command {
             Self::Demo(demo) => demo.run(),
             Self::Fuzz(fuzz) => fuzz.run(),
             Self::Native(native) => native.run(),
+            Self::Pictures => pictures::run(),
             #[cfg(unix)]
             Self::Package(package) => package.run(),
             #[cfg(unix)]
