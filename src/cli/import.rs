@@ -19,7 +19,7 @@ use crate::config::profile::ProfileName;
 use crate::config::settings::{Kind, Settings};
 use crate::config::{Sources, UserFile};
 use crate::error::{Failure, Result};
-use crate::person::Nobody;
+use crate::sign_in_ui::NoUi;
 use crate::writer::sign_in::Replace;
 use crate::{output, usecase};
 
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
         None => false,
         Some(key) => {
             let headers = std::mem::take(&mut imported.secret_headers);
-            usecase::login::keep_key(&settings, Some(&key), headers, Replace::Never, &Nobody)
+            usecase::login::keep_key(&settings, Some(&key), headers, Replace::Never, &NoUi)
                 .inspect_err(|_| {
                     // Half of it would be in nobody's interest: the next try begins from the start.
                     let _ = match &present {

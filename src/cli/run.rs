@@ -20,19 +20,18 @@ use crate::config::settings::{Audit, Flow, Kind, Settings};
 use crate::config::value::Value;
 use crate::error::{Failure, Origin, Result};
 use crate::output::{self, Shape};
-use crate::person::{Nobody, Person};
 use crate::platform::asker::{self, Asker};
 use crate::platform::environment::Environment;
 use crate::reader::{Renew, TokenRequirement};
 use crate::session::record::IssuedToken;
 use crate::session::state::{self, StateFiles};
+use crate::sign_in_ui::{NoUi, SignInUi};
 use crate::store::Prompting;
 use crate::usecase;
-use crate::usecase::login::Wanted;
-use crate::usecase::token::TokenRequest;
+use crate::usecase::token::TokenCommand;
 use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
-use crate::writer::sign_in::Replace;
+use crate::writer::sign_in::{Replace, SignInRequest};
 use crate::writer::sign_out::Revocation;
 use crate::{logging, text};
 
@@ -150,9 +149,9 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
     );
     // A host's call does not look at its standard error at all.
     let terminal = host.is_terminal().then(|| Terminal::new(&settings));
-    let person = terminal
+    let ui = terminal
         .as_ref()
-        .map_or(&Nobody as &dyn Person, |terminal| terminal);
+        .map_or(&NoUi as &dyn SignInUi, |terminal| terminal);
     let call = RecurringCall::recognise(
         host,
         || asker(token),
@@ -160,7 +159,7 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         |name| std::env::var(name).ok(),
     );
     let print = || {
-        let request = TokenRequest {
+        let request = TokenCommand {
             configuration: Configuration {
                 settings: &settings,
                 file: args.config.as_deref(),
@@ -168,13 +167,13 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
             caller,
             call,
             force_refresh: token.force_refresh,
-            person,
+            ui,
         };
         let asked_at_ms = clock::now_millis();
         let token = request.answer()?;
         let bytes = output::render(&token, shape, settings.auth_scheme, settings.kind)?;
         // Before it is printed: what was handed out is on record, whatever becomes of us then.
-        put_on_record(&settings, host, asked_at_ms, &token);
+        audit_token(&settings, host, asked_at_ms, &token);
         output::print_token(&bytes)
     };
     with_support(&settings, print())
@@ -190,7 +189,7 @@ pub(super) fn asker(token: &TokenArgs) -> Option<Asker> {
 }
 
 /// Says in the system's log, where the configuration asks for that, who gets a token and where it came from.
-fn put_on_record(settings: &Settings, caller: Host, asked_at_ms: u64, token: &IssuedToken) {
+fn audit_token(settings: &Settings, caller: Host, asked_at_ms: u64, token: &IssuedToken) {
     if settings.audit < Audit::All {
         return;
     }
@@ -277,13 +276,14 @@ pub(super) fn login(args: &Args, login: &LoginArgs) -> Result<()> {
             return Ok(());
         }
         let environment = Environment::look();
-        let signed_in = usecase::login::login(&Wanted {
+        let signed_in = usecase::login::login(&SignInRequest {
             settings: &settings,
-            way: usecase::login::way(&settings, asked, environment, true)?,
+            method: usecase::login::method(&settings, asked, environment, true)?,
+            host: Host::Terminal,
             environment,
             why: None,
             deadline: Deadline::after(settings.sign_in_timeout),
-            person: &terminal,
+            ui: &terminal,
             replace,
             secret_headers: asked_for.headers,
         })?;

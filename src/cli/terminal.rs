@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::device::DeviceInstructions;
-use crate::person::{AuthorizationLink, Person};
 use crate::platform::interrupt::{self, Stopped};
 use crate::platform::keyboard::{self, Keyboard};
+use crate::sign_in_ui::{AuthorizationLink, SignInUi};
 use crate::text;
 use crate::writer::install::SignedIn;
 
@@ -179,7 +179,7 @@ impl Terminal {
     }
 }
 
-impl Person for Terminal {
+impl SignInUi for Terminal {
     fn may_replace(&self, other_issuer: &str) -> bool {
         if !self.screen.is_terminal || !std::io::stdin().is_terminal() {
             return false;

@@ -2,12 +2,12 @@
 //!
 //! [`record`] is the entry in the keychain; [`state`] the file beside it, without secrets; [`validity`] says
 //! whether a token may be printed; [`verdict`] what the end of a refresh means for the session, and [`pause`] when
-//! it is tried again; [`lock`] admits one writer; [`open_sign_in`] is what everybody knows of the one
+//! it is tried again; [`lock`] admits one writer; [`active_sign_in`] is what everybody knows of the one
 //! open sign-in; [`last_printed`] which token each host was given last.
 
+pub mod active_sign_in;
 pub mod last_printed;
 pub mod lock;
-pub mod open_sign_in;
 pub mod pause;
 pub mod record;
 pub mod state;

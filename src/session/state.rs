@@ -57,7 +57,8 @@ pub struct Ends {
     /// When the person signed in, in seconds since 1970.
     pub began: u64,
     /// Whether a refresh moves the end; not known before the first one.
-    pub slides: Option<bool>,
+    #[serde(rename = "slides")]
+    pub sliding_expiry: Option<bool>,
 }
 
 impl Ends {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::caller::Deadline;
 use crate::config::settings::Settings;
 use crate::error::Result;
-use crate::session::open_sign_in;
+use crate::session::active_sign_in::ControlRequest;
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
 use crate::writer::sign_out::SignedOut;
@@ -14,26 +14,33 @@ use crate::writer::{Budget, Writer};
 /// Longest time that signing out may take.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Ends a profile's session at the provider and on this machine.
+/// Ends a profile's session at the provider (RFC 7009) and on this machine.
+///
+/// # Errors
+/// `unavailable` where another process holds the profile's lock for too long, `keychain` where the store does not
+/// remove the session; that the provider could not be told is in the result.
 pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
-    // A sign-in that somebody still has open would undo this.
+    // A sign-in that another process still has open would undo this.
     let files = StateFiles::open(settings)?;
-    open_sign_in::ask_to_stop(&files);
+    ControlRequest::Stop.leave(&files);
     let store = store::open(settings, prompting);
     let budget = Budget::of(Deadline::after(TIME));
     Writer::take(settings, &files, &*store, budget)?.sign_out()
 }
 
-/// Longest time that forgetting may take where somebody waits for another answer.
+/// Longest time that forgetting may take: the caller waits for another answer.
 const FORGET: Duration = Duration::from_secs(3);
 
-/// Ends a profile's session on this machine, since the organisation has ended it from afar. The provider is not told.
-/// A sign-in that is newer, or still open, stays unless nobody may use gatepass at all.
+/// Ends a profile's session on this machine, since the organisation has signed it out remotely. The provider is not
+/// told. A sign-in that is newer, or still open, stays unless the policy disables gatepass altogether.
+///
+/// # Errors
+/// `unavailable` and `keychain`, as [`logout`].
 pub fn forget(settings: &Settings, deadline: Deadline) -> Result<()> {
     let files = StateFiles::open(settings)?;
     let is_disabled = settings.disabled.is_some();
     if is_disabled {
-        open_sign_in::ask_to_stop(&files);
+        ControlRequest::Stop.leave(&files);
     }
     let store = store::open(settings, Prompting::Forbidden);
     let budget = Budget::of(deadline.at_most(FORGET));

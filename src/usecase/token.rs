@@ -10,22 +10,22 @@ use crate::caller::{Caller, HelperContext, Host, RecurringCall};
 use crate::clock;
 use crate::config::settings::Kind;
 use crate::error::{Cure, Failure, Id, Result};
-use crate::person::Person;
 use crate::platform::environment::Environment;
 use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::session::last_printed::{LastPrinted, Refusal};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Parked, Session, State};
+use crate::sign_in_ui::SignInUi;
 use crate::store::{self, Prompting, SecretStore};
-use crate::usecase::login::{self, Wanted};
+use crate::usecase::login;
 use crate::usecase::logout;
-use crate::worker::join::Join;
+use crate::worker::client::WorkerClient;
 use crate::worker::start::Configuration;
-use crate::writer::sign_in::{Replace, Way};
+use crate::writer::sign_in::{Replace, SignInMethod, SignInRequest};
 
 /// One request for a token.
-pub struct TokenRequest<'a> {
+pub struct TokenCommand<'a> {
     /// The effective configuration.
     pub configuration: Configuration<'a>,
     /// Who asks.
@@ -35,10 +35,10 @@ pub struct TokenRequest<'a> {
     /// `--force-refresh`.
     pub force_refresh: bool,
     /// Who is told what happens.
-    pub person: &'a dyn Person,
+    pub ui: &'a dyn SignInUi,
 }
 
-impl TokenRequest<'_> {
+impl TokenCommand<'_> {
     /// Gives a token that may be printed.
     pub fn answer(&self) -> Result<IssuedToken> {
         let settings = self.configuration.settings;
@@ -90,13 +90,14 @@ impl TokenRequest<'_> {
             token_use: self.caller.host.token_use(),
         };
         // Whether a refresh moves the end is known after the first one.
-        let slides = |state: &State| state.ends.is_some_and(|ends| ends.slides.is_none());
-        if slides(&state) {
+        let is_unknown =
+            |state: &State| state.ends.is_some_and(|ends| ends.sliding_expiry.is_none());
+        if is_unknown(&state) {
             let store = self.store();
-            let refreshed = self.join(&*store, need).refresh();
+            let refreshed = self.client(&*store, need).refresh();
             let state = reader.files.read()?;
             token = refreshed.unwrap_or(token);
-            if slides(&state) || !self.ends_soon(&state) {
+            if is_unknown(&state) || !self.ends_soon(&state) {
                 return Ok(token);
             }
         }
@@ -111,7 +112,8 @@ impl TokenRequest<'_> {
     fn ends_soon(&self, state: &State) -> bool {
         let settings = self.configuration.settings;
         state.ends.is_some_and(|ends| {
-            ends.slides != Some(true) && ends.is_near(clock::now(), settings.session_renew_before)
+            ends.sliding_expiry != Some(true)
+                && ends.is_near(clock::now(), settings.session_renew_before)
         })
     }
 
@@ -211,7 +213,7 @@ impl TokenRequest<'_> {
         let is_due = |parked: &Parked| clock::now().abs_diff(parked.tried_at) >= STORE_AGAIN;
         if reader.state.parked.as_ref().is_some_and(is_due) {
             let store = self.store();
-            self.join(&*store, need).in_background();
+            self.client(&*store, need).in_background();
         }
     }
 
@@ -247,7 +249,7 @@ impl TokenRequest<'_> {
         } else if let Some(failure) = reader.held_back(None, need.renew) {
             return Err(failure);
         }
-        self.join(&*store, *need).refresh()
+        self.client(&*store, *need).refresh()
     }
 
     /// Caches what the store has, unless somebody signed out while it was read.
@@ -298,29 +300,35 @@ impl TokenRequest<'_> {
         log::info!("a sign-in is needed: {}", required.what);
         let at_terminal = self.caller.host.is_terminal();
         let environment = Environment::look();
-        let way = login::way(settings, None, environment, at_terminal)?;
+        let method = login::method(settings, None, environment, at_terminal)?;
         if at_terminal {
-            let wanted = Wanted {
+            let request = SignInRequest {
                 settings,
-                way,
+                method,
+                host: Host::Terminal,
                 environment,
                 why: Some(&required.what),
                 deadline: self.caller.deadline,
-                person: self.person,
+                ui: self.ui,
                 replace: Replace::IfConfirmed,
                 secret_headers: BTreeMap::new(),
             };
-            if let Some(result) = login::foreground(&wanted)? {
-                return result.map(|signed_in| signed_in.token);
+            if let Some(signed_in) = login::foreground(&request)? {
+                return Ok(signed_in.token);
             }
         }
         // A worker shows no device code: at a terminal that wants one, the open sign-in is only waited for.
         let store = self.store();
-        self.join(&*store, need).sign_in(way == Way::Browser)
+        self.client(&*store, need)
+            .sign_in(method == SignInMethod::Browser)
     }
 
-    fn join<'s>(&'s self, store: &'s dyn SecretStore, need: TokenRequirement) -> Join<'s> {
-        Join {
+    fn client<'s>(
+        &'s self,
+        store: &'s dyn SecretStore,
+        need: TokenRequirement,
+    ) -> WorkerClient<'s> {
+        WorkerClient {
             configuration: self.configuration,
             need,
             caller: self.caller,

@@ -5,8 +5,8 @@ use std::thread;
 use crate::caller::Host;
 use crate::config::settings::Settings;
 use crate::error::Failure;
-use crate::person::{AuthorizationLink, Person};
 use crate::platform::notify;
+use crate::sign_in_ui::{AuthorizationLink, SignInUi};
 
 /// Somebody at a desktop, for whom a tab opens that they did not ask for.
 pub(super) struct AtDesktop<'a> {
@@ -14,7 +14,7 @@ pub(super) struct AtDesktop<'a> {
     pub(super) host: Host,
 }
 
-impl Person for AtDesktop<'_> {
+impl SignInUi for AtDesktop<'_> {
     fn browser_opened(&self, _: AuthorizationLink<'_>) {
         if !self.settings.notify {
             return;

@@ -7,11 +7,11 @@
 //! During an upgrade a caller's worker may be of the next version (Windows and macOS start what lies there): the
 //! worker's arguments and lines may only grow.
 //!
-//! [`join`] waits for work, [`start`] starts a worker, [`serve`] is what it does, `answer` what passes between them.
+//! [`client`] waits for work, [`start`] starts a worker, [`serve`] is what it does, `event` what passes between them.
 
-mod answer;
+pub mod client;
 mod desktop;
-pub mod join;
+mod event;
 pub mod serve;
 pub mod start;
 
@@ -23,6 +23,6 @@ pub const COMMAND: &str = "detached-worker";
 pub enum Task {
     /// Refresh the session.
     Refresh,
-    /// Keep a browser sign-in open until the person is done.
+    /// Keep a browser sign-in open until the user is done.
     SignIn,
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::event::WorkerEvent;
 use super::{COMMAND, Task};
 use crate::caller::Caller;
 use crate::config::settings::Settings;
@@ -15,7 +15,6 @@ use crate::error::{Failure, Result};
 use crate::logging;
 use crate::platform::detached::start_detached;
 use crate::reader::{Renew, TokenRequirement};
-use crate::session::record::IssuedToken;
 
 /// Longest wait for the log of a worker that is done.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -32,7 +31,7 @@ pub struct Configuration<'a> {
 /// A worker that was started.
 #[derive(Debug)]
 pub struct Worker {
-    answers: Receiver<Answer>,
+    events: Receiver<WorkerEvent>,
     /// Ends when the last of its log lines has been passed on.
     log: Option<Receiver<()>>,
 }
@@ -79,48 +78,34 @@ impl Worker {
                 drop(end);
             });
         }
-        let (answer, answers) = mpsc::channel();
+        let (event, events) = mpsc::channel();
         let digest = settings.token_digest.clone();
         let (output, wait) = (worker.output, worker.wait);
         thread::spawn(move || {
             let mut lines = BufReader::new(output);
-            while let Some(line) = Answer::read(&mut lines, &digest) {
-                if answer.send(line).is_err() {
+            while let Some(line) = WorkerEvent::read(&mut lines, &digest) {
+                if event.send(line).is_err() {
                     break;
                 }
             }
             // Reaps the worker if it ends while we are here.
             wait();
         });
-        Ok(Self { answers, log })
+        Ok(Self { events, log })
     }
 
-    /// Waits for the worker's next word, at most this long. `None` if there was none yet.
-    pub fn word(&self, time: Duration) -> Option<Word> {
-        match self.answers.recv_timeout(time) {
-            Ok(Answer::Begun) => Some(Word::Begun),
-            Ok(Answer::Done(result)) => {
-                // What it said on the way comes before what we say about its end.
-                if let Some(log) = &self.log {
-                    let _ = log.recv_timeout(LAST_WORDS);
-                }
-                Some(Word::Done(result))
-            }
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Word::Gone),
+    /// Waits for what the worker says next, at most this long.
+    ///
+    /// # Errors
+    /// `Timeout` where it has said nothing in this time, `Disconnected` where it has ended without an answer.
+    pub fn event(&self, time: Duration) -> Result<WorkerEvent, RecvTimeoutError> {
+        let event = self.events.recv_timeout(time)?;
+        // What it logged on the way comes before what we say about its end.
+        if let (WorkerEvent::Done(_), Some(log)) = (&event, &self.log) {
+            let _ = log.recv_timeout(LAST_WORDS);
         }
+        Ok(event)
     }
-}
-
-/// What is known of a worker.
-#[derive(Debug)]
-pub enum Word {
-    /// It holds the lock and works.
-    Begun,
-    /// It is done.
-    Done(Result<IssuedToken>),
-    /// It has ended without a word.
-    Gone,
 }
 
 pub(super) fn task_name(task: Task) -> &'static str {

@@ -12,12 +12,12 @@ use crate::oidc::exchange::Exchanged;
 use crate::oidc::id_token::Claims;
 use crate::oidc::registration::Registered;
 use crate::oidc::tokens::Grant;
-use crate::person::Person;
 use crate::platform::interrupt;
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, ProviderToken, Record, SignedInBy, missing_header};
 use crate::session::state::{Ends, Session};
 use crate::session::validity::Life;
+use crate::sign_in_ui::SignInUi;
 
 /// A completed sign-in.
 #[derive(Clone, Debug)]
@@ -111,11 +111,11 @@ impl Writer<'_> {
             signed_in_by: outcome.by,
         };
         // What the provider says may move with each refresh; what the organisation says does not.
-        let slides = match grant.refresh_expires_in {
+        let sliding_expiry = match grant.refresh_expires_in {
             Some(_) => None,
             None => Some(false),
         };
-        self.install(record, token, slides)
+        self.install(record, token, sliding_expiry)
     }
 
     /// Replaces whatever is stored by a pasted key. What is not given is taken from what is stored.
@@ -124,7 +124,7 @@ impl Writer<'_> {
         key: Option<&Secret>,
         given: BTreeMap<String, Secret>,
         replace: Replace,
-        person: &dyn Person,
+        ui: &dyn SignInUi,
     ) -> Result<SignedIn> {
         let keys = key.into_iter().map(|key| (key, Use::Token));
         let headers = given.values().map(|header| (header, Use::Header));
@@ -138,7 +138,7 @@ impl Writer<'_> {
             ));
         }
         let entry = self.look()?;
-        replace.check(self.settings(), &entry, person)?;
+        replace.check(self.settings(), &entry, ui)?;
         // What the organisation has ended from afar does not come back by an empty line.
         let before = entry.session;
         let before = before
@@ -199,7 +199,7 @@ impl Writer<'_> {
         &mut self,
         mut record: Record,
         token: IssuedToken,
-        slides: Option<bool>,
+        sliding_expiry: Option<bool>,
     ) -> Result<SignedIn> {
         interrupt::change_begins();
         self.reader.raise_generation();
@@ -223,7 +223,7 @@ impl Writer<'_> {
         state.ends = record.ends_at.map(|at| Ends {
             at,
             began: record.signed_in_at,
-            slides,
+            sliding_expiry,
         });
         state.warnings.clear();
         let renews = record.refresh_token.is_some() || record.signed_in_by == SignedInBy::Key;

@@ -387,7 +387,7 @@ impl Writer<'_> {
         self.reader.state.ends = record.ends_at.map(|at| Ends {
             at,
             began: record.signed_in_at,
-            slides: match before {
+            sliding_expiry: match before {
                 Some(before) if was_told => Some(at > before.at.saturating_add(SLACK)),
                 None if was_told => None,
                 _ => Some(false),

@@ -43,7 +43,7 @@ const BESIDE: &str = "ca-certificates,dbus,gnome-keyring,libsecret-tools,rpm";
 const FORMATS: [&str; 3] = [
     "src/session/record.rs",
     "src/session/state.rs",
-    "src/session/open_sign_in.rs",
+    "src/session/active_sign_in.rs",
 ];
 
 /// How long one test may take: a machine is started, and packages installed and removed.

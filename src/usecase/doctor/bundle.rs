@@ -14,7 +14,7 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::platform::files;
 use crate::secret::Secret;
-use crate::session::open_sign_in::Progress;
+use crate::session::active_sign_in::Progress;
 use crate::session::state::StateFiles;
 use crate::text;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::needs::SignIn;
+use super::SignIn;
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings};
@@ -18,7 +18,6 @@ use crate::oidc::registration::{self, Registered};
 use crate::oidc::tokens::Grant;
 use crate::oidc::transport::http::Http;
 use crate::session::record::SignedInBy;
-use crate::session::state::StateFiles;
 use crate::writer::install::{Exchange, Outcome};
 use crate::writer::issue::{self, Times};
 
@@ -28,14 +27,13 @@ pub(super) const REDEEM: Duration = Duration::from_secs(60);
 /// How long an unreachable provider is tried before the sign-in is given up.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// How often the holder of a sign-in looks for wishes of others.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// How often the process that holds the active sign-in looks for the user's and other processes' requests.
+pub(super) const POLL: Duration = Duration::from_millis(250);
 
 /// What the steps of one sign-in share.
 pub(super) struct Attempt<'a> {
     pub(super) sign_in: &'a SignIn<'a>,
     pub(super) http: &'a Http,
-    pub(super) files: &'a StateFiles,
     pub(super) provider: Provider,
     /// The effective configuration, with the client that was registered for this session if one was.
     pub(super) settings: Cow<'a, Settings>,
@@ -48,11 +46,10 @@ impl<'a> Attempt<'a> {
     pub(super) fn new(
         sign_in: &'a SignIn<'a>,
         http: &'a Http,
-        files: &'a StateFiles,
         provider: Provider,
         redirect_uri: Option<&str>,
     ) -> Result<Self> {
-        let configured = sign_in.settings;
+        let configured = sign_in.request.settings;
         let (settings, registered) = if configured.registers_itself() {
             let endpoint = provider.metadata.registration_endpoint.as_ref().ok_or_else(|| {
                 Failure::config(
@@ -76,7 +73,6 @@ impl<'a> Attempt<'a> {
         Ok(Self {
             sign_in,
             http,
-            files,
             provider,
             settings,
             client,
@@ -92,7 +88,7 @@ impl<'a> Attempt<'a> {
         context: &ValidationContext<'_>,
         by: SignedInBy,
     ) -> Result<Outcome> {
-        let settings = self.sign_in.settings;
+        let settings = self.sign_in.request.settings;
         let times = Times {
             asked_at_ms,
             obtained_at_ms: clock::now_millis(),
@@ -109,7 +105,7 @@ impl<'a> Attempt<'a> {
                     &mut self.provider,
                     settings,
                     self.http,
-                    self.files,
+                    self.sign_in.active.files(),
                 )?;
                 issue::check_account(&claims, settings)?;
                 Some(claims)

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use url::Url;
 
-use super::Before;
-use super::attempt::{Attempt, LOOK};
+use super::attempt::{Attempt, POLL};
 use super::endings::{code_refused, overtaken, replaced, sign_in_failed, stopped};
-use super::needs::SignIn;
+use super::request::{NotSignedIn, SignInRequest};
+use super::{Before, SignIn};
 use crate::clock;
 use crate::config::redirect_path::{IssuerNaming, PathOwner};
 use crate::config::settings::{ResponseMode, Settings};
@@ -20,16 +20,15 @@ use crate::oidc::loopback::{Answer, AuthorizationResponse, Expected, Loopback, L
 use crate::oidc::par;
 use crate::oidc::tokens::{self, Refusal};
 use crate::oidc::transport::http::Http;
-use crate::person::AuthorizationLink;
 use crate::platform::browser;
 use crate::platform::environment::Environment;
+use crate::session::active_sign_in::ControlRequest;
 use crate::session::lock::{Lock, Purpose};
-use crate::session::open_sign_in::Asked;
 use crate::session::record::SignedInBy;
-use crate::session::state::StateFiles;
+use crate::sign_in_ui::AuthorizationLink;
 use crate::writer::install::{Outcome, SignedIn};
 
-/// A sign-in that ended otherwise, and what the person at the browser is told.
+/// A sign-in that ended otherwise, and what the page in the browser says.
 struct Stopped {
     failure: Failure,
     ending: Ending,
@@ -47,7 +46,7 @@ impl From<Failure> for Stopped {
 }
 
 impl Stopped {
-    /// The person is told that they were refused or too late, if that is what the failure says.
+    /// The page says that the user was refused or too late, if that is what the failure says.
     fn told(failure: Failure, ending: Ending) -> Self {
         if failure.id == Id::SignInFailed {
             Self { failure, ending }
@@ -62,9 +61,9 @@ pub(super) fn by_browser(
     sign_in: &SignIn<'_>,
     http: &Http,
     provider: Provider,
-    files: &StateFiles,
     before: Before,
-) -> Result<SignedIn> {
+) -> Result<SignedIn, NotSignedIn> {
+    let asked = sign_in.request;
     let naming = match provider
         .metadata
         .authorization_response_iss_parameter_supported
@@ -72,130 +71,142 @@ pub(super) fn by_browser(
         true => IssuerNaming::Promised,
         false => IssuerNaming::Unknown,
     };
-    sign_in.settings.check_redirect_path(naming)?;
-    let loopback = Loopback::bind(&sign_in.settings.redirect)?;
+    asked.settings.check_redirect_path(naming)?;
+    let loopback = Loopback::bind(&asked.settings.redirect)?;
     let redirect_uri = loopback.redirect_uri();
-    let attempt = Attempt::new(sign_in, http, files, provider, Some(&redirect_uri))?;
+    let attempt = Attempt::new(sign_in, http, provider, Some(&redirect_uri))?;
     let (metadata, settings) = (&attempt.provider.metadata, &*attempt.settings);
     let request = AuthorizationRequest::new(&attempt.client, settings, &redirect_uri)?;
     let address = || par::address(http, &attempt.client, metadata, settings, &request);
     let first = address()?;
-    let running = loopback.serve(Expected {
+    let server = loopback.serve(Expected {
         state: request.state.clone(),
-        issuer: sign_in.settings.issuer.clone(),
+        issuer: settings.issuer.clone(),
         issuer_required: metadata.authorization_response_iss_parameter_supported,
         parties: Parties {
-            organisation: sign_in.settings.display_name.clone(),
-            gateway: sign_in.settings.gateway_url.clone(),
-            asker: sign_in.host.name().map(str::to_owned),
+            organisation: settings.display_name.clone(),
+            gateway: settings.gateway_url.clone(),
+            asker: asked.host.name().map(str::to_owned),
         },
     })?;
-    let is_query = sign_in.settings.redirect.response_mode == ResponseMode::Query;
-    let link = AuthorizationLink {
-        address: &first,
-        redirect: is_query.then_some(&redirect_uri),
-        since: (sign_in.environment != Environment::Desktop)
-            .then(|| sign_in.environment.in_words()),
-    };
-    if sign_in.settings.browser.is_empty() && !sign_in.environment.shows_browsers() {
-        let why = format!(
-            "no browser is opened here, since {}",
-            sign_in.environment.in_words()
-        );
-        sign_in.person.browser_missing(link, &why)?;
-    } else {
-        match browser::open(&sign_in.settings.browser, &first) {
-            Ok(()) => sign_in.person.browser_opened(link),
-            Err(why) => sign_in.person.browser_missing(link, &why)?,
-        }
-    }
-    sign_in.open.tab_opened();
-    let response = match wait(sign_in, &running, &address) {
+    let is_query = settings.redirect.response_mode == ResponseMode::Query;
+    open_browser(
+        asked,
+        AuthorizationLink {
+            address: &first,
+            redirect: is_query.then_some(&redirect_uri),
+            since: (asked.environment != Environment::Desktop)
+                .then(|| asked.environment.in_words()),
+        },
+    )?;
+    sign_in.active.tab_opened();
+    let response = match wait(sign_in, &server, &address) {
         Ok(response) => response,
         Err(failure) => {
-            // A port that was chosen freely is in nobody's way.
-            if sign_in.deadline.passed() && sign_in.settings.redirect.ports == [0] {
-                running.expire();
-                sign_in.expired_server.replace(Some(running));
-            }
-            return Err(failure);
+            // A port that was chosen freely is needed by no other program.
+            let stays = asked.deadline.passed() && settings.redirect.ports == [0];
+            return Err(NotSignedIn {
+                failure,
+                expired_server: stays.then(|| {
+                    server.expire();
+                    server
+                }),
+            });
         }
     };
-    // Whoever waits is gone as soon as the token can be had, so this is asked before.
-    let awaited = is_awaited(sign_in, files);
+    // A caller that waits ends as soon as the token can be had, so this is asked before.
+    let awaited = is_awaited(sign_in);
     let result = redeem(attempt, &response, &request, &redirect_uri).and_then(|outcome| {
-        // Here the person has done everything right, whatever becomes of it.
-        sign_in
-            .keep(outcome, files, before)
-            .map_err(|failure| Stopped {
-                failure,
-                ending: Ending::Failed,
-            })
+        // Here the user has done everything right, whatever becomes of it.
+        sign_in.keep(outcome, before).map_err(|failure| Stopped {
+            failure,
+            ending: Ending::Failed,
+        })
     });
     let (result, ending) = match result {
         Ok(signed_in) => {
             let account = signed_in.record.account().to_owned();
             (Ok(signed_in), Ending::SignedIn { account, awaited })
         }
-        Err(Stopped { failure, ending }) => (Err(failure), ending),
+        Err(Stopped { failure, ending }) => (Err(failure.into()), ending),
     };
     response.tell(ending);
-    running.close();
+    server.close();
     result
 }
 
-/// Whether anybody still waits for the token: the terminal we run in, or a host that has not been killed.
-fn is_awaited(sign_in: &SignIn<'_>, files: &StateFiles) -> bool {
-    sign_in.host.is_terminal() || Lock::is_shared(files, Purpose::Wait).unwrap_or(true)
+/// Opens the browser, or has the user open the address where this session has none.
+fn open_browser(asked: &SignInRequest<'_>, link: AuthorizationLink<'_>) -> Result<()> {
+    let (browser, environment) = (&asked.settings.browser, asked.environment);
+    if browser.is_empty() && !environment.shows_browsers() {
+        let why = format!(
+            "no browser is opened here, since {}",
+            environment.in_words()
+        );
+        return asked.ui.browser_missing(link, &why);
+    }
+    match browser::open(browser, link.address) {
+        Ok(()) => {
+            asked.ui.browser_opened(link);
+            Ok(())
+        }
+        Err(why) => asked.ui.browser_missing(link, &why),
+    }
 }
 
-/// Waits for the person, opening the tab again or giving way when somebody else asks for it.
+/// Whether a caller still waits for the token: the terminal we run in, or a host that has not been killed.
+fn is_awaited(sign_in: &SignIn<'_>) -> bool {
+    let files = sign_in.active.files();
+    sign_in.request.host.is_terminal() || Lock::is_shared(files, Purpose::Wait).unwrap_or(true)
+}
+
+/// Waits for the redirect, opening the tab again or giving way when another process asks for it.
 fn wait(
     sign_in: &SignIn<'_>,
-    running: &LoopbackServer,
+    server: &LoopbackServer,
     address: &dyn Fn() -> Result<Url>,
 ) -> Result<AuthorizationResponse> {
     let started = Instant::now();
-    let at_most = sign_in.deadline.left();
+    let at_most = sign_in.request.deadline.left();
     let response = loop {
-        if let Some(response) = running.wait(LOOK.min(sign_in.deadline.left())) {
+        if let Some(response) = server.wait(POLL.min(sign_in.request.deadline.left())) {
             break Ok(response);
         }
-        if sign_in.person.has_stopped() {
+        if sign_in.request.ui.has_stopped() {
             break Err(stopped());
         }
-        if let Some(address) = sign_in.person.handed_over() {
-            if !running.hand_over(&address) {
-                sign_in.person.not_the_address();
+        if let Some(address) = sign_in.request.ui.handed_over() {
+            if !server.hand_over(&address) {
+                sign_in.request.ui.not_the_address();
             }
             continue;
         }
-        if sign_in.deadline.passed() {
-            break Err(out_of_time(sign_in.settings));
+        if sign_in.request.deadline.passed() {
+            break Err(out_of_time(sign_in.request.settings));
         }
-        match sign_in.open.asked() {
-            Asked::Nothing => {}
-            Asked::Replace => break Err(replaced()),
-            Asked::Stop => break Err(overtaken()),
-            Asked::OpenAgain => {
+        match sign_in.active.requested() {
+            None => {}
+            Some(ControlRequest::Replace) => break Err(replaced()),
+            Some(ControlRequest::Stop) => break Err(overtaken()),
+            Some(ControlRequest::OpenAgain) => {
                 log::info!("opening the same sign-in again");
-                // The person may still have the first tab, so a failure changes nothing.
+                // The user may still have the first tab, so a failure changes nothing.
                 match address() {
                     Ok(address) => {
-                        let _ = browser::open(&sign_in.settings.browser, &address);
+                        let _ = browser::open(&sign_in.request.settings.browser, &address);
                     }
                     Err(failure) => log::warn!("{}", failure.what),
                 }
-                sign_in.open.tab_opened();
+                sign_in.active.tab_opened();
             }
         }
-        sign_in.person.waiting(started.elapsed(), at_most);
+        sign_in.request.ui.waiting(started.elapsed(), at_most);
     };
-    sign_in.person.done();
+    sign_in.request.ui.done();
     response
 }
 
-/// The person did not come back. A provider that does not know the redirect address shows that in the browser only.
+/// The browser did not come back. A provider that does not know the redirect address shows that in the browser only.
 fn out_of_time(settings: &Settings) -> Failure {
     let addresses = settings.redirect_addresses().join(" and ");
     let remedy = match &settings.redirect_path {

@@ -1,13 +1,12 @@
-//! The device authorization grant (RFC 8628): the person signs in wherever they like, with a code.
+//! The device authorization grant (RFC 8628): the user signs in on any device, with a code.
 
 use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::Before;
-use super::attempt::{Attempt, LOOK};
+use super::attempt::{Attempt, POLL};
 use super::endings::{code_refused, overtaken, replaced, stopped};
-use super::needs::SignIn;
+use super::{Before, SignIn};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::Result;
@@ -15,60 +14,61 @@ use crate::oidc::device::DeviceAuthorization;
 use crate::oidc::discovery::Provider;
 use crate::oidc::id_token::ValidationContext;
 use crate::oidc::transport::http::Http;
-use crate::session::open_sign_in::Asked;
+use crate::session::active_sign_in::ControlRequest;
 use crate::session::record::SignedInBy;
-use crate::session::state::StateFiles;
 use crate::writer::install::SignedIn;
 
-/// Signs in by a code; `since` says why it is a code, if nobody asked for one.
+/// Signs in by a code; `since` says why it is a code, if the user did not ask for one.
 pub(super) fn by_device(
     sign_in: &SignIn<'_>,
     http: &Http,
     provider: Provider,
-    files: &StateFiles,
     before: Before,
     since: Option<&'static str>,
 ) -> Result<SignedIn> {
-    let attempt = Attempt::new(sign_in, http, files, provider, None)?;
-    let hosts = provider_hosts(sign_in.settings, &attempt.provider);
+    let attempt = Attempt::new(sign_in, http, provider, None)?;
+    let hosts = provider_hosts(sign_in.request.settings, &attempt.provider);
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let authorization = DeviceAuthorization::begin(
         http,
         &attempt.client,
         &attempt.settings,
         &hosts,
-        sign_in.deadline.left(),
+        sign_in.request.deadline.left(),
     )?;
-    sign_in.person.invited(&authorization.instructions, since);
-    sign_in.open.tab_opened();
+    sign_in
+        .request
+        .ui
+        .invited(&authorization.instructions, since);
+    sign_in.active.tab_opened();
     let started = Instant::now();
     let at_most = authorization.instructions.expires_in;
     let pause = |time: Duration| {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            std::thread::sleep(left.min(LOOK));
-            if sign_in.person.has_stopped() {
+            std::thread::sleep(left.min(POLL));
+            if sign_in.request.ui.has_stopped() {
                 return Err(stopped());
             }
-            sign_in.person.waiting(started.elapsed(), at_most);
-            match sign_in.open.asked() {
-                Asked::Nothing | Asked::OpenAgain => {}
-                Asked::Replace => return Err(replaced()),
-                Asked::Stop => return Err(overtaken()),
+            sign_in.request.ui.waiting(started.elapsed(), at_most);
+            match sign_in.active.requested() {
+                None | Some(ControlRequest::OpenAgain) => {}
+                Some(ControlRequest::Replace) => return Err(replaced()),
+                Some(ControlRequest::Stop) => return Err(overtaken()),
             }
         }
         Ok(())
     };
     let asked_at_ms = clock::now_millis();
     let granted = authorization.wait(http, &attempt.client, &attempt.settings, pause);
-    sign_in.person.done();
+    sign_in.request.ui.done();
     let grant = granted.map_err(code_refused)?;
     // The token was issued at the last poll, at most one poll's pause ago; its life is counted from the
     // answer less the longest request.
     let asked_at_ms = clock::now_millis().saturating_sub(2000).max(asked_at_ms);
     let context = ValidationContext::DeviceSignIn;
     let outcome = attempt.checked(grant, asked_at_ms, &context, SignedInBy::Device)?;
-    sign_in.keep(outcome, files, before)
+    sign_in.keep(outcome, before)
 }
 
 /// Hosts that belong to the provider: its issuer's and its endpoints'.

@@ -3,7 +3,7 @@
 use crate::error::{Failure, Id};
 use crate::oidc::tokens::Refusal;
 
-/// Somebody signed in or out in the meantime; what they wanted last stands.
+/// Another process signed in or out in the meantime; what was wanted last stands.
 pub(super) fn overtaken() -> Failure {
     Failure::new(
         Id::SignInFailed,
@@ -13,7 +13,7 @@ pub(super) fn overtaken() -> Failure {
     .told_by_provider()
 }
 
-/// The person pressed Ctrl-C: nobody's refusal, so hosts may ask again at once.
+/// The user pressed Ctrl-C. That is no refusal by the provider, so hosts may ask again at once.
 pub(super) fn stopped() -> Failure {
     Failure::new(
         Id::SignInFailed,
@@ -22,7 +22,7 @@ pub(super) fn stopped() -> Failure {
     )
 }
 
-/// Somebody asked for a sign-in of their own in place of this one.
+/// Another process asked for a sign-in of its own in place of this one.
 pub(super) fn replaced() -> Failure {
     Failure::new(
         Id::SignInFailed,

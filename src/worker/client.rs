@@ -1,57 +1,62 @@
-//! Waiting for one refresh or one sign-in, whoever started it.
+//! Waiting for one refresh or one sign-in, whichever caller started it (single flight).
 //!
-//! Everybody who needs the work looks for its result; the first one who finds nobody working starts a worker. The
-//! provider's answer is everybody's; a failure of the worker's own surroundings is only its starter's.
+//! Each caller that needs the work looks for its result; the first one that finds no process at work starts a worker.
+//! The provider's answer is every caller's; a failure of the worker's own environment is only its starter's.
 
+use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
 use std::time::Duration;
 
 use super::Task;
-use super::start::{Configuration, Word, Worker};
+use super::event::WorkerEvent;
+use super::start::{Configuration, Worker};
 use crate::caller::Caller;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::reader::{Reader, TokenRequirement};
+use crate::session::active_sign_in::{ControlRequest, Progress};
 use crate::session::lock::{Lock, Pause, Purpose};
-use crate::session::open_sign_in::{self, Progress};
 use crate::session::record::IssuedToken;
 use crate::session::state::{Ended, StateFiles};
 use crate::store::SecretStore;
 
-/// How long a sign-in that looks who waits may keep a waiter from showing itself.
+/// How long a sign-in that looks whether a caller waits may keep one from showing itself.
 const LOOKED_AT: Duration = Duration::from_millis(150);
 
 /// Longest wait for a worker to say that it has begun.
 const BEGIN: Duration = Duration::from_secs(5);
 
 /// One caller's wait.
-pub struct Join<'a> {
+pub struct WorkerClient<'a> {
     /// The effective configuration.
     pub configuration: Configuration<'a>,
     /// What the caller needs.
     pub need: TokenRequirement,
-    /// Who it is.
+    /// Which caller it is.
     pub caller: Caller,
     /// Where the result can be read if there is no cache.
     pub store: &'a dyn SecretStore,
 }
 
-/// What a look around has found.
-enum Seen {
+/// How far the work has come, as the files say.
+enum Work {
     /// The end of the wait.
     Result(Result<IssuedToken>),
-    /// Somebody works on it.
+    /// Another process works on it.
     Busy,
-    /// Nobody works on it.
+    /// No process works on it.
     Idle,
 }
 
-impl Join<'_> {
+impl WorkerClient<'_> {
     fn settings(&self) -> &Settings {
         self.configuration.settings
     }
 
-    /// Waits for a refresh, starting one if nobody else does.
+    /// Waits for a refresh, starting one if no other process does.
+    ///
+    /// # Errors
+    /// `unavailable` where the provider has not answered by the caller's deadline; else the attempt's own failure.
     pub fn refresh(&self) -> Result<IssuedToken> {
         self.wait(
             Task::Refresh,
@@ -59,10 +64,10 @@ impl Join<'_> {
                 if let Some(result) =
                     self.outcome(reader, reader.state.refreshed.as_ref(), tried)?
                 {
-                    return Ok(Seen::Result(result));
+                    return Ok(Work::Result(result));
                 }
                 let busy = Lock::is_held(&reader.files, Purpose::Write)?;
-                Ok(if busy { Seen::Busy } else { Seen::Idle })
+                Ok(if busy { Work::Busy } else { Work::Idle })
             },
             || {
                 Failure::new(
@@ -84,26 +89,30 @@ impl Join<'_> {
 
     /// Waits for a sign-in, opening one if none is open and none was just refused.
     ///
-    /// `may_open` says whether a browser is the way for this caller.
+    /// `may_open` says whether this caller may have a browser opened.
+    ///
+    /// # Errors
+    /// `sign-in-required` where the sign-in is not finished by the caller's deadline, a back-off is in force, or none
+    /// may be opened; else the attempt's own failure.
     pub fn sign_in(&self, may_open: bool) -> Result<IssuedToken> {
-        let _waiting = self.show_that_somebody_waits()?;
+        let _waiting = self.show_that_a_caller_waits()?;
         self.wait(
             Task::SignIn,
             |reader, tried| {
                 let progress = Progress::read(&reader.files);
                 if let Some(result) = self.outcome(reader, progress.ended.as_ref(), tried)? {
-                    return Ok(Seen::Result(result));
+                    return Ok(Work::Result(result));
                 }
                 if Lock::is_held(&reader.files, Purpose::SignIn)? {
                     if progress.may_open_again() {
-                        open_sign_in::ask_to_open_again(&reader.files);
+                        ControlRequest::OpenAgain.leave(&reader.files);
                     }
-                    return Ok(Seen::Busy);
+                    return Ok(Work::Busy);
                 }
                 Ok(match progress.back_off() {
-                    Some(failure) => Seen::Result(Err(failure)),
-                    None if may_open => Seen::Idle,
-                    None => Seen::Result(Err(Failure::new(
+                    Some(failure) => Work::Result(Err(failure)),
+                    None if may_open => Work::Idle,
+                    None => Work::Result(Err(Failure::new(
                         Id::SignInRequired,
                         "the sign-in that was open has ended without a result",
                         "gatepass login",
@@ -121,8 +130,8 @@ impl Join<'_> {
         )
     }
 
-    /// Held while this caller waits, so that the person is told whether their application still does.
-    fn show_that_somebody_waits(&self) -> Result<Option<Lock>> {
+    /// Held while this caller waits, so that the result page can say whether the user's application still does.
+    fn show_that_a_caller_waits(&self) -> Result<Option<Lock>> {
         let files = StateFiles::open(self.settings())?;
         let until = self.caller.deadline.at_most(LOOKED_AT);
         let mut pause = Pause::default();
@@ -139,24 +148,23 @@ impl Join<'_> {
     fn wait(
         &self,
         task: Task,
-        look: impl Fn(&Reader<'_>, bool) -> Result<Seen>,
+        look: impl Fn(&Reader<'_>, bool) -> Result<Work>,
         too_late: impl Fn() -> Failure,
     ) -> Result<IssuedToken> {
         let mut worker: Option<Worker> = None;
         let mut tried = false;
         let mut may_die = true;
         let mut pause = Pause::default();
-        let mut time_for_a_word = Duration::ZERO;
+        let mut listen_for = Duration::ZERO;
         loop {
-            match worker
-                .as_ref()
-                .and_then(|started| started.word(time_for_a_word))
-            {
-                Some(Word::Done(result)) => return result,
+            match worker.as_ref().map(|started| started.event(listen_for)) {
+                Some(Ok(WorkerEvent::Done(result))) => return result,
                 // It was killed. A new one decides on what it finds; a second death is no accident.
-                Some(Word::Gone) if may_die => (worker, tried, may_die) = (None, false, false),
-                Some(Word::Gone) => return Err(gone()),
-                Some(Word::Begun) | None => {}
+                Some(Err(Disconnected)) if may_die => {
+                    (worker, tried, may_die) = (None, false, false)
+                }
+                Some(Err(Disconnected)) => return Err(gone()),
+                Some(Ok(WorkerEvent::Begun) | Err(Timeout)) | None => {}
             }
             let reader = Reader::open(self.settings())?;
             if let Some(token) = reader.cached()
@@ -166,11 +174,11 @@ impl Join<'_> {
             }
             if worker.is_none() {
                 match look(&reader, tried)? {
-                    Seen::Result(result) => return result,
-                    Seen::Idle if !tried => {
-                        // Whoever holds this lock is starting a worker for all of us.
+                    Work::Result(result) => return result,
+                    Work::Idle if !tried => {
+                        // The holder of this lock is starting a worker for all callers.
                         if let Some(_start) = Lock::try_take(&reader.files, Purpose::Start)?
-                            && matches!(look(&reader, tried)?, Seen::Idle)
+                            && matches!(look(&reader, tried)?, Work::Idle)
                         {
                             tried = true;
                             match self.start(task)? {
@@ -179,15 +187,15 @@ impl Join<'_> {
                             }
                         }
                     }
-                    Seen::Idle | Seen::Busy => {}
+                    Work::Idle | Work::Busy => {}
                 }
             }
             if self.caller.deadline.passed() {
                 return Err(too_late());
             }
             if worker.is_some() {
-                // The worker's word ends the pause.
-                time_for_a_word = self.caller.deadline.left().min(LOOK);
+                // What the worker says ends the pause.
+                listen_for = self.caller.deadline.left().min(LISTEN);
             } else {
                 pause.sleep(self.caller.deadline);
             }
@@ -196,10 +204,10 @@ impl Join<'_> {
 
     fn start(&self, task: Task) -> Result<Started> {
         let worker = Worker::start(task, self.configuration, self.need, self.caller)?;
-        match worker.word(self.caller.deadline.left().min(BEGIN)) {
-            Some(Word::Done(result)) => Ok(Started::Done(result)),
-            Some(Word::Gone) => Err(gone()),
-            Some(Word::Begun) | None => Ok(Started::Working(worker)),
+        match worker.event(self.caller.deadline.left().min(BEGIN)) {
+            Ok(WorkerEvent::Done(result)) => Ok(Started::Done(result)),
+            Err(Disconnected) => Err(gone()),
+            Ok(WorkerEvent::Begun) | Err(Timeout) => Ok(Started::Working(worker)),
         }
     }
 
@@ -230,8 +238,8 @@ impl Join<'_> {
     }
 }
 
-/// How long a starter waits for its worker's word before it looks around itself.
-const LOOK: Duration = Duration::from_millis(200);
+/// How long a starter listens to its worker before it looks at the files itself.
+const LISTEN: Duration = Duration::from_millis(200);
 
 enum Started {
     Working(Worker),

@@ -20,7 +20,7 @@ pub struct AuthorizationLink<'a> {
 }
 
 /// Somebody who is told what happens during a sign-in. What an implementation leaves out is as if nobody were there.
-pub trait Person {
+pub trait SignInUi {
     /// A sign-in begins; `why` it is needed, if the person did not ask for it by name.
     fn begins(&self, _why: Option<&str>) {}
 
@@ -72,6 +72,6 @@ pub trait Person {
 
 /// Nobody sees what we write: the caller is a program.
 #[derive(Clone, Copy, Debug)]
-pub struct Nobody;
+pub struct NoUi;
 
-impl Person for Nobody {}
+impl SignInUi for NoUi {}

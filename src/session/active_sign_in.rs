@@ -1,8 +1,8 @@
-//! The one open sign-in of a profile: who has it open, when a tab was opened, how it ended, and until when hosts
-//! may not open another one.
+//! The one active sign-in of a profile: which process holds it, when a tab was opened, how it ended, and until when
+//! hosts may open no other (back-off).
 //!
-//! The holder of the sign-in lock writes the progress file. Others read it, and may leave a wish: to see the tab
-//! again, or to stop.
+//! The process that holds the sign-in lock writes the progress file. Other processes read it, and may leave a request:
+//! to open the tab again, to make room, or to stop.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -23,16 +23,20 @@ const FORMAT: u32 = 1;
 /// Largest file that is read, in bytes.
 const LIMIT: u64 = 16 * 1024;
 
-/// How long those who look at the lock may keep others from taking it.
+/// The file's name is older than the type's.
+const CONTROL: &str = "wish";
+
+/// How long a process that only looks at the lock may keep another from taking it.
 const LOOKED_AT: Duration = Duration::from_millis(150);
 
-/// A tab that was opened longer ago than this may have been closed by the person: it may be opened again.
+/// A tab that was opened longer ago than this, in milliseconds, may have been closed by the user: it may be opened
+/// again.
 const TAB_MS: u64 = 45_000;
 
 /// How often the same request is opened again.
 const AGAIN: u32 = 3;
 
-/// What everybody may know of the last or open sign-in.
+/// What every process may know of the last or active sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
@@ -51,26 +55,37 @@ pub struct Progress {
     pub closed_until: u64,
 }
 
-/// What somebody else wants of the holder.
+/// What other processes ask of the one that holds the active sign-in, as the file has it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Wish {
+struct ControlFile {
     open_again: bool,
     replace: bool,
     stop: bool,
 }
 
-/// What the holder should do.
+/// What another process asks of the one that holds the active sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Go on waiting.
-    Nothing,
+pub enum ControlRequest {
     /// Open the same request again.
     OpenAgain,
     /// Make room for another sign-in.
     Replace,
-    /// Somebody signed out.
+    /// End: the user has signed out.
     Stop,
+}
+
+impl ControlRequest {
+    /// Leaves the request for the process that holds the active sign-in.
+    pub fn leave(self, files: &StateFiles) {
+        let mut left: ControlFile = read(files, CONTROL);
+        match self {
+            Self::OpenAgain => left.open_again = true,
+            Self::Replace => left.replace = true,
+            Self::Stop => left.stop = true,
+        }
+        write(files, CONTROL, &left);
+    }
 }
 
 impl Progress {
@@ -82,7 +97,7 @@ impl Progress {
     /// The failure that a host's call gets while nothing may be opened.
     pub fn back_off(&self) -> Option<Failure> {
         let left = self.closed_until.checked_sub(clock::now())?;
-        // A clock that was set back must not close the door for longer than any back-off lasts.
+        // A clock that was set back must not prolong a back-off beyond the longest one.
         let in_force = left > 0 && left <= STEPS[STEPS.len() - 1];
         in_force.then(|| {
             Failure::new(
@@ -97,7 +112,7 @@ impl Progress {
         })
     }
 
-    /// Whether the tab was opened so long ago that the person may have closed it.
+    /// Whether the tab was opened so long ago that the user may have closed it.
     pub fn may_open_again(&self) -> bool {
         self.tabs > 0
             && self.tabs <= AGAIN
@@ -105,39 +120,21 @@ impl Progress {
     }
 }
 
-/// Asks the holder to open the same request again.
-pub fn ask_to_open_again(files: &StateFiles) {
-    ask(files, |wish| wish.open_again = true);
-}
-
-/// Asks the holder to make room for another sign-in.
-pub fn ask_to_give_way(files: &StateFiles) {
-    ask(files, |wish| wish.replace = true);
-}
-
-/// Tells the holder that somebody signed out.
-pub fn ask_to_stop(files: &StateFiles) {
-    ask(files, |wish| wish.stop = true);
-}
-
-fn ask(files: &StateFiles, change: impl FnOnce(&mut Wish)) {
-    let mut wish: Wish = read(files, "wish");
-    change(&mut wish);
-    write(files, "wish", &wish);
-}
-
 /// The right to have a sign-in open. Released when dropped.
 #[derive(Debug)]
-pub struct OpenSignIn {
+pub struct ActiveSignIn {
     files: StateFiles,
     progress: RefCell<Progress>,
     _lock: Lock,
 }
 
-impl OpenSignIn {
-    /// Begins a sign-in, unless somebody has one open.
+impl ActiveSignIn {
+    /// Begins a sign-in, unless another process has one open.
+    ///
+    /// # Errors
+    /// `internal` where the lock cannot be asked for.
     pub fn begin(files: &StateFiles) -> Result<Option<Self>> {
-        // Somebody who only looks holds the lock for a moment too.
+        // A process that only looks holds the lock for a moment, too.
         let until = Deadline::after(LOOKED_AT);
         let mut pause = Pause::default();
         let lock = loop {
@@ -148,8 +145,8 @@ impl OpenSignIn {
             }
         };
         let before = Progress::read(files);
-        // Wishes were for whoever held the lock before.
-        write(files, "wish", &Wish::default());
+        // Earlier requests were for the process that held the lock before.
+        write(files, CONTROL, &ControlFile::default());
         let open = Self {
             files: files.clone(),
             progress: RefCell::new(Progress {
@@ -165,7 +162,7 @@ impl OpenSignIn {
         Ok(Some(open))
     }
 
-    /// Forgets earlier refusals: a person asked for this sign-in.
+    /// Forgets earlier refusals: the user asked for this sign-in by name.
     pub fn forgive(&self) {
         self.change(|progress| {
             progress.refusals = 0;
@@ -175,9 +172,9 @@ impl OpenSignIn {
 
     /// A tab was opened.
     pub fn tab_opened(&self) {
-        let mut wish: Wish = read(&self.files, "wish");
-        if std::mem::take(&mut wish.open_again) {
-            write(&self.files, "wish", &wish);
+        let mut left: ControlFile = read(&self.files, CONTROL);
+        if std::mem::take(&mut left.open_again) {
+            write(&self.files, CONTROL, &left);
         }
         self.change(|progress| {
             progress.tabs += 1;
@@ -185,22 +182,27 @@ impl OpenSignIn {
         });
     }
 
-    /// What others want.
-    pub fn asked(&self) -> Asked {
-        let wish: Wish = read(&self.files, "wish");
+    /// The profile's files.
+    pub fn files(&self) -> &StateFiles {
+        &self.files
+    }
+
+    /// What another process asks for, the most far-reaching request first.
+    pub fn requested(&self) -> Option<ControlRequest> {
+        let left: ControlFile = read(&self.files, CONTROL);
         let progress = self.progress.borrow();
-        if wish.stop {
-            Asked::Stop
-        } else if wish.replace {
-            Asked::Replace
-        } else if wish.open_again && progress.may_open_again() {
-            Asked::OpenAgain
+        if left.stop {
+            Some(ControlRequest::Stop)
+        } else if left.replace {
+            Some(ControlRequest::Replace)
+        } else if left.open_again && progress.may_open_again() {
+            Some(ControlRequest::OpenAgain)
         } else {
-            Asked::Nothing
+            None
         }
     }
 
-    /// The sign-in has ended. A refusal, once a tab was opened, closes the door to hosts' calls for a while.
+    /// The sign-in has ended. After a refusal, once a tab was opened, hosts' calls open none for a while (back-off).
     pub fn end(self, failure: Option<&Failure>) {
         self.change(|progress| {
             progress.ended = Some(Ended::now(failure));
@@ -230,7 +232,7 @@ impl OpenSignIn {
     }
 }
 
-/// These files help processes to get along; one that cannot be read or written is no reason to stop.
+/// These files only coordinate processes; one that cannot be read or written is no reason to stop.
 fn read<T: Default + for<'de> Deserialize<'de>>(files: &StateFiles, kind: &str) -> T {
     files
         .dir()
@@ -255,14 +257,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_door_stays_closed_for_one_five_fifteen_and_sixty_minutes() {
+    fn the_back_off_lasts_one_five_fifteen_and_sixty_minutes() {
         let base = tempfile::tempdir().unwrap();
         let files = StateFiles::at(base.path(), "k").unwrap();
         let refused = Failure::new(Id::SignInFailed, "no", "x").told_by_provider();
         for minutes in [1, 5, 15, 60, 60] {
-            let open = OpenSignIn::begin(&files).unwrap().unwrap();
+            let open = ActiveSignIn::begin(&files).unwrap().unwrap();
             assert!(
-                OpenSignIn::begin(&files).unwrap().is_none(),
+                ActiveSignIn::begin(&files).unwrap().is_none(),
                 "one at a time"
             );
             open.tab_opened();
@@ -274,7 +276,7 @@ mod tests {
             );
             assert!(Progress::read(&files).back_off().is_some());
         }
-        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        let open = ActiveSignIn::begin(&files).unwrap().unwrap();
         open.forgive();
         assert!(Progress::read(&files).back_off().is_none());
         open.end(None);
@@ -282,34 +284,34 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_the_surroundings_and_before_any_tab_close_no_door() {
+    fn failures_of_the_environment_and_before_any_tab_start_no_back_off() {
         let base = tempfile::tempdir().unwrap();
         let files = StateFiles::at(base.path(), "k").unwrap();
-        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        let open = ActiveSignIn::begin(&files).unwrap().unwrap();
         open.end(Some(
             &Failure::new(Id::SignInFailed, "no", "x").told_by_provider(),
         ));
-        let open = OpenSignIn::begin(&files).unwrap().unwrap();
+        let open = ActiveSignIn::begin(&files).unwrap().unwrap();
         open.tab_opened();
         open.end(Some(&Failure::new(Id::Keychain, "no", "x")));
         assert_eq!(Progress::read(&files).closed_until, 0);
     }
 
     #[test]
-    fn wishes_are_for_the_sign_in_that_is_open() {
+    fn requests_are_for_the_sign_in_that_is_open() {
         let base = tempfile::tempdir().unwrap();
         let files = StateFiles::at(base.path(), "k").unwrap();
-        ask_to_stop(&files);
-        let open = OpenSignIn::begin(&files).unwrap().unwrap();
-        assert_eq!(open.asked(), Asked::Nothing);
+        ControlRequest::Stop.leave(&files);
+        let open = ActiveSignIn::begin(&files).unwrap().unwrap();
+        assert_eq!(open.requested(), None);
         open.tab_opened();
-        ask_to_open_again(&files);
-        assert_eq!(open.asked(), Asked::Nothing, "the tab is young");
+        ControlRequest::OpenAgain.leave(&files);
+        assert_eq!(open.requested(), None, "the tab is young");
         open.change(|progress| progress.tab_opened_ms -= TAB_MS + 1);
-        assert_eq!(open.asked(), Asked::OpenAgain);
+        assert_eq!(open.requested(), Some(ControlRequest::OpenAgain));
         open.change(|progress| progress.tabs = AGAIN + 1);
-        assert_eq!(open.asked(), Asked::Nothing, "often enough");
-        ask_to_stop(&files);
-        assert_eq!(open.asked(), Asked::Stop);
+        assert_eq!(open.requested(), None, "often enough");
+        ControlRequest::Stop.leave(&files);
+        assert_eq!(open.requested(), Some(ControlRequest::Stop));
     }
 }

@@ -15,12 +15,12 @@ use crate::session::state::KeptFailure;
 /// Longest line that is read, in bytes: a token of 16 KiB and its headers.
 const LINE: u64 = 256 * 1024;
 
-/// One line from the worker.
+/// What a worker says: one line of the pipe each.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub enum WorkerEvent {
     /// It holds the lock and works.
     Begun,
-    /// It is done.
+    /// It has ended, with a token or a failure.
     Done(Result<IssuedToken>),
 }
 
@@ -30,27 +30,32 @@ struct FailureLine {
     failure: KeptFailure,
 }
 
-/// An end of the pipe without an answer says the same as a line that cannot be written.
-fn failure_line(failure: &Failure) -> Zeroizing<Vec<u8>> {
+fn failure_line(failure: &Failure) -> Result<Zeroizing<Vec<u8>>> {
     let failure = KeptFailure::from(failure);
-    Zeroizing::new(serde_json::to_vec(&FailureLine { failure }).unwrap_or_default())
+    serde_json::to_vec(&FailureLine { failure })
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::internal(format!("a failure cannot be written: {error}")))
 }
 
-impl Answer {
+impl WorkerEvent {
     /// Writes the line. A caller that was killed reads nothing, which is no reason to stop.
-    pub(super) fn write(&self, mut to: impl Write) {
+    ///
+    /// # Errors
+    /// `internal` where there is no line for it; then nothing is written, and the caller sees the pipe end.
+    pub(super) fn write(&self, mut to: impl Write) -> Result<()> {
         let line = match self {
             Self::Begun => Zeroizing::new(b"begun".to_vec()),
             Self::Done(Ok(token)) => match token.to_cache(0) {
                 Ok(line) => line,
-                Err(failure) => failure_line(&failure),
+                Err(failure) => failure_line(&failure)?,
             },
-            Self::Done(Err(failure)) => failure_line(failure),
+            Self::Done(Err(failure)) => failure_line(failure)?,
         };
         let _ = to
             .write_all(&line)
             .and_then(|()| to.write_all(b"\n"))
             .and_then(|()| to.flush());
+        Ok(())
     }
 
     /// Reads one line; `None` at the end.
@@ -80,18 +85,25 @@ mod tests {
         let token = sample().token.unwrap();
         let failure = Failure::config("a\nb", "c").told_by_provider();
         let mut pipe = Vec::new();
-        Answer::Begun.write(&mut pipe);
-        Answer::Done(Ok(token.clone())).write(&mut pipe);
-        Answer::Done(Err(failure.clone())).write(&mut pipe);
+        WorkerEvent::Begun.write(&mut pipe).unwrap();
+        WorkerEvent::Done(Ok(token.clone()))
+            .write(&mut pipe)
+            .unwrap();
+        WorkerEvent::Done(Err(failure.clone()))
+            .write(&mut pipe)
+            .unwrap();
         let mut pipe = &pipe[..];
-        assert!(matches!(Answer::read(&mut pipe, "d"), Some(Answer::Begun)));
+        assert!(matches!(
+            WorkerEvent::read(&mut pipe, "d"),
+            Some(WorkerEvent::Begun)
+        ));
         assert!(
-            matches!(Answer::read(&mut pipe, "d"), Some(Answer::Done(Ok(read))) if read == token)
+            matches!(WorkerEvent::read(&mut pipe, "d"), Some(WorkerEvent::Done(Ok(read))) if read == token)
         );
         assert!(
-            matches!(Answer::read(&mut pipe, "d"), Some(Answer::Done(Err(read))) if read == failure)
+            matches!(WorkerEvent::read(&mut pipe, "d"), Some(WorkerEvent::Done(Err(read))) if read == failure)
         );
-        assert!(Answer::read(&mut pipe, "d").is_none());
-        assert!(Answer::read(&mut &b"cut short"[..], "d").is_none());
+        assert!(WorkerEvent::read(&mut pipe, "d").is_none());
+        assert!(WorkerEvent::read(&mut &b"cut short"[..], "d").is_none());
     }
 }

@@ -1,29 +1,26 @@
-//! What a sign-in needs from whoever asks for it.
+//! What a sign-in is asked for with, and what comes of one that fails.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::caller::{Deadline, Host};
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
 use crate::oidc::loopback::LoopbackServer;
-use crate::person::Person;
 use crate::platform::environment::Environment;
 use crate::reader::{Entry, sign_in_required};
 use crate::secret::Secret;
-use crate::session::open_sign_in::OpenSignIn;
 use crate::session::record::{Record, missing_header};
-use crate::store::SecretStore;
+use crate::sign_in_ui::SignInUi;
 
-/// How somebody will sign in.
+/// How the user signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum SignInMethod {
     /// By browser on this machine.
     Browser,
     /// By device code.
     Device,
-    /// No browser of this session is the person's: by device code if the provider offers that, else by a browser
-    /// that the person opens wherever there is one.
+    /// This session shows the user no browser: by device code if the provider offers that, else by a browser that
+    /// the user opens on any machine.
     Elsewhere,
 }
 
@@ -32,9 +29,9 @@ pub enum Way {
 pub enum Replace {
     /// It stays; the sign-in is not begun.
     Never,
-    /// The person is asked.
+    /// The user is asked.
     IfConfirmed,
-    /// The person has said so (`--replace`).
+    /// The user has said so (`--replace`).
     Always,
 }
 
@@ -44,14 +41,14 @@ impl Replace {
     ///
     /// # Errors
     /// `config` where it may not.
-    pub fn check(self, settings: &Settings, entry: &Entry, person: &dyn Person) -> Result<()> {
+    pub fn check(self, settings: &Settings, entry: &Entry, ui: &dyn SignInUi) -> Result<()> {
         let Some(other) = entry.other_issuer(settings) else {
             return Ok(());
         };
         let may = match self {
             Self::Always => true,
             _ if settings.issuer_is_locked => true,
-            Self::IfConfirmed => person.may_replace(other),
+            Self::IfConfirmed => ui.may_replace(other),
             Self::Never => false,
         };
         if may {
@@ -72,33 +69,33 @@ impl Replace {
     }
 }
 
-/// What a sign-in needs.
-pub struct SignIn<'a> {
+/// A sign-in that the user, or a host's call, asks for.
+pub struct SignInRequest<'a> {
     /// The effective configuration.
     pub settings: &'a Settings,
-    /// Where the session is kept.
-    pub store: &'a dyn SecretStore,
+    /// How the user signs in.
+    pub method: SignInMethod,
+    /// Which caller asks for it.
+    pub host: Host,
+    /// What kind of desktop or terminal session this process runs in.
+    pub environment: Environment,
+    /// Why a sign-in is needed, if the user did not ask for it by name.
+    pub why: Option<&'a str>,
     /// When the sign-in expires.
     pub deadline: Deadline,
-    /// Who asked for it.
-    pub host: Host,
-    /// What kind of session this is.
-    pub environment: Environment,
-    /// Who is told what happens.
-    pub person: &'a dyn Person,
-    /// The right to have a sign-in open.
-    pub open: &'a OpenSignIn,
+    /// How the user is told what happens.
+    pub ui: &'a dyn SignInUi,
     /// What happens to a session of another issuer.
     pub replace: Replace,
-    /// The redirect of a sign-in that has expired: a host's worker leaves it open for a while, for people who finish
-    /// too late.
-    pub expired_server: RefCell<Option<LoopbackServer>>,
-    /// The person's secrets for the gateway that were given now; others are taken from the session before.
+    /// The user's secrets for the gateway that were typed now; others are taken from the session before.
     pub secret_headers: BTreeMap<String, Secret>,
 }
 
-impl SignIn<'_> {
-    /// The person's secrets for the gateway: those given now, else those of the session before.
+impl SignInRequest<'_> {
+    /// The user's secrets for the gateway: those typed now, else those of the session before.
+    ///
+    /// # Errors
+    /// `sign-in-required` where one of them is in neither.
     pub(super) fn all_secret_headers(
         &self,
         before: Option<&Record>,
@@ -120,5 +117,23 @@ impl SignIn<'_> {
                 None => Err(sign_in_required(&missing_header(name))),
             })
             .collect()
+    }
+}
+
+/// A sign-in that brought no session.
+pub struct NotSignedIn {
+    /// Why.
+    pub failure: Failure,
+    /// The loopback redirect of a sign-in that has expired. A host's worker leaves it open for a while: a user who
+    /// finishes too late is told so.
+    pub expired_server: Option<LoopbackServer>,
+}
+
+impl From<Failure> for NotSignedIn {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            expired_server: None,
+        }
     }
 }
