@@ -86,14 +86,14 @@ on_command_line!(InteractiveOption, otherwise Auto);
 
 /// What can be seen of the caller, read once.
 #[derive(Clone, Debug, Default)]
-pub struct Signs {
+pub struct CallerSigns {
     /// `CLAUDE_HELPER_CONTEXT`, if set and not empty.
     pub helper_context: Option<String>,
     /// Standard input and standard error are terminals.
     pub terminal: bool,
 }
 
-impl Signs {
+impl CallerSigns {
     /// Reads the environment and the standard streams of this process.
     pub fn read() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Signs {
 
 impl Host {
     /// Recognises the caller; an explicit option decides over what is seen.
-    pub fn recognise(option: CallerOption, signs: &Signs) -> Self {
+    pub fn recognise(option: CallerOption, signs: &CallerSigns) -> Self {
         let context = signs.helper_context.as_deref().map(HelperContext::parse);
         match option {
             CallerOption::Auto => match context {
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn callers_are_recognised_as_the_interface_says() {
-        let seen = |context: Option<&str>, terminal| Signs {
+        let seen = |context: Option<&str>, terminal| CallerSigns {
             helper_context: context.map(str::to_owned),
             terminal,
         };
@@ -416,7 +416,7 @@ mod tests {
     }
 
     /// What there is to be told apart: host, process id, start, namespace, arguments, MCP server.
-    type Seen = (
+    type Call = (
         Host,
         u32,
         u64,
@@ -425,7 +425,7 @@ mod tests {
         Option<&'static str>,
     );
 
-    fn call(seen: Seen, kept_for: Option<&str>) -> Option<RecurringCall> {
+    fn call(seen: Call, kept_for: Option<&str>) -> Option<RecurringCall> {
         let (host, process, started, namespace, arguments, server) = seen;
         let asker = Asker {
             process,
@@ -450,10 +450,10 @@ mod tests {
     #[test]
     fn calls_are_the_same_only_where_all_is_the_same() {
         let words: &[&str] = &["gatepass", "token", "--caller", "claude-code"];
-        let usual: Seen = (Host::ClaudeCode, 10, 20, 30, words, Some("https://a"));
+        let usual: Call = (Host::ClaudeCode, 10, 20, 30, words, Some("https://a"));
         let id = |seen| call(seen, None).unwrap().id;
         assert_eq!(id(usual), id(usual));
-        let others: [(Seen, &str); 8] = [
+        let others: [(Call, &str); 8] = [
             (
                 (Host::Codex, 10, 20, 30, words, Some("https://a")),
                 "another host",

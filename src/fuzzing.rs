@@ -13,24 +13,24 @@ use crate::config::document::Document;
 use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{ResponseMode, Settings};
-use crate::config::value::Value;
+use crate::config::value::ConfigValue;
 use crate::config::{self, Sources, UserFile};
 use crate::oidc::client_auth::client;
 use crate::oidc::discovery::Metadata;
 use crate::oidc::id_token::{self, ValidationContext};
 use crate::oidc::keys::Keys;
 use crate::oidc::loopback::page::Parties;
-use crate::oidc::loopback::{self, Answer, Expected};
+use crate::oidc::loopback::{self, AuthorizationResult, Expected};
 use crate::oidc::{device, tokens};
 use crate::secret::Secret;
 use crate::session::record::{IssuedToken, Record};
 use crate::text;
 
 /// A target: its name, which is also its seeds' folder, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [FuzzTarget; 12] = [
     ("redirect_request", redirect_request),
     ("redirect_parameters", redirect_parameters),
     ("discovery", discovery),
@@ -98,11 +98,11 @@ fn metadata() -> &'static Metadata {
 }
 
 /// What an answer promises to whoever redeems it.
-fn check_answer(answer: &Answer, parameters: &[u8]) {
+fn check_answer(answer: &AuthorizationResult, parameters: &[u8]) {
     let mut states = url::form_urlencoded::parse(parameters).filter(|(name, _)| name == "state");
     assert!(states.next().is_some_and(|(_, state)| state == STATE));
     assert!(states.next().is_none());
-    if let Answer::Code(code) = answer {
+    if let AuthorizationResult::Code(code) = answer {
         assert!(!code.is_empty() && code.expose().bytes().all(|b| matches!(b, 0x20..=0x7E)));
     }
 }
@@ -314,7 +314,7 @@ pub fn policy_file(bytes: &[u8]) {
         && let Some(locked) = locked
     {
         assert_eq!(
-            Value::from(settings.issuer.as_str()),
+            ConfigValue::from(settings.issuer.as_str()),
             locked,
             "a locked issuer was overridden"
         );

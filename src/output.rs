@@ -16,7 +16,7 @@ use crate::session::record::IssuedToken;
 
 /// The shape in which a token is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Shape {
+pub enum OutputFormat {
     /// The token and a newline.
     Bare,
     /// `{"token":"…","headers":{…}}` on one line.
@@ -30,7 +30,7 @@ pub enum Shape {
     OAuth,
 }
 
-impl Shape {
+impl OutputFormat {
     /// The shape that a caller gets if it did not ask for one.
     pub fn for_caller(host: Host, settings: &Settings) -> Self {
         let has_headers = !settings.headers.is_empty() || !settings.secret_headers.is_empty();
@@ -65,7 +65,7 @@ impl Shape {
 /// `untrusted-response` where the token or a header has characters that no header can carry, or is longer than 16 KiB.
 pub fn render(
     token: &IssuedToken,
-    shape: Shape,
+    shape: OutputFormat,
     scheme: AuthScheme,
     kind: Kind,
 ) -> Result<Zeroizing<Vec<u8>>> {
@@ -84,13 +84,13 @@ pub fn render(
     };
     let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 64));
     match shape {
-        Shape::Bare => out.extend_from_slice(value.as_bytes()),
-        Shape::Header => {
+        OutputFormat::Bare => out.extend_from_slice(value.as_bytes()),
+        OutputFormat::Header => {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(credential.as_bytes());
         }
-        Shape::Json => {
+        OutputFormat::Json => {
             // Written by hand only as far as the order of the two members goes.
             out.extend_from_slice(b"{\"token\":");
             out.extend_from_slice(Value::from(value).to_string().as_bytes());
@@ -101,7 +101,7 @@ pub fn render(
             );
             out.push(b'}');
         }
-        Shape::OAuth => {
+        OutputFormat::OAuth => {
             // `expires_at` is the addition that SDKs know. What a pasted key is stored with is the cache's life, not the
             // key's.
             out.extend_from_slice(b"{\"access_token\":");
@@ -116,7 +116,7 @@ pub fn render(
             }
             out.push(b'}');
         }
-        Shape::Headers => {
+        OutputFormat::Headers => {
             let mut all: BTreeMap<&str, &str> = token
                 .headers
                 .iter()
@@ -198,25 +198,28 @@ mod tests {
             String::from_utf8(render(token, shape, scheme, Kind::Oidc).unwrap().to_vec()).unwrap()
         };
         use AuthScheme::{Bearer, XApiKey};
-        assert_eq!(text(&token, Shape::Bare, Bearer), "at\n");
+        assert_eq!(text(&token, OutputFormat::Bare, Bearer), "at\n");
         assert_eq!(
-            text(&token, Shape::Json, Bearer),
+            text(&token, OutputFormat::Json, Bearer),
             "{\"token\":\"at\",\"headers\":{}}\n"
         );
         token
             .headers
             .insert("X-User".to_owned(), Secret::new("ann"));
         assert_eq!(
-            text(&token, Shape::Header, Bearer),
+            text(&token, OutputFormat::Header, Bearer),
             "Authorization: Bearer at\n"
         );
-        assert_eq!(text(&token, Shape::Header, XApiKey), "x-api-key: at\n");
         assert_eq!(
-            text(&token, Shape::Headers, Bearer),
+            text(&token, OutputFormat::Header, XApiKey),
+            "x-api-key: at\n"
+        );
+        assert_eq!(
+            text(&token, OutputFormat::Headers, Bearer),
             "{\"Authorization\":\"Bearer at\",\"X-User\":\"ann\"}\n"
         );
         assert_eq!(
-            text(&token, Shape::Headers, XApiKey),
+            text(&token, OutputFormat::Headers, XApiKey),
             "{\"X-User\":\"ann\",\"x-api-key\":\"at\"}\n"
         );
     }
@@ -233,11 +236,11 @@ mod tests {
             ..sound.clone()
         };
         for shape in [
-            Shape::Bare,
-            Shape::Json,
-            Shape::Header,
-            Shape::Headers,
-            Shape::OAuth,
+            OutputFormat::Bare,
+            OutputFormat::Json,
+            OutputFormat::Header,
+            OutputFormat::Headers,
+            OutputFormat::OAuth,
         ] {
             for token in [
                 token("sk-1\r\nX-Evil: 1"),
@@ -263,7 +266,7 @@ mod tests {
         };
         clock::fake::set(Some(1_700_000_100_000));
         let text = |kind| {
-            let bytes = render(&token, Shape::OAuth, AuthScheme::XApiKey, kind).unwrap();
+            let bytes = render(&token, OutputFormat::OAuth, AuthScheme::XApiKey, kind).unwrap();
             String::from_utf8(bytes.to_vec()).unwrap()
         };
         assert_eq!(

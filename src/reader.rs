@@ -4,7 +4,7 @@ use crate::caller::{Deadline, TokenUse};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
-use crate::session::record::{Identity, IssuedToken, Proof, Record};
+use crate::session::record::{IssuedToken, Proof, Record, RecordIdentity};
 use crate::session::state::{Session, State, StateFiles};
 use crate::session::validity::Freshness;
 use crate::session::verdict::AttemptEnd;
@@ -86,7 +86,7 @@ pub enum Held {
     /// None, or none that can be read.
     Nothing,
     /// This one.
-    Record(Identity),
+    Record(RecordIdentity),
 }
 
 impl Held {
@@ -255,11 +255,11 @@ impl<'s> Reader<'s> {
         if let Some(unproven) = unproven.filter(|unproven| unproven.proof == Proof::NextSignIn) {
             return Some(AttemptEnd::NoProof.failure(&unproven.why));
         }
-        let pause = self.state.pause.as_ref()?;
+        let back_off = self.state.back_off.as_ref()?;
         let configuration = self.settings.attempt_digest();
         match renew {
-            Renew::Forced => pause.in_force_for_insistence(&configuration),
-            Renew::IfNeeded | Renew::RefusedByGateway => pause.in_force(&configuration),
+            Renew::Forced => back_off.in_force_for_insistence(&configuration),
+            Renew::IfNeeded | Renew::RefusedByGateway => back_off.in_force(&configuration),
         }
     }
 }

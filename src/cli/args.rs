@@ -9,7 +9,7 @@ use gatepass_host::{HOSTS, HostInfo, Target};
 use crate::caller::{CallerOption, InteractiveOption};
 use crate::config::choice::TokenChoice;
 use crate::config::preset::Preset;
-use crate::output::Shape;
+use crate::output::OutputFormat;
 use crate::platform::asker::{Asker, NotAnAsker};
 use crate::worker;
 
@@ -332,7 +332,7 @@ pub(super) struct TokenArgs {
 
     /// Shape of the answer
     #[arg(long, value_enum, value_name = "SHAPE")]
-    pub(super) output: Option<Shape>,
+    pub(super) output: Option<OutputFormat>,
 
     /// Who is calling
     #[arg(long, value_enum, value_name = "CALLER", default_value_t)]

@@ -104,7 +104,7 @@ fn missing_files(settings: &Settings) -> impl Iterator<Item = String> {
 fn check(args: &Args) -> Result<()> {
     let path = args.config_path()?;
     let shown = path.display();
-    let mut report = Report::default();
+    let mut report = ConfigReport::default();
     let policy = Policy::read().unwrap_or_else(|failure| {
         report.problem(failure.what);
         None
@@ -135,7 +135,7 @@ fn check(args: &Args) -> Result<()> {
     report.print(&shown.to_string())
 }
 
-fn check_profiles(args: &Args, sources: &Sources, report: &mut Report) -> Result<()> {
+fn check_profiles(args: &Args, sources: &Sources, report: &mut ConfigReport) -> Result<()> {
     // A profile that was named must be there.
     Layers::new(sources, &profile(args)?)?;
     let names = sources.profiles();
@@ -220,12 +220,12 @@ fn check_profiles(args: &Args, sources: &Sources, report: &mut Report) -> Result
 
 /// What a check has found.
 #[derive(Default)]
-struct Report {
+struct ConfigReport {
     problems: Vec<String>,
     warnings: Vec<String>,
 }
 
-impl Report {
+impl ConfigReport {
     fn problem(&mut self, what: String) {
         if !self.problems.contains(&what) {
             self.problems.push(what);

@@ -10,7 +10,7 @@ use crate::config::redirect_path;
 use crate::error::{Failure, Result};
 use crate::output;
 use crate::usecase::doctor::bundle::{Bundle, Contents};
-use crate::usecase::doctor::{Check, Examination, Finding, Report};
+use crate::usecase::doctor::{Check, CheckResult, DoctorReport, Examination};
 use crate::{logging, text};
 
 /// Lines of the log that go into a bundle.
@@ -93,7 +93,7 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> Result<()> {
     }
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &DoctorReport) -> String {
     let counts: Vec<String> = ["failed", "warning", "skipped", "ok"]
         .into_iter()
         .filter(|word| report.count(word) > 0)
@@ -145,13 +145,13 @@ impl Look {
         }
     }
 
-    fn coloured(&self, finding: &Finding, word: &str) -> String {
+    fn coloured(&self, finding: &CheckResult, word: &str) -> String {
         let padded = format!("{word:OUTCOME$}");
         let code = match finding {
-            Finding::Ok(_) => "32",
-            Finding::Warning { .. } => "33",
-            Finding::Failed(_) => "1;31",
-            Finding::Skipped { .. } => "2",
+            CheckResult::Ok(_) => "32",
+            CheckResult::Warning { .. } => "33",
+            CheckResult::Failed(_) => "1;31",
+            CheckResult::Skipped { .. } => "2",
         };
         if self.colour {
             format!("\u{1b}[{code}m{padded}\u{1b}[0m")
@@ -169,7 +169,7 @@ mod tests {
     fn a_line_has_the_outcome_the_id_and_below_it_the_remedy() {
         let check = Check {
             id: "gateway",
-            finding: Finding::Warning {
+            finding: CheckResult::Warning {
                 what: "something is odd here".to_owned(),
                 remedy: "mend it".to_owned(),
             },

@@ -10,16 +10,16 @@ use super::args::{Args, HandedOverAsker, LoginArgs, TokenArgs, WorkerArgs};
 use super::ask;
 use super::terminal::Terminal;
 use crate::audit::{self, Event};
-use crate::caller::{Caller, Deadline, Host, RecurringCall, Signs};
+use crate::caller::{Caller, CallerSigns, Deadline, Host, RecurringCall};
 use crate::clock;
 use crate::config::Sources;
 use crate::config::layers::Layers;
 use crate::config::policy::Policy;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{Audit, Flow, Kind, Settings};
-use crate::config::value::Value;
+use crate::config::value::ConfigValue;
 use crate::error::{Failure, Origin, Result};
-use crate::output::{self, Shape};
+use crate::output::{self, OutputFormat};
 use crate::platform::asker::{self, Asker};
 use crate::platform::environment::Environment;
 use crate::reader::{Renew, TokenRequirement};
@@ -70,7 +70,7 @@ pub(super) fn profile(args: &Args) -> Result<ProfileName> {
     }
 }
 
-fn settings(args: &Args, from_command_line: &[(&'static str, Value)]) -> Result<Settings> {
+fn settings(args: &Args, from_command_line: &[(&'static str, ConfigValue)]) -> Result<Settings> {
     let profile = profile(args)?;
     let sources = Sources::read(args.config.as_deref())?;
     let mut layers = Layers::new(&sources, &profile)?;
@@ -131,14 +131,14 @@ fn warn_person(settings: &Settings) {
 pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
     let mut given = Vec::new();
     if let Some(seconds) = token.min_validity {
-        given.push(("min_validity", Value::Number(seconds)));
+        given.push(("min_validity", ConfigValue::Number(seconds)));
     }
     let settings = settings(args, &given)?;
     // A host's success writes nothing: `-v`, the log and `status` say it.
     if let Some(warning) = gateway_warning(&settings) {
         log::warn!("{warning}");
     }
-    let host = Host::recognise(token.caller, &Signs::read());
+    let host = Host::recognise(token.caller, &CallerSigns::read());
     let shape = args_shape(args, host, &settings);
     shape.check(&settings)?;
     let caller = Caller::new(
@@ -214,9 +214,9 @@ fn audit_token(settings: &Settings, caller: Host, asked_at_ms: u64, token: &Issu
 pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
     let settings = settings(
         args,
-        &[("min_validity", Value::Number(worker.min_validity))],
+        &[("min_validity", ConfigValue::Number(worker.min_validity))],
     )?;
-    let host = Host::recognise(worker.caller, &Signs::default());
+    let host = Host::recognise(worker.caller, &CallerSigns::default());
     let need = TokenRequirement {
         asked_at_ms: worker.asked_at,
         renew: match (worker.force, worker.refused) {
@@ -234,15 +234,15 @@ pub(super) fn worker(args: &Args, worker: &WorkerArgs) -> Result<()> {
     serve(worker.task, &settings, need, caller)
 }
 
-fn args_shape(args: &Args, host: Host, settings: &Settings) -> Shape {
+fn args_shape(args: &Args, host: Host, settings: &Settings) -> OutputFormat {
     match &args.command {
         Some(super::args::Command::Token(TokenArgs {
             output: Some(shape),
             ..
         })) => *shape,
         // Programs that Claude Desktop runs for headers get no arguments.
-        _ if own_name().is_some_and(|name| name.ends_with(HEADERS_LINK)) => Shape::Headers,
-        _ => Shape::for_caller(host, settings),
+        _ if own_name().is_some_and(|name| name.ends_with(HEADERS_LINK)) => OutputFormat::Headers,
+        _ => OutputFormat::for_caller(host, settings),
     }
 }
 
@@ -303,7 +303,7 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
         Some(settings) => vec![settings],
         None => everywhere(args)?,
     };
-    let prompting = if Host::recognise(Default::default(), &Signs::read()).is_terminal() {
+    let prompting = if Host::recognise(Default::default(), &CallerSigns::read()).is_terminal() {
         Prompting::Allowed
     } else {
         Prompting::Forbidden

@@ -9,7 +9,7 @@ use crate::config::Sources;
 use crate::config::layers::Layers;
 use crate::config::profile::ProfileName;
 use crate::config::schema::Key;
-use crate::config::value::Value;
+use crate::config::value::ConfigValue;
 use crate::error::Result;
 use crate::platform::wsl;
 
@@ -67,5 +67,5 @@ fn is_separate(profile: &ProfileName) -> Result<bool> {
     let layers = Layers::new(&sources, profile)
         .or_else(|_| Layers::new(&sources, &ProfileName::default()))?;
     let effective = Key::find("wsl").and_then(|key| layers.effective(key));
-    Ok(effective.is_some_and(|(value, _)| *value == Value::from("separate")))
+    Ok(effective.is_some_and(|(value, _)| *value == ConfigValue::from("separate")))
 }

@@ -4,32 +4,32 @@ use sha2::{Digest, Sha256};
 
 use super::layers::Layers;
 use super::schema::{Effect, KEYS};
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::text::hex;
 
 /// Adds a value to a digest, so that no two values add the same bytes.
-fn add(hash: &mut Sha256, value: &Value) {
+fn add(hash: &mut Sha256, value: &ConfigValue) {
     let mut text = |kind: &[u8], text: &str| {
         hash.update(kind);
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     };
     match value {
-        Value::Text(value) => text(b"s", value),
-        Value::Number(number) => {
+        ConfigValue::Text(value) => text(b"s", value),
+        ConfigValue::Number(number) => {
             hash.update(b"n");
             hash.update(number.to_le_bytes());
         }
-        Value::Flag(flag) => hash.update(if *flag { b"t" } else { b"f" }),
-        Value::List(items) => {
+        ConfigValue::Flag(flag) => hash.update(if *flag { b"t" } else { b"f" }),
+        ConfigValue::List(items) => {
             hash.update(b"[");
             items.iter().for_each(|item| add(hash, item));
             hash.update(b"]");
         }
-        Value::Table(table) => {
+        ConfigValue::Table(table) => {
             hash.update(b"{");
             for (name, value) in table {
-                add(hash, &Value::Text(name.clone()));
+                add(hash, &ConfigValue::Text(name.clone()));
                 add(hash, value);
             }
             hash.update(b"}");

@@ -12,14 +12,14 @@ use super::address;
 use super::profile::ProfileName;
 use super::schema::{self, KEYS, Key, Shape};
 use super::secrecy;
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::text;
 
 /// A value and the line it stands on (counted from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// What was written.
-    pub value: Value,
+    pub value: ConfigValue,
     /// Where.
     pub line: usize,
 }
@@ -68,7 +68,7 @@ impl Document {
 
     /// Reads a file and collects every problem, in the order of the lines.
     pub fn parse_all(bytes: &[u8]) -> (Self, Vec<Problem>) {
-        let mut reader = Reader::default();
+        let mut reader = DocumentReader::default();
         let document = reader
             .open(bytes)
             .map(|root| reader.document(root.get_ref()))
@@ -96,14 +96,14 @@ fn line_ends(source: &[u8]) -> Vec<usize> {
 
 /// Reads tables against the schema and collects what is wrong with them.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(super) struct DocumentReader {
     line_ends: Vec<usize>,
     pub(super) problems: Vec<(usize, Problem)>,
     /// Unknown keys are left out instead of refused, and named here.
     pub(super) ignored: Option<Vec<String>>,
 }
 
-impl Reader {
+impl DocumentReader {
     /// Opens a TOML text; what is none is the first problem.
     pub(super) fn open<'s>(&mut self, bytes: &'s [u8]) -> Option<Spanned<DeTable<'s>>> {
         self.line_ends = line_ends(bytes);
@@ -246,46 +246,46 @@ fn shaped(
     value: &DeValue<'_>,
     shape: Shape,
     ignored: &mut Option<Vec<String>>,
-) -> Result<Value, Wrong> {
+) -> Result<ConfigValue, Wrong> {
     match shape {
-        Shape::Text => Ok(Value::Text(text_value(value)?)),
+        Shape::Text => Ok(ConfigValue::Text(text_value(value)?)),
         Shape::Url => {
             let url = text_value(value)?;
             address::check_url(&url)?;
-            Ok(Value::Text(url))
+            Ok(ConfigValue::Text(url))
         }
         Shape::Path => {
             let path = text_value(value)?;
             if std::path::Path::new(&path).is_absolute() {
-                Ok(Value::Text(path))
+                Ok(ConfigValue::Text(path))
             } else {
                 Err("must be an absolute path".into())
             }
         }
         Shape::Seconds(least, most) => match number(value) {
-            Some(seconds) if (least..=most).contains(&seconds) => Ok(Value::Number(seconds)),
+            Some(seconds) if (least..=most).contains(&seconds) => Ok(ConfigValue::Number(seconds)),
             _ => Err(format!("must be a whole number of seconds from {least} to {most}").into()),
         },
         Shape::Number(least, most) => match number(value) {
-            Some(number) if (least..=most).contains(&number) => Ok(Value::Number(number)),
+            Some(number) if (least..=most).contains(&number) => Ok(ConfigValue::Number(number)),
             _ => Err(format!("must be a whole number from {least} to {most}").into()),
         },
         Shape::Flag => value
             .as_bool()
-            .map(Value::Flag)
+            .map(ConfigValue::Flag)
             .ok_or_else(|| "must be true or false, without quotes".into()),
         Shape::Choice(words) => choice(value, words),
         Shape::TextList => list(value, "[\"one\", \"two\"]", |item| {
-            text_value(item).map(Value::Text)
+            text_value(item).map(ConfigValue::Text)
         }),
         Shape::Proxy => {
             let proxy = text_value(value)?;
             address::check_proxy(&proxy)?;
-            Ok(Value::Text(proxy))
+            Ok(ConfigValue::Text(proxy))
         }
         Shape::UriList => list(value, "[\"https://api.example.com\"]", uri),
         Shape::PortList => list(value, "[8400]", |item| match number(item) {
-            Some(port) if port <= u64::from(u16::MAX) => Ok(Value::Number(port)),
+            Some(port) if port <= u64::from(u16::MAX) => Ok(ConfigValue::Number(port)),
             _ => Err("must be a list of ports from 0 to 65535: [8400]".to_owned()),
         }),
         Shape::TextOrList => match value {
@@ -299,16 +299,16 @@ fn shaped(
         Shape::Pointer => {
             let pointer = text_value(value)?;
             address::check_pointer(&pointer)?;
-            Ok(Value::Text(pointer))
+            Ok(ConfigValue::Text(pointer))
         }
         // An empty string is a value here: it leaves a parameter out.
         Shape::TextTable => table(value, |item| match item.as_str() {
-            Some("") => Ok(Value::from("")),
-            _ => text_value(item).map(Value::Text),
+            Some("") => Ok(ConfigValue::from("")),
+            _ => text_value(item).map(ConfigValue::Text),
         }),
         Shape::ClaimTable => table(value, claim),
         Shape::Json => match value {
-            DeValue::String(_) => Ok(Value::Text(text_value(value)?)),
+            DeValue::String(_) => Ok(ConfigValue::Text(text_value(value)?)),
             _ => table(value, anything),
         },
         Shape::Table(keys) => own_table(value, keys, ignored),
@@ -316,10 +316,10 @@ fn shaped(
 }
 
 /// One of a few words.
-fn choice(value: &DeValue<'_>, words: &[&str]) -> Result<Value, Wrong> {
+fn choice(value: &DeValue<'_>, words: &[&str]) -> Result<ConfigValue, Wrong> {
     let allowed = any_of(words);
     match value.as_str() {
-        Some(word) if words.contains(&word) => Ok(Value::Text(word.to_owned())),
+        Some(word) if words.contains(&word) => Ok(ConfigValue::Text(word.to_owned())),
         Some(word) => Err(Wrong {
             remedy: text::nearest(word, words.iter().copied())
                 .map(|near| format!("did you mean \"{near}\"?")),
@@ -344,7 +344,7 @@ fn own_table(
     value: &DeValue<'_>,
     keys: &[&'static Key],
     ignored: &mut Option<Vec<String>>,
-) -> Result<Value, Wrong> {
+) -> Result<ConfigValue, Wrong> {
     let entries = value
         .as_table()
         .ok_or_else(|| format!("must be a table, not {}", article(value)))?;
@@ -367,7 +367,7 @@ fn own_table(
             shaped(value.get_ref(), key.shape, ignored).map_err(|wrong| wrong.within(key.name))?;
         found.insert(key.name.to_owned(), value);
     }
-    Ok(Value::Table(found))
+    Ok(ConfigValue::Table(found))
 }
 
 pub(super) fn text_value(value: &DeValue<'_>) -> Result<String, String> {
@@ -381,10 +381,10 @@ pub(super) fn text_value(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-fn uri(value: &DeValue<'_>) -> Result<Value, String> {
+fn uri(value: &DeValue<'_>) -> Result<ConfigValue, String> {
     let uri = text_value(value)?;
     address::check_resource(&uri)?;
-    Ok(Value::Text(uri))
+    Ok(ConfigValue::Text(uri))
 }
 
 fn article(value: &DeValue<'_>) -> String {
@@ -406,8 +406,8 @@ pub(super) fn number(value: &DeValue<'_>) -> Option<u64> {
 fn list(
     value: &DeValue<'_>,
     example: &str,
-    item: impl Fn(&DeValue<'_>) -> Result<Value, String>,
-) -> Result<Value, Wrong> {
+    item: impl Fn(&DeValue<'_>) -> Result<ConfigValue, String>,
+) -> Result<ConfigValue, Wrong> {
     // Who wrote one string meant a list with it.
     let array = value.as_array().ok_or_else(|| match value.as_str() {
         Some(one) => format!(
@@ -420,13 +420,13 @@ fn list(
         .iter()
         .map(|element| item(element.get_ref()))
         .collect();
-    Ok(Value::List(items?))
+    Ok(ConfigValue::List(items?))
 }
 
 fn table(
     value: &DeValue<'_>,
-    item: impl Fn(&DeValue<'_>) -> Result<Value, String>,
-) -> Result<Value, Wrong> {
+    item: impl Fn(&DeValue<'_>) -> Result<ConfigValue, String>,
+) -> Result<ConfigValue, Wrong> {
     let table = value
         .as_table()
         .ok_or_else(|| format!("must be a table, not {}", article(value)))?;
@@ -438,33 +438,33 @@ fn table(
                 .map_err(|reason| format!("entry `{}` {reason}", name.get_ref()))
         })
         .collect();
-    Ok(Value::Table(entries?))
+    Ok(ConfigValue::Table(entries?))
 }
 
 fn items(
     array: &[Spanned<DeValue<'_>>],
-    item: fn(&DeValue<'_>) -> Result<Value, String>,
-) -> Result<Value, String> {
+    item: fn(&DeValue<'_>) -> Result<ConfigValue, String>,
+) -> Result<ConfigValue, String> {
     let items: Result<_, _> = array
         .iter()
         .map(|element| item(element.get_ref()))
         .collect();
-    items.map(Value::List)
+    items.map(ConfigValue::List)
 }
 
-fn claim(value: &DeValue<'_>) -> Result<Value, String> {
+fn claim(value: &DeValue<'_>) -> Result<ConfigValue, String> {
     match value {
-        DeValue::Boolean(flag) => Ok(Value::Flag(*flag)),
+        DeValue::Boolean(flag) => Ok(ConfigValue::Flag(*flag)),
         DeValue::Integer(_) => number(value)
-            .map(Value::Number)
+            .map(ConfigValue::Number)
             .ok_or_else(|| "must be a whole number that is not negative".to_owned()),
         DeValue::Array(array) => items(array, claim),
-        _ => text_value(value).map(Value::Text),
+        _ => text_value(value).map(ConfigValue::Text),
     }
 }
 
 /// A value of JSON.
-fn anything(value: &DeValue<'_>) -> Result<Value, String> {
+fn anything(value: &DeValue<'_>) -> Result<ConfigValue, String> {
     match value {
         DeValue::Table(table) => {
             let entries: Result<BTreeMap<_, _>, String> = table
@@ -474,10 +474,10 @@ fn anything(value: &DeValue<'_>) -> Result<Value, String> {
                     Ok((name.get_ref().clone().into_owned(), value))
                 })
                 .collect();
-            entries.map(Value::Table)
+            entries.map(ConfigValue::Table)
         }
         DeValue::Array(array) => items(array, anything),
-        DeValue::String(text) => Ok(Value::Text(text.clone().into_owned())),
+        DeValue::String(text) => Ok(ConfigValue::Text(text.clone().into_owned())),
         _ => claim(value),
     }
 }

@@ -8,7 +8,7 @@ use super::choice::{Choice, ClientAuth, Kind, Redirect};
 use super::exchange::Exchange;
 use super::layers::{Layers, Source};
 use super::schema::{self as key, Key};
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::error::Failure;
 
 /// What to do about a value that cannot be right.
@@ -22,11 +22,11 @@ pub(super) struct Effective<'l, 'f> {
 }
 
 impl Effective<'_, '_> {
-    pub(super) fn get(&self, key: &'static Key) -> Option<(Cow<'_, Value>, Source)> {
+    pub(super) fn get(&self, key: &'static Key) -> Option<(Cow<'_, ConfigValue>, Source)> {
         self.layers.effective(key)
     }
 
-    pub(super) fn value(&self, key: &'static Key) -> Option<Value> {
+    pub(super) fn value(&self, key: &'static Key) -> Option<ConfigValue> {
         self.get(key).map(|(value, _)| value.into_owned())
     }
 
@@ -50,7 +50,7 @@ impl Effective<'_, '_> {
 
     pub(super) fn text(&self, key: &'static Key) -> Option<String> {
         match self.value(key)? {
-            Value::Text(text) => Some(text),
+            ConfigValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -74,7 +74,7 @@ impl Effective<'_, '_> {
     }
 
     pub(super) fn exchange(&self) -> Option<Exchange> {
-        let Some(Value::Table(table)) = self.value(&key::EXCHANGE) else {
+        let Some(ConfigValue::Table(table)) = self.value(&key::EXCHANGE) else {
             return None;
         };
         Exchange::parse(&table)
@@ -97,7 +97,7 @@ impl Effective<'_, '_> {
 
     pub(super) fn number(&self, key: &'static Key) -> Option<u64> {
         match self.value(key)? {
-            Value::Number(number) => Some(number),
+            ConfigValue::Number(number) => Some(number),
             _ => None,
         }
     }
@@ -110,7 +110,7 @@ impl Effective<'_, '_> {
     /// A flag that has a built-in value.
     pub(super) fn flag(&self, key: &'static Key) -> bool {
         match self.value(key) {
-            Some(Value::Flag(flag)) => flag,
+            Some(ConfigValue::Flag(flag)) => flag,
             _ => self.never(key, false),
         }
     }
@@ -126,10 +126,10 @@ impl Effective<'_, '_> {
 
     pub(super) fn texts(&self, key: &'static Key) -> Vec<String> {
         match self.value(key) {
-            Some(Value::List(items)) => items
+            Some(ConfigValue::List(items)) => items
                 .into_iter()
                 .filter_map(|item| match item {
-                    Value::Text(text) => Some(text),
+                    ConfigValue::Text(text) => Some(text),
                     _ => None,
                 })
                 .collect(),
@@ -137,9 +137,9 @@ impl Effective<'_, '_> {
         }
     }
 
-    pub(super) fn table(&self, key: &'static Key) -> BTreeMap<String, Value> {
+    pub(super) fn table(&self, key: &'static Key) -> BTreeMap<String, ConfigValue> {
         match self.value(key) {
-            Some(Value::Table(table)) => table,
+            Some(ConfigValue::Table(table)) => table,
             _ => BTreeMap::new(),
         }
     }
@@ -148,7 +148,7 @@ impl Effective<'_, '_> {
         self.table(key)
             .into_iter()
             .filter_map(|(name, value)| match value {
-                Value::Text(text) => Some((name, text)),
+                ConfigValue::Text(text) => Some((name, text)),
                 _ => None,
             })
             .collect()
@@ -166,10 +166,10 @@ impl Effective<'_, '_> {
             );
         }
         let ports: Vec<u16> = match self.value(&key::REDIRECT_PORTS) {
-            Some(Value::List(items)) => items
+            Some(ConfigValue::List(items)) => items
                 .into_iter()
                 .filter_map(|item| match item {
-                    Value::Number(port) => u16::try_from(port).ok(),
+                    ConfigValue::Number(port) => u16::try_from(port).ok(),
                     _ => None,
                 })
                 .collect(),

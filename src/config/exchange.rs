@@ -12,7 +12,7 @@ use super::document::any_of;
 use super::header_names::check_headers;
 use super::schema::exchange as key;
 use super::schema::{BuiltIn, Key};
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::secret::Secret;
 
 /// How the provider's token becomes the gateway's.
@@ -114,7 +114,7 @@ impl Exchange {
     ///
     /// # Errors
     /// What must be otherwise, with the key's name.
-    pub fn parse(table: &BTreeMap<String, Value>) -> Result<Self, String> {
+    pub fn parse(table: &BTreeMap<String, ConfigValue>) -> Result<Self, String> {
         let fields = Fields(table);
         match fields.choice(&key::KIND)? {
             ExchangeKind::Rfc8693 => {
@@ -153,7 +153,7 @@ impl Exchange {
     }
 }
 
-struct Fields<'t>(&'t BTreeMap<String, Value>);
+struct Fields<'t>(&'t BTreeMap<String, ConfigValue>);
 
 impl<'t> Fields<'t> {
     /// Refuses keys that mean nothing for this kind.
@@ -171,7 +171,7 @@ impl<'t> Fields<'t> {
 
     fn text(&self, key: &Key) -> Option<&'t str> {
         match self.0.get(key.name) {
-            Some(Value::Text(text)) => Some(text),
+            Some(ConfigValue::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -195,10 +195,10 @@ impl<'t> Fields<'t> {
     /// A string or a list of them.
     fn texts(&self, key: &Key) -> Vec<String> {
         match self.0.get(key.name) {
-            Some(Value::List(items)) => items
+            Some(ConfigValue::List(items)) => items
                 .iter()
                 .filter_map(|item| match item {
-                    Value::Text(text) => Some(text.clone()),
+                    ConfigValue::Text(text) => Some(text.clone()),
                     _ => None,
                 })
                 .collect(),
@@ -265,12 +265,12 @@ impl<'t> Fields<'t> {
     }
 
     fn headers(&self) -> Result<BTreeMap<String, String>, String> {
-        let Some(Value::Table(table)) = self.0.get(key::HEADERS.name) else {
+        let Some(ConfigValue::Table(table)) = self.0.get(key::HEADERS.name) else {
             return Ok(BTreeMap::new());
         };
         let mut headers = BTreeMap::new();
         for (name, value) in table {
-            let Value::Text(value) = value else {
+            let ConfigValue::Text(value) = value else {
                 continue;
             };
             let is_authorization = name.eq_ignore_ascii_case("authorization");
@@ -301,7 +301,7 @@ impl<'t> Fields<'t> {
     fn body(&self) -> Result<Option<Json>, String> {
         let body = match self.0.get(key::BODY.name) {
             None => return Ok(None),
-            Some(Value::Text(text)) => serde_json::from_str(text)
+            Some(ConfigValue::Text(text)) => serde_json::from_str(text)
                 .map_err(|error| format!("`exchange.body` is not JSON: {error}"))?,
             Some(value) => value.to_json(),
         };
@@ -315,7 +315,7 @@ impl<'t> Fields<'t> {
 
     fn expiry(&self) -> Result<Expiry, String> {
         let lifetime = match self.0.get(key::LIFETIME.name) {
-            Some(Value::Number(seconds)) => Some(*seconds),
+            Some(ConfigValue::Number(seconds)) => Some(*seconds),
             _ => None,
         };
         let format = self.choice(&key::EXPIRY_FORMAT)?;
@@ -365,7 +365,7 @@ mod tests {
         let document = Document::parse(format!("[exchange]\n{text}").as_bytes())
             .map_err(|problem| problem.what)?;
         match &document.top["exchange"].value {
-            Value::Table(table) => Exchange::parse(table),
+            ConfigValue::Table(table) => Exchange::parse(table),
             _ => Err("no table".to_owned()),
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use gatepass_host::claude_code::shell_word;
 use gatepass_host::claude_desktop::{self, keys};
-use gatepass_host::lint::{Settings, is_placeholder};
+use gatepass_host::lint::{HostSettings, is_placeholder};
 use gatepass_host::plan::has_placeholder;
 use gatepass_host::secrets::{holds_secret, looks_secret};
 use gatepass_host::value::Members;
@@ -51,7 +51,7 @@ pub fn read(bytes: &[u8]) -> Result<Imported> {
 }
 
 struct Import<'s> {
-    settings: &'s Settings,
+    settings: &'s HostSettings,
     imported: Imported,
 }
 

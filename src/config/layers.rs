@@ -13,7 +13,7 @@ use super::preset::Preset;
 use super::profile::ProfileName;
 use super::redirect_path;
 use super::schema::{self, Key};
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::error::{Failure, Result};
 use crate::text;
 
@@ -49,12 +49,12 @@ impl fmt::Display for Source {
 
 /// The tables of one source that speak about a profile, the more specific one first.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tables<'f> {
+struct SourceTables<'f> {
     profile: Option<&'f Table>,
     top: Option<&'f Table>,
 }
 
-impl<'f> Tables<'f> {
+impl<'f> SourceTables<'f> {
     fn of(document: Option<&'f Document>, profile: &ProfileName) -> Self {
         Self {
             profile: document.and_then(|document| document.profiles.get(profile)),
@@ -78,7 +78,7 @@ pub struct Overridden<'f> {
     /// Where the user has set it.
     pub line: usize,
     /// To what.
-    pub value: &'f Value,
+    pub value: &'f ConfigValue,
 }
 
 /// All sources that may decide about one profile.
@@ -87,10 +87,10 @@ pub struct Layers<'f> {
     /// The administrator's policy, if there is one.
     pub policy: Option<&'f Policy>,
     profile: ProfileName,
-    command_line: Vec<(&'static str, Value)>,
-    locked: Tables<'f>,
-    user: Tables<'f>,
-    defaults: Tables<'f>,
+    command_line: Vec<(&'static str, ConfigValue)>,
+    locked: SourceTables<'f>,
+    user: SourceTables<'f>,
+    defaults: SourceTables<'f>,
     preset: Option<(Preset, Table)>,
     /// Whether the policy has chosen the preset, so that its values may stand where the user's may not.
     preset_by_policy: bool,
@@ -105,9 +105,9 @@ impl<'f> Layers<'f> {
         }
         let layers = Self::gather(
             policy,
-            Tables::of(policy.map(|policy| &policy.locked), profile),
-            Tables::of(sources.file.document.as_ref(), profile),
-            Tables::of(policy.map(|policy| &policy.defaults), profile),
+            SourceTables::of(policy.map(|policy| &policy.locked), profile),
+            SourceTables::of(sources.file.document.as_ref(), profile),
+            SourceTables::of(policy.map(|policy| &policy.defaults), profile),
             profile,
         );
         let described = [layers.locked, layers.user, layers.defaults]
@@ -121,9 +121,9 @@ impl<'f> Layers<'f> {
 
     fn gather(
         policy: Option<&'f Policy>,
-        locked: Tables<'f>,
-        user: Tables<'f>,
-        defaults: Tables<'f>,
+        locked: SourceTables<'f>,
+        user: SourceTables<'f>,
+        defaults: SourceTables<'f>,
         profile: &ProfileName,
     ) -> Self {
         let mut layers = Self {
@@ -139,7 +139,7 @@ impl<'f> Layers<'f> {
         let chosen = Key::find("preset").and_then(|key| {
             let (value, source) = layers.effective(key)?;
             match &*value {
-                Value::Text(name) => Some((Preset::find(name)?, source)),
+                ConfigValue::Text(name) => Some((Preset::find(name)?, source)),
                 _ => None,
             }
         });
@@ -153,15 +153,15 @@ impl<'f> Layers<'f> {
 
     /// The built-in values and the two keys that name a session.
     pub fn of_session(issuer: &str, client_id: &str) -> Self {
-        let none = Tables::default();
+        let none = SourceTables::default();
         let mut layers = Self::gather(None, none, none, none, &ProfileName::default());
-        layers.set_from_command_line("issuer", Value::from(issuer));
-        layers.set_from_command_line("client_id", Value::from(client_id));
+        layers.set_from_command_line("issuer", ConfigValue::from(issuer));
+        layers.set_from_command_line("client_id", ConfigValue::from(client_id));
         layers
     }
 
     /// Adds what the command line says about a key.
-    pub fn set_from_command_line(&mut self, key: &'static str, value: Value) {
+    pub fn set_from_command_line(&mut self, key: &'static str, value: ConfigValue) {
         self.command_line.push((key, value));
     }
 
@@ -179,7 +179,7 @@ impl<'f> Layers<'f> {
     }
 
     /// The value in force for a key and where it comes from, if any source has one.
-    pub fn effective(&self, key: &Key) -> Option<(Cow<'_, Value>, Source)> {
+    pub fn effective(&self, key: &Key) -> Option<(Cow<'_, ConfigValue>, Source)> {
         if let Some(placed) = self.locked.get(key.name) {
             return Some((Cow::Borrowed(&placed.value), Source::LockedPolicy));
         }
@@ -204,7 +204,7 @@ impl<'f> Layers<'f> {
         }
         if key.name == schema::REDIRECT_PATH.name && self.has_path_of_its_own() {
             let path = redirect_path::of_profile(&self.profile);
-            return Some((Cow::Owned(Value::Text(path)), Source::BuiltIn));
+            return Some((Cow::Owned(ConfigValue::Text(path)), Source::BuiltIn));
         }
         let value = key.built_in.value()?;
         Some((Cow::Owned(value), Source::BuiltIn))
@@ -247,15 +247,15 @@ impl<'f> Layers<'f> {
                 // The user's file has no say there.
                 let other = Self::gather(
                     Some(policy),
-                    Tables::of(Some(&policy.locked), name),
-                    Tables::default(),
-                    Tables::of(Some(&policy.defaults), name),
+                    SourceTables::of(Some(&policy.locked), name),
+                    SourceTables::default(),
+                    SourceTables::of(Some(&policy.defaults), name),
                     name,
                 );
                 let (locked_issuer, _) = other.effective(&schema::ISSUER)?;
                 let (locked_path, _) = other.effective(&schema::REDIRECT_PATH)?;
                 match &*locked_issuer {
-                    Value::Text(text) if locked_issuer != issuer && locked_path == path => {
+                    ConfigValue::Text(text) if locked_issuer != issuer && locked_path == path => {
                         Some(text.clone())
                     }
                     _ => None,
@@ -405,11 +405,11 @@ mod tests {
             let sources = with_policy(user, policy);
             let mut layers = Layers::new(&sources, &profile).unwrap();
             if *on_command_line {
-                layers.set_from_command_line("min_validity", Value::Number(9));
+                layers.set_from_command_line("min_validity", ConfigValue::Number(9));
             }
             assert_eq!(
                 layers.effective(key("min_validity")),
-                Some((Cow::Owned(Value::Number(*value)), source.clone())),
+                Some((Cow::Owned(ConfigValue::Number(*value)), source.clone())),
                 "{policy} / {user}"
             );
         }
@@ -456,7 +456,7 @@ mod tests {
         let layers = Layers::new(sources, &profile).unwrap();
         let (path, _) = layers.effective(&schema::REDIRECT_PATH).unwrap();
         match path.into_owned() {
-            Value::Text(path) => path,
+            ConfigValue::Text(path) => path,
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use super::layers::{Layers, Source};
 use super::profile::ProfileName;
 use super::schema;
 use super::settings::{Flow, Kind, Settings};
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::error::{Failure, Result};
 
 /// The path that is built in.
@@ -39,7 +39,9 @@ impl PathOwner {
             return Self::LockedIssuer(issuer);
         }
         match layers.effective(&schema::REDIRECT_PATH) {
-            Some((path, Source::BuiltIn)) if *path != Value::from(USUAL) => Self::Profile(USUAL),
+            Some((path, Source::BuiltIn)) if *path != ConfigValue::from(USUAL) => {
+                Self::Profile(USUAL)
+            }
             _ => Self::Usual,
         }
     }

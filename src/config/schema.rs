@@ -9,7 +9,7 @@ use super::choice::{
     Usage, Wsl,
 };
 use super::preset::Preset;
-use super::value::Value;
+use super::value::ConfigValue;
 use BuiltIn::{Number, Ports, Unset, Word, Words};
 use Effect::{Elsewhere, OnToken};
 use Shape::{
@@ -104,19 +104,19 @@ pub enum BuiltIn {
 
 impl BuiltIn {
     /// As any other value.
-    pub fn value(self) -> Option<Value> {
+    pub fn value(self) -> Option<ConfigValue> {
         match self {
             Self::Unset => None,
             Self::Word(word) => Some(word.into()),
-            Self::Number(number) => Some(Value::Number(number)),
-            Self::Flag(flag) => Some(Value::Flag(flag)),
-            Self::Words(words) => Some(Value::List(
-                words.iter().copied().map(Value::from).collect(),
+            Self::Number(number) => Some(ConfigValue::Number(number)),
+            Self::Flag(flag) => Some(ConfigValue::Flag(flag)),
+            Self::Words(words) => Some(ConfigValue::List(
+                words.iter().copied().map(ConfigValue::from).collect(),
             )),
-            Self::Ports(ports) => Some(Value::List(
+            Self::Ports(ports) => Some(ConfigValue::List(
                 ports
                     .iter()
-                    .map(|port| Value::Number((*port).into()))
+                    .map(|port| ConfigValue::Number((*port).into()))
                     .collect(),
             )),
         }

@@ -6,28 +6,28 @@ use serde_json::Value as Json;
 
 use super::exchange::PLACEHOLDER;
 use super::schema::{self, Key, Secrecy, Shape};
-use super::value::Value;
+use super::value::ConfigValue;
 
 /// What is shown instead of a secret.
 const MASKED: &str = "…";
 
 /// Whether other people must not read a file that holds this value.
-pub(super) fn holds_secret(key: &Key, value: &Value) -> bool {
+pub(super) fn holds_secret(key: &Key, value: &ConfigValue) -> bool {
     match (key.secrecy, key.shape, value) {
-        (_, Shape::Table(keys), Value::Table(table)) => table.iter().any(|(name, value)| {
+        (_, Shape::Table(keys), ConfigValue::Table(table)) => table.iter().any(|(name, value)| {
             schema::find(keys, name).is_some_and(|key| holds_secret(key, value))
         }),
         (Secrecy::Secret, ..) => true,
-        (Secrecy::Password, _, Value::Text(address)) => has_password(address),
+        (Secrecy::Password, _, ConfigValue::Text(address)) => has_password(address),
         (Secrecy::Credentials, _, value) => holds_credential(key.name, value),
         (Secrecy::Open | Secrecy::Password | Secrecy::Entries, ..) => false,
     }
 }
 
 /// A value as it may be shown.
-pub fn shown(key: &Key, value: &Value) -> Json {
+pub fn shown(key: &Key, value: &ConfigValue) -> Json {
     match (key.secrecy, key.shape, value) {
-        (_, Shape::Table(keys), Value::Table(table)) => table
+        (_, Shape::Table(keys), ConfigValue::Table(table)) => table
             .iter()
             .filter_map(|(name, value)| Some((schema::find(keys, name)?, value)))
             .map(|(key, value)| (key.name.to_owned(), shown(key, value)))
@@ -35,12 +35,14 @@ pub fn shown(key: &Key, value: &Value) -> Json {
             .into(),
         (Secrecy::Secret | Secrecy::Credentials, ..) => MASKED.into(),
         // A name without a password is often one, too.
-        (Secrecy::Password, _, Value::Text(address)) if address.contains('@') => MASKED.into(),
-        (Secrecy::Entries, _, Value::Table(table)) => table
+        (Secrecy::Password, _, ConfigValue::Text(address)) if address.contains('@') => {
+            MASKED.into()
+        }
+        (Secrecy::Entries, _, ConfigValue::Table(table)) => table
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    Value::Text(text) if looks_secret(name, text) => MASKED.into(),
+                    ConfigValue::Text(text) if looks_secret(name, text) => MASKED.into(),
                     value => value.to_json(),
                 };
                 (name.clone(), value)
@@ -59,15 +61,15 @@ fn has_password(address: &str) -> bool {
 }
 
 /// Whether a credential stands somewhere in a value. What the provider's token is filled in for is none yet.
-fn holds_credential(name: &str, value: &Value) -> bool {
+fn holds_credential(name: &str, value: &ConfigValue) -> bool {
     match value {
-        Value::Text(text) => match serde_json::from_str::<Json>(text) {
+        ConfigValue::Text(text) => match serde_json::from_str::<Json>(text) {
             Ok(inner @ (Json::Object(_) | Json::Array(_))) => json_holds_credential(name, &inner),
             _ => is_credential(name, text),
         },
-        Value::Number(_) | Value::Flag(_) => false,
-        Value::List(items) => items.iter().any(|item| holds_credential(name, item)),
-        Value::Table(table) => table
+        ConfigValue::Number(_) | ConfigValue::Flag(_) => false,
+        ConfigValue::List(items) => items.iter().any(|item| holds_credential(name, item)),
+        ConfigValue::Table(table) => table
             .iter()
             .any(|(name, value)| holds_credential(name, value)),
     }

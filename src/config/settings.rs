@@ -23,7 +23,7 @@ use super::profile::ProfileName;
 use super::redirect_path::PathOwner;
 use super::schema::{self as key, Key};
 use super::template;
-use super::value::Value;
+use super::value::ConfigValue;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
 use crate::text::hex;
@@ -60,7 +60,7 @@ pub struct Settings {
     /// Account that the sign-in page should propose.
     pub login_hint: Option<String>,
     /// ID-token claims that must match.
-    pub required_claims: BTreeMap<String, Value>,
+    pub required_claims: BTreeMap<String, ConfigValue>,
     /// Audiences that an ID token may have beside the client.
     pub trusted_audiences: Vec<String>,
     /// Extra parameters of the authorization request.

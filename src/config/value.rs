@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A value of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ConfigValue {
     /// A string.
     Text(String),
     /// A whole number (seconds, a port).
@@ -12,12 +12,12 @@ pub enum Value {
     /// `true` or `false`.
     Flag(bool),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<ConfigValue>),
     /// A table with free names (`headers`, `authorize_params`, `required_claims`).
-    Table(BTreeMap<String, Value>),
+    Table(BTreeMap<String, ConfigValue>),
 }
 
-impl Value {
+impl ConfigValue {
     /// Canonical JSON: the same value always gives the same bytes, whatever file it came from.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
@@ -33,7 +33,7 @@ impl Value {
     }
 }
 
-impl From<&str> for Value {
+impl From<&str> for ConfigValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::json::Object;
+use super::json::UniqueObject;
 use super::keys::Keys;
 use super::transport::http::{Http, HttpError};
 use crate::clock;
@@ -76,7 +76,7 @@ impl Metadata {
                 settings.issuer
             ))
         };
-        let mut object = Object::parse(bytes).map_err(|error| match error.is_data() {
+        let mut object = UniqueObject::parse(bytes).map_err(|error| match error.is_data() {
             true => wrong("is not a JSON object".to_owned()),
             false => not_json(&format!("the discovery document of {}", settings.issuer)),
         })?;

@@ -49,7 +49,7 @@ pub fn is_wanted(settings: &Settings, metadata: &Metadata) -> Result<bool> {
     }
 }
 
-/// Whether anybody but the provider's token endpoint is shown the access token.
+/// Whether the access token is shown to any server but the provider's own endpoints.
 fn is_shown(settings: &Settings) -> bool {
     let shown = match &settings.exchange {
         Some(exchange) => exchange.subject(),
@@ -66,6 +66,8 @@ pub(super) fn is_printed(settings: &Settings) -> bool {
 /// The key of a session, and the provider's latest nonce.
 pub struct Prover {
     key: SigningKey,
+    /// Its public half (RFC 7517).
+    jwk: Json,
     /// PKCS#8 in Base64, as the session record keeps it.
     stored: Secret,
     nonce: Mutex<Option<String>>,
@@ -82,13 +84,13 @@ impl Prover {
     }
 
     /// The prover of a stored session.
-    pub fn stored(key: &Secret) -> Option<Self> {
-        let der = zeroize::Zeroizing::new(STANDARD_NO_PAD.decode(key.expose()).ok()?);
-        let pair = SigningKey::from_pkcs8(&der)?;
-        pair.p256_jwk()?;
+    pub fn stored(stored: &Secret) -> Option<Self> {
+        let der = zeroize::Zeroizing::new(STANDARD_NO_PAD.decode(stored.expose()).ok()?);
+        let key = SigningKey::from_pkcs8(&der)?;
         Some(Self {
-            key: pair,
-            stored: key.clone(),
+            jwk: key.p256_jwk()?,
+            key,
+            stored: stored.clone(),
             nonce: Mutex::new(None),
         })
     }
@@ -100,12 +102,12 @@ impl Prover {
 
     /// RFC 7638, for `dpop_jkt`: the code is of use only together with the key, too.
     pub fn thumbprint(&self) -> String {
-        thumbprint(self.key.p256_jwk().unwrap_or_default())
+        thumbprint(self.jwk.clone())
     }
 
     /// A proof for one POST request.
     pub(super) fn proof(&self, url: &Url) -> Result<String, NotSigned> {
-        let header = json!({"alg": ALGORITHM, "jwk": self.key.p256_jwk(), "typ": "dpop+jwt"});
+        let header = json!({"alg": ALGORITHM, "jwk": self.jwk, "typ": "dpop+jwt"});
         let mut claims = json!({
             "jti": unique_id()?,
             "htm": "POST",

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::json::Object;
+use super::json::UniqueObject;
 use super::tokens::{LONGEST, check_printable, whole_seconds};
 use super::transport::http::{Http, HttpError};
 use crate::config::exchange::{
@@ -129,7 +129,7 @@ fn token_exchange(http: &Http, exchange: &TokenExchange, subject: &Secret) -> Re
         .map_err(|_| Failure::internal("the exchange's address cannot be requested"))?;
     let response = http.oauth_request(request).map_err(at_exchange)?;
     let body = Zeroizing::new(response.body().clone());
-    let answer = Object::parse(&body).ok();
+    let answer = UniqueObject::parse(&body).ok();
     if !response.status().is_success() {
         return Err(refused_exchange(answer.as_ref(), response.status()));
     }
@@ -165,7 +165,7 @@ fn form_encoded(text: &str) -> String {
 }
 
 /// What an error of the exchange means for the person.
-fn refused_exchange(answer: Option<&Object>, status: StatusCode) -> Failure {
+fn refused_exchange(answer: Option<&UniqueObject>, status: StatusCode) -> Failure {
     let word = |name: &str| {
         answer
             .and_then(|answer| answer.0.get(name))
@@ -263,7 +263,7 @@ fn http_request(exchange: &HttpExchange, subject: &Secret) -> Result<HttpRequest
         request = request.header(name, value.as_str());
     }
     let body = match &exchange.body {
-        Some(template) => serde_json::to_vec(&filled(template, subject)).unwrap_or_default(),
+        Some(template) => filled(template, subject).to_string().into_bytes(),
         None => Vec::new(),
     };
     request

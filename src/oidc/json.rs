@@ -7,46 +7,46 @@ use serde_json::{Map, Value};
 
 /// A JSON object in which no member appears twice: two readers could otherwise see two different answers.
 #[derive(Clone, Debug)]
-pub struct Object(pub Map<String, Value>);
+pub struct UniqueObject(pub Map<String, Value>);
 
-impl Object {
+impl UniqueObject {
     /// Reads an object. Nesting is limited by the JSON library (128 levels).
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 }
 
-impl<'de> Deserialize<'de> for Object {
+impl<'de> Deserialize<'de> for UniqueObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Object;
+        struct UniqueMembers;
+        impl<'de> Visitor<'de> for UniqueMembers {
+            type Value = UniqueObject;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Object, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueObject, A::Error> {
                 let mut members = Map::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if members.insert(name, value).is_some() {
                         return Err(Error::custom("a member appears twice"));
                     }
                 }
-                Ok(Object(members))
+                Ok(UniqueObject(members))
             }
         }
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_map(UniqueMembers)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Object;
+    use super::UniqueObject;
 
     #[test]
     fn only_objects_without_repetition_are_read() {
-        assert!(Object::parse(br#"{"a":1,"b":{"c":2}}"#).is_ok());
+        assert!(UniqueObject::parse(br#"{"a":1,"b":{"c":2}}"#).is_ok());
         for bytes in [
             &br#"{"a":1,"a":2}"#[..],
             b"[]",
@@ -55,7 +55,7 @@ mod tests {
             b"{",
             b"\xef\xbb\xbf{}",
         ] {
-            assert!(Object::parse(bytes).is_err());
+            assert!(UniqueObject::parse(bytes).is_err());
         }
     }
 }

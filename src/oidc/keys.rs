@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::json::Object;
+use super::json::UniqueObject;
 
 /// Most keys of one set that are read.
 const KEYS: usize = 100;
@@ -83,14 +83,14 @@ enum Material {
 
 /// A public key that may verify signatures.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct VerificationKey {
     id: Option<String>,
     /// The only algorithm that it is for, if it says so.
     algorithm: Option<Algorithm>,
     material: Material,
 }
 
-impl Key {
+impl VerificationKey {
     /// A key from its JWK; `None` where it is not for signatures or of a kind that is not known here.
     fn parse(jwk: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -207,27 +207,27 @@ fn by_p521(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
 
 /// The keys of one issuer.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys(Vec<VerificationKey>);
 
 impl Keys {
     /// Reads a key set. Keys of unknown kinds and malformed ones are left out: a provider may publish keys that are
     /// none of our business.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
-        struct Set<'a> {
+        struct JwkSet<'a> {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let set: Set<'_> = serde_json::from_slice(bytes)?;
+        let set: JwkSet<'_> = serde_json::from_slice(bytes)?;
         let keys = set.keys.into_iter().take(KEYS).filter_map(|key| {
-            let jwk = Object::parse(key.get().as_bytes()).ok()?;
-            Key::parse(&jwk.0)
+            let jwk = UniqueObject::parse(key.get().as_bytes()).ok()?;
+            VerificationKey::parse(&jwk.0)
         });
         Ok(Self(keys.collect()))
     }
 
     /// The keys.
-    pub fn iter(&self) -> std::slice::Iter<'_, Key> {
+    pub fn iter(&self) -> std::slice::Iter<'_, VerificationKey> {
         self.0.iter()
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::authorization::AuthorizationRequest;
 use super::client_auth::client::{self, Client};
 use super::discovery::Metadata;
-use super::json::Object;
+use super::json::UniqueObject;
 use super::tokens::{self, Refusal, endpoint};
 use super::transport::http::{Http, HttpError};
 use crate::config::settings::{Settings, Usage};
@@ -106,7 +106,7 @@ fn reference(body: &[u8]) -> Result<String> {
             "the provider's answer to the pushed authorization request {what}"
         ))
     };
-    let object = Object::parse(body).map_err(|_| wrong("is malformed"))?;
+    let object = UniqueObject::parse(body).map_err(|_| wrong("is malformed"))?;
     let reference = object.0.get("request_uri").and_then(Json::as_str);
     let usable = |reference: &&str| {
         (1..=REFERENCE).contains(&reference.len())
@@ -124,7 +124,7 @@ fn reference(body: &[u8]) -> Result<String> {
 }
 
 fn refused(body: &[u8]) -> Failure {
-    let object = Object::parse(body).ok();
+    let object = UniqueObject::parse(body).ok();
     let member = |name: &str| {
         object
             .as_ref()

@@ -4,7 +4,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::json::Object;
+use super::json::UniqueObject;
 use super::transport::http::Http;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
@@ -59,7 +59,7 @@ pub fn register(
         .body(metadata.to_string().into_bytes())
         .map_err(|_| Failure::internal("the registration's address cannot be requested"))?;
     let response = http.oauth_request(request)?;
-    let answer = Object::parse(response.body()).ok();
+    let answer = UniqueObject::parse(response.body()).ok();
     let word = |name: &str| {
         answer
             .as_ref()

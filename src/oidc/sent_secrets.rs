@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use oauth2::HttpRequest;
 use serde_json::Value;
 
-use super::json::Object;
+use super::json::UniqueObject;
 use crate::secret::Secret;
 use crate::text;
 
@@ -72,7 +72,7 @@ impl SentSecrets {
     }
 
     /// The members of an error that are shown, without it.
-    pub(super) fn taken_out_of(&self, error: &mut Object) {
+    pub(super) fn taken_out_of(&self, error: &mut UniqueObject) {
         for name in ["error", "error_description"] {
             if let Some(Value::String(said)) = error.0.get_mut(name) {
                 for secret in &self.0 {
@@ -97,7 +97,7 @@ mod tests {
         }
         let sent = SentSecrets::of(&request.body(body.into_bytes()).unwrap());
         let json = serde_json::json!({"error": "invalid_client", "error_description": said});
-        let mut error = Object::parse(json.to_string().as_bytes()).unwrap();
+        let mut error = UniqueObject::parse(json.to_string().as_bytes()).unwrap();
         sent.taken_out_of(&mut error);
         assert_eq!(error.0["error"], "invalid_client");
         error.0["error_description"].as_str().unwrap().to_owned()

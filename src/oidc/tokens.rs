@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::client_auth::client::{self, Client, TokenResponse};
 use super::discovery::Metadata;
 use super::dpop::{self, Prover};
-use super::json::Object;
+use super::json::UniqueObject;
 use super::transport::http::{Http, HttpError};
 use crate::clock;
 use crate::config::settings::{Settings, TokenChoice};
@@ -151,7 +151,7 @@ pub fn refresh(
         request = request.add_extra_param(name, value);
     }
     let was_repeated = Cell::new(false);
-    let seen = RefCell::new(Seen::default());
+    let seen = RefCell::new(SeenResponse::default());
     let send = |request: HttpRequest| {
         // Each sending makes a client assertion and a proof of its own.
         let response = match client.send(http, request.clone()) {
@@ -223,7 +223,7 @@ pub fn refresh(
 
 /// What is seen of an answer before the protocol library reads it.
 #[derive(Default)]
-struct Seen {
+struct SeenResponse {
     host: String,
     began_ms: u64,
     succeeded: bool,
@@ -235,7 +235,7 @@ struct Seen {
     date: Option<u64>,
 }
 
-impl Seen {
+impl SeenResponse {
     fn begin(&mut self, request: &HttpRequest) {
         self.host = text::from_server(request.uri().host().unwrap_or_default());
         self.began_ms = clock::uptime_millis();
@@ -261,7 +261,7 @@ impl Seen {
             .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
             .map(|date| date.as_secs());
-        let Ok(object) = Object::parse(answer.body()) else {
+        let Ok(object) = UniqueObject::parse(answer.body()) else {
             return response;
         };
         let member = |name: &str| object.0.get(name);
@@ -323,7 +323,7 @@ pub fn revoke(
     if response.status().is_success() {
         return Ok(true);
     }
-    let error = Object::parse(response.body()).ok();
+    let error = UniqueObject::parse(response.body()).ok();
     let code = error
         .as_ref()
         .and_then(|error| error.0.get("error"))
@@ -366,7 +366,7 @@ pub(super) fn endpoint<'a>(
 
 /// Forgives what real providers do: lifetimes as strings or fractions, `scope` as a list.
 pub(crate) fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
-    let Ok(mut object) = Object::parse(&body) else {
+    let Ok(mut object) = UniqueObject::parse(&body) else {
         // No object, or one that says something twice: the library must not read it either.
         return b"[]".to_vec();
     };
@@ -387,8 +387,9 @@ pub(crate) fn in_standard_form(body: Vec<u8>) -> Vec<u8> {
         let joined = joined.join(" ");
         object.0.insert("scope".to_owned(), joined.into());
     }
-    let body = zeroize::Zeroizing::new(body);
-    serde_json::to_vec(&object.0).unwrap_or_else(|_| body.to_vec())
+    // It holds tokens.
+    drop(zeroize::Zeroizing::new(body));
+    Value::Object(object.0).to_string().into_bytes()
 }
 
 /// A lifetime in whole seconds. What is negative, absurd or no number is unknown.

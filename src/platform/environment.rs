@@ -22,7 +22,7 @@ pub enum Environment {
 
 /// What can be seen of the session.
 #[derive(Clone, Copy, Debug, Default)]
-struct Signs {
+struct EnvironmentSigns {
     has_display: bool,
     ssh: bool,
     wsl: bool,
@@ -55,7 +55,7 @@ impl Environment {
             let name = name.to_string_lossy().to_ascii_uppercase();
             name.starts_with("RDP-") || name.starts_with("ICA-")
         };
-        Self::recognise(Signs {
+        Self::recognise(EnvironmentSigns {
             has_display,
             ssh,
             wsl: is_wsl(),
@@ -65,24 +65,24 @@ impl Environment {
         })
     }
 
-    fn recognise(signs: Signs) -> Self {
+    fn recognise(signs: EnvironmentSigns) -> Self {
         match signs {
-            Signs { wsl: true, .. } => Self::Wsl,
+            EnvironmentSigns { wsl: true, .. } => Self::Wsl,
             // With a display (X forwarding), a browser opens in front of the person.
-            Signs {
+            EnvironmentSigns {
                 ssh: true,
                 has_display: false,
                 ..
             } => Self::Ssh,
-            Signs {
+            EnvironmentSigns {
                 has_display: false,
                 container: true,
                 ..
             } => Self::Container,
-            Signs {
+            EnvironmentSigns {
                 has_display: false, ..
             } => Self::NoDisplay,
-            Signs {
+            EnvironmentSigns {
                 remote_desktop: true,
                 ..
             } => Self::RemoteDesktop,
@@ -137,21 +137,25 @@ fn is_container() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Signs};
+    use super::{Environment, EnvironmentSigns};
 
     #[test]
     fn sessions_are_recognised() {
-        let none = Signs::default();
-        let display = Signs {
+        let none = EnvironmentSigns::default();
+        let display = EnvironmentSigns {
             has_display: true,
             ..none
         };
         for (signs, environment, shows_browsers) in [
             (none, Environment::NoDisplay, false),
             (display, Environment::Desktop, true),
-            (Signs { ssh: true, ..none }, Environment::Ssh, false),
             (
-                Signs {
+                EnvironmentSigns { ssh: true, ..none },
+                Environment::Ssh,
+                false,
+            ),
+            (
+                EnvironmentSigns {
                     ssh: true,
                     ..display
                 },
@@ -159,7 +163,7 @@ mod tests {
                 true,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     wsl: true,
                     ..display
                 },
@@ -167,7 +171,7 @@ mod tests {
                 false,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     wsl: true,
                     ssh: true,
                     ..none
@@ -176,7 +180,7 @@ mod tests {
                 false,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     container: true,
                     ..none
                 },
@@ -184,7 +188,7 @@ mod tests {
                 false,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     container: true,
                     ssh: true,
                     ..none
@@ -193,7 +197,7 @@ mod tests {
                 false,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     container: true,
                     ..display
                 },
@@ -201,7 +205,7 @@ mod tests {
                 true,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     remote_desktop: true,
                     ..display
                 },
@@ -209,7 +213,7 @@ mod tests {
                 true,
             ),
             (
-                Signs {
+                EnvironmentSigns {
                     remote_desktop: true,
                     ..none
                 },

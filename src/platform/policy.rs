@@ -9,7 +9,7 @@ use super::files::Opened;
 
 /// A policy as the operating system gave it.
 #[derive(Debug)]
-pub enum Found {
+pub enum RawPolicy {
     /// A TOML file.
     File(Opened),
     /// Values by name, as the registry and managed preferences have them. Tables are nested.
@@ -38,7 +38,7 @@ mod linux {
     use rustix::fs::{Mode, OFlags, open, openat};
     use rustix::io::Errno;
 
-    use super::{Found, Opened};
+    use super::{Opened, RawPolicy};
 
     const FOLDER: &str = "/etc/gatepass";
     const FILE: &str = "policy.toml";
@@ -52,7 +52,7 @@ mod linux {
     /// Reads the policy. The error says why it must not be followed.
     ///
     /// The folder is checked even where no policy lies in it: whoever can write there could have taken it away.
-    pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<Found>, String> {
+    pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
         let folder = match open(
             FOLDER,
             OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
@@ -72,7 +72,7 @@ mod linux {
             Err(error) => return Err(format!("it cannot be opened: {error}")),
         };
         let about = root_alone(&file, FileType::is_file)?;
-        Ok(Some(Found::File(Opened::checked(file, about))))
+        Ok(Some(RawPolicy::File(Opened::checked(file, about))))
     }
 
     /// What is opened belongs to root, and nobody else may write it.
@@ -101,7 +101,7 @@ mod windows {
     use serde_json::{Map, Value as Json};
     use windows_registry::{Key, LOCAL_MACHINE, Type, Value};
 
-    use super::Found;
+    use super::RawPolicy;
 
     /// Where the policy lies, for people.
     pub const PLACE: &str = r"HKLM\SOFTWARE\Policies\Gatepass";
@@ -120,7 +120,7 @@ mod windows {
     /// Reads the policy. The error says why it must not be followed.
     ///
     /// Only administrators may write below `SOFTWARE\Policies`, which Windows itself sees to.
-    pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<Found>, String> {
+    pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
         let key = match LOCAL_MACHINE.options().access(READ_64).open(KEY) {
             Ok(key) => key,
             Err(error) if error.code().0 == NOT_FOUND => return Ok(None),
@@ -128,7 +128,7 @@ mod windows {
         };
         let values = table(&key, DEPTH)?;
         // Windows leaves an empty key behind where a policy was taken back.
-        Ok((!values.is_empty()).then_some(Found::Values(values)))
+        Ok((!values.is_empty()).then_some(RawPolicy::Values(values)))
     }
 
     fn unreadable(error: impl std::fmt::Display) -> String {
@@ -198,7 +198,7 @@ mod macos {
     use core_foundation::string::{CFString, CFStringRef};
     use serde_json::{Map, Value as Json};
 
-    use super::{Found, LIMIT};
+    use super::{LIMIT, RawPolicy};
     use crate::platform::files::{self, Access};
 
     /// Where the policy lies, for people.
@@ -225,7 +225,7 @@ mod macos {
     ///
     /// The system tells of one name at a time whether it is forced, so it is asked for those that gatepass knows, and
     /// for those in the system's own file, among which are the ones that somebody mistyped.
-    pub fn read(known: impl FnOnce() -> Vec<String>) -> Result<Option<Found>, String> {
+    pub fn read(known: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
         let mut names = known();
         names.extend(names_in_file()?);
         let domain = CFString::from_static_string(DOMAIN);
@@ -247,7 +247,7 @@ mod macos {
             let value = meant(&value, DEPTH).map_err(|why| format!("`{name}` {why}"))?;
             values.insert(name, value);
         }
-        Ok((!values.is_empty()).then_some(Found::Values(values)))
+        Ok((!values.is_empty()).then_some(RawPolicy::Values(values)))
     }
 
     fn names_in_file() -> Result<Vec<String>, String> {
@@ -310,6 +310,6 @@ pub const PLACE: &str = "(no policy on this system)";
 
 /// No policy.
 #[cfg(not(any(target_os = "linux", windows, target_os = "macos")))]
-pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<Found>, String> {
+pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
     Ok(None)
 }

@@ -16,15 +16,15 @@ pub fn stdout_was_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }
 
-extern "C" fn look() {
+extern "C" fn note_standard_output() {
     if rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_err() {
         CLOSED.store(true, Ordering::Relaxed);
     }
 }
 
 // SAFETY: the section holds pointers to functions of this signature (System V ABI, "Initialization and
-// Termination Functions"); `look` makes one system call, allocates nothing and cannot unwind.
+// Termination Functions"); `note_standard_output` makes one system call, allocates nothing and cannot unwind.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
-static LOOK: extern "C" fn() = look;
+static AT_START: extern "C" fn() = note_standard_output;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::lock::{Lock, Pause, Purpose};
-use super::pause::STEPS;
+use super::back_off::STEPS;
+use super::lock::{Lock, Polling, Purpose};
 use super::state::{Ended, StateFiles};
 use crate::caller::Deadline;
 use crate::clock;
@@ -136,7 +136,7 @@ impl ActiveSignIn {
     pub fn begin(files: &StateFiles) -> Result<Option<Self>> {
         // A process that only looks holds the lock for a moment, too.
         let until = Deadline::after(LOOKED_AT);
-        let mut pause = Pause::default();
+        let mut pause = Polling::default();
         let lock = loop {
             match Lock::try_take(files, Purpose::SignIn)? {
                 Some(lock) => break lock,

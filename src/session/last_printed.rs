@@ -102,7 +102,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// What a caller's asking says of the token that there is for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GatewayRefusal {
     /// Nothing.
     None,
     /// The gateway has refused it: a refresh is due. That it is tried has been noted, so that no other call does.
@@ -150,7 +150,7 @@ impl LastPrinted {
     }
 
     /// Whether the caller's asking means that the gateway has refused this token, and what follows.
-    pub fn refusal(&mut self, token: &IssuedToken) -> Refusal {
+    pub fn refusal(&mut self, token: &IssuedToken) -> GatewayRefusal {
         let now = clock::now_millis();
         let within = u64::try_from(self.call.within.as_millis()).unwrap_or(u64::MAX);
         let asks_again = self.call.means_refusal
@@ -161,23 +161,23 @@ impl LastPrinted {
                     && last.token_obtained_ms == token.obtained_at_ms
             });
         if !asks_again {
-            return Refusal::None;
+            return GatewayRefusal::None;
         }
         let begun = self.head.refreshed_at_ms;
         if is_within(begun, PAUSE_MS, now) {
             if token.obtained_at_ms < begun {
-                return Refusal::RefreshBegun(begun);
+                return GatewayRefusal::RefreshBegun(begun);
             }
             self.head.in_vain_at_ms = now;
             self.write_head();
-            return Refusal::InVain;
+            return GatewayRefusal::InVain;
         }
         self.head.refreshed_at_ms = now;
         // What cannot be noted would be tried again and again.
         if self.write_head() {
-            Refusal::RefreshDue
+            GatewayRefusal::RefreshDue
         } else {
-            Refusal::None
+            GatewayRefusal::None
         }
     }
 
@@ -277,11 +277,11 @@ mod tests {
         }
 
         /// A call asks at this moment, with this token there for it, and is given that one.
-        fn ask(&self, call: RecurringCall, at_ms: u64, token: &IssuedToken) -> Refusal {
+        fn ask(&self, call: RecurringCall, at_ms: u64, token: &IssuedToken) -> GatewayRefusal {
             clock::fake::set(Some(at_ms));
             let mut last = LastPrinted::open(&self.files, call, at_ms).unwrap();
             let refusal = last.refusal(token);
-            if refusal != Refusal::RefreshDue {
+            if refusal != GatewayRefusal::RefreshDue {
                 last.note(token);
             }
             refusal
@@ -319,23 +319,23 @@ mod tests {
         let old = token("a", START - 1000 * SECOND);
         // What was given first, what there is the second time, after how many milliseconds, what follows.
         let cases = [
-            (&old, 1, Refusal::RefreshDue),
-            (&old, 1200, Refusal::RefreshDue),
-            (&old, 59_999, Refusal::RefreshDue),
-            (&old, 60_000, Refusal::None),
-            (&old, 0, Refusal::None),
-            (&token("b", START - 1), 1200, Refusal::None),
+            (&old, 1, GatewayRefusal::RefreshDue),
+            (&old, 1200, GatewayRefusal::RefreshDue),
+            (&old, 59_999, GatewayRefusal::RefreshDue),
+            (&old, 60_000, GatewayRefusal::None),
+            (&old, 0, GatewayRefusal::None),
+            (&token("b", START - 1), 1200, GatewayRefusal::None),
         ];
         for (second, after, expected) in cases {
             let desk = Desk::new();
-            assert_eq!(desk.ask(call(1), START, &old), Refusal::None);
+            assert_eq!(desk.ask(call(1), START, &old), GatewayRefusal::None);
             let refusal = desk.ask(call(1), START + after, second);
             assert_eq!(refusal, expected, "{after} ms");
         }
         // The clock was set back.
         let desk = Desk::new();
         desk.given(call(1), START, &old);
-        assert_eq!(desk.ask(call(1), START - 5000, &old), Refusal::None);
+        assert_eq!(desk.ask(call(1), START - 5000, &old), GatewayRefusal::None);
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
         let first = LastPrinted::open(&desk.files, call(1), START).unwrap();
         first.note(&token);
         let mut second = LastPrinted::open(&desk.files, call(1), START + 10).unwrap();
-        assert_eq!(second.refusal(&token), Refusal::None);
+        assert_eq!(second.refusal(&token), GatewayRefusal::None);
     }
 
     #[test]
@@ -354,13 +354,22 @@ mod tests {
         let desk = Desk::new();
         let token = token("a", START - SECOND);
         desk.given(call(1), START, &token);
-        assert_eq!(desk.ask(call(2), START + 1200, &token), Refusal::None);
+        assert_eq!(
+            desk.ask(call(2), START + 1200, &token),
+            GatewayRefusal::None
+        );
         let background = RecurringCall {
             means_refusal: false,
             ..call(1)
         };
-        assert_eq!(desk.ask(background, START + 1200, &token), Refusal::None);
-        assert_eq!(desk.ask(call(1), START + 2400, &token), Refusal::RefreshDue);
+        assert_eq!(
+            desk.ask(background, START + 1200, &token),
+            GatewayRefusal::None
+        );
+        assert_eq!(
+            desk.ask(call(1), START + 2400, &token),
+            GatewayRefusal::RefreshDue
+        );
     }
 
     #[test]
@@ -375,7 +384,7 @@ mod tests {
             if at > START + 600 * SECOND {
                 break;
             }
-            if desk.ask(call(1), at, &current) == Refusal::RefreshDue {
+            if desk.ask(call(1), at, &current) == GatewayRefusal::RefreshDue {
                 refreshes.push(at);
                 current = token(&at.to_string(), at + 100);
                 desk.given(call(1), at + 150, &current);
@@ -397,17 +406,20 @@ mod tests {
         let desk = Desk::new();
         desk.given(call(1), START, &token("a", START - SECOND));
         let refusal = desk.ask(call(1), START + 1200, &token("a", START - SECOND));
-        assert_eq!(refusal, Refusal::RefreshDue);
+        assert_eq!(refusal, GatewayRefusal::RefreshDue);
         let next = token("b", START + 1500);
         desk.given(call(1), START + 1500, &next);
         // Another host still has the old one, and is given the new one when it asks.
         desk.given(call(2), START + 1300, &token("a", START - SECOND));
-        assert_eq!(desk.ask(call(2), START + 2000, &next), Refusal::None);
+        assert_eq!(desk.ask(call(2), START + 2000, &next), GatewayRefusal::None);
         assert_eq!(refused_in_vain(&desk.files), None);
         // Much later the gateway refuses this one.
         let later = START + 1000 * SECOND;
         desk.given(call(1), later, &next);
-        assert_eq!(desk.ask(call(1), later + 1200, &next), Refusal::RefreshDue);
+        assert_eq!(
+            desk.ask(call(1), later + 1200, &next),
+            GatewayRefusal::RefreshDue
+        );
         assert_eq!(refused_in_vain(&desk.files), None);
     }
 
@@ -419,13 +431,13 @@ mod tests {
             desk.given(call(number), START, &old);
         }
         let begun = START + 1200;
-        assert_eq!(desk.ask(call(1), begun, &old), Refusal::RefreshDue);
+        assert_eq!(desk.ask(call(1), begun, &old), GatewayRefusal::RefreshDue);
         assert_eq!(
             desk.ask(call(2), begun + 10, &old),
-            Refusal::RefreshBegun(begun)
+            GatewayRefusal::RefreshBegun(begun)
         );
         let next = token("b", begun + 100);
-        assert_eq!(desk.ask(call(3), begun + 200, &next), Refusal::None);
+        assert_eq!(desk.ask(call(3), begun + 200, &next), GatewayRefusal::None);
     }
 
     #[test]
@@ -439,9 +451,9 @@ mod tests {
             let at = START + 1000 + u64::from(number);
             let refusal = desk.ask(call(number), at, &old);
             let expected = if number == 0 {
-                Refusal::RefreshDue
+                GatewayRefusal::RefreshDue
             } else {
-                Refusal::RefreshBegun(START + 1000)
+                GatewayRefusal::RefreshBegun(START + 1000)
             };
             assert_eq!(refusal, expected, "{number}");
         }
@@ -494,8 +506,11 @@ mod tests {
         for content in [&earlier[..], b"", b"printed1", &[0xff; 40]] {
             std::fs::write(&path, content).unwrap();
             let old = token("a", START - SECOND);
-            assert_eq!(desk.ask(call(1), START, &old), Refusal::None);
-            assert_eq!(desk.ask(call(1), START + 1200, &old), Refusal::RefreshDue);
+            assert_eq!(desk.ask(call(1), START, &old), GatewayRefusal::None);
+            assert_eq!(
+                desk.ask(call(1), START + 1200, &old),
+                GatewayRefusal::RefreshDue
+            );
         }
     }
 

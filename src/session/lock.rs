@@ -62,7 +62,7 @@ impl Lock {
 
     /// Waits for the lock until the deadline.
     pub fn take(files: &StateFiles, purpose: Purpose, deadline: Deadline) -> Result<Self> {
-        let mut pause = Pause::default();
+        let mut pause = Polling::default();
         loop {
             if let Some(lock) = Self::try_take(files, purpose)? {
                 return Ok(lock);
@@ -111,15 +111,15 @@ impl Lock {
 
 /// Pauses that grow, between looks at what another process does.
 #[derive(Clone, Copy, Debug)]
-pub struct Pause(Duration);
+pub struct Polling(Duration);
 
-impl Default for Pause {
+impl Default for Polling {
     fn default() -> Self {
         Self(PAUSES.0)
     }
 }
 
-impl Pause {
+impl Polling {
     /// Sleeps for a moment, never past the deadline.
     pub fn sleep(&mut self, deadline: Deadline) {
         thread::sleep(self.0.min(deadline.left()));

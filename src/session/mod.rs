@@ -1,14 +1,14 @@
 //! What is stored of a sign-in, and when it is good.
 //!
 //! [`record`] is the entry in the keychain; [`state`] the file beside it, without secrets; [`validity`] says
-//! whether a token may be printed; [`verdict`] what the end of a refresh means for the session, and [`pause`] when
+//! whether a token may be printed; [`verdict`] what the end of a refresh means for the session, and [`back_off`] when
 //! it is tried again; [`lock`] admits one writer; [`active_sign_in`] is what everybody knows of the one
 //! open sign-in; [`last_printed`] which token each host was given last.
 
 pub mod active_sign_in;
+pub mod back_off;
 pub mod last_printed;
 pub mod lock;
-pub mod pause;
 pub mod record;
 pub mod state;
 pub mod validity;

@@ -106,7 +106,7 @@ pub enum Proof {
 /// Which of all records a profile's entry holds, or held when it was read. Moments are not compared: clocks are set
 /// back, and generations of different issuers have nothing to do with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct RecordIdentity {
     generation: u64,
     issuer: String,
     client_id: String,
@@ -367,8 +367,8 @@ impl Record {
     }
 
     /// Which record this is.
-    pub fn identity(&self) -> Identity {
-        Identity {
+    pub fn identity(&self) -> RecordIdentity {
+        RecordIdentity {
             generation: self.generation,
             issuer: self.issuer.clone(),
             client_id: self.client_id.clone(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pause::Pause;
+use super::back_off::BackOff;
 use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::Settings;
@@ -215,7 +215,8 @@ pub struct State {
     pub in_flight: Option<InFlight>,
     /// Why no refresh token is sent at present.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pause: Option<Pause>,
+    #[serde(rename = "pause")]
+    pub back_off: Option<BackOff>,
     /// Digest of a token that must not be printed any more, although the store may still hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<String>,

@@ -52,8 +52,8 @@ pub enum Fate {
 pub enum NextTry {
     /// By the next call.
     NextCall,
-    /// After a pause that grows, or once the clock, the configuration or a file that it names has changed.
-    AfterPause,
+    /// After a back-off that grows, or once the clock, the configuration or a file that it names has changed.
+    AfterBackOff,
     /// Not before the next sign-in.
     NextSignIn,
 }
@@ -83,7 +83,7 @@ impl AttemptEnd {
     /// The one place that decides what ends a session and what does not.
     pub fn verdict(&self) -> Verdict {
         use Fate::{Ends, Kept, Unproven};
-        use NextTry::{AfterPause, NextCall, NextSignIn};
+        use NextTry::{AfterBackOff, NextCall, NextSignIn};
         let verdict = |fate, id, next_try, remedy| Verdict {
             fate,
             id,
@@ -98,7 +98,7 @@ impl AttemptEnd {
             Self::Refused { code, suberror } => match code.as_str() {
                 "invalid_grant" => match suberror.as_deref() {
                     Some(word) if !DEAD.contains(&word) => {
-                        verdict(Kept, Id::SignInRequired, AfterPause, SIGN_IN)
+                        verdict(Kept, Id::SignInRequired, AfterBackOff, SIGN_IN)
                     }
                     _ => verdict(Ends, Id::SignInRequired, NextSignIn, SIGN_IN),
                 },
@@ -106,35 +106,35 @@ impl AttemptEnd {
                 | "login_required"
                 | "consent_required"
                 | "account_selection_required"
-                | "mfa_required" => verdict(Kept, Id::SignInRequired, AfterPause, SIGN_IN),
+                | "mfa_required" => verdict(Kept, Id::SignInRequired, AfterBackOff, SIGN_IN),
                 "access_denied" => verdict(
                     Kept,
                     Id::SignInFailed,
-                    AfterPause,
+                    AfterBackOff,
                     "ask your administrator whether your account may use the gateway",
                 ),
                 "invalid_client" => verdict(
                     Kept,
                     Id::Config,
-                    AfterPause,
+                    AfterBackOff,
                     "check `client_id`, `client_auth` and the client's secret or key with your administrator",
                 ),
                 "unauthorized_client" | "unsupported_grant_type" => verdict(
                     Kept,
                     Id::Config,
-                    AfterPause,
+                    AfterBackOff,
                     "have your administrator allow the client the refresh token grant",
                 ),
                 "invalid_scope" => verdict(
                     Kept,
                     Id::Config,
-                    AfterPause,
+                    AfterBackOff,
                     "set `scopes` to what the provider allows this client",
                 ),
                 "invalid_target" => verdict(
                     Kept,
                     Id::Config,
-                    AfterPause,
+                    AfterBackOff,
                     "set `resource` or `audience` to what the provider knows",
                 ),
                 // A second demand for another nonce (RFC 9449 section 8) is the provider's own business.
@@ -150,29 +150,29 @@ impl AttemptEnd {
                     ..verdict(
                         Kept,
                         Id::Config,
-                        AfterPause,
+                        AfterBackOff,
                         "check the configuration with your administrator; if it is right: gatepass login",
                     )
                 },
             },
             Self::AnotherPerson => verdict(Ends, Id::UntrustedResponse, NextSignIn, SIGN_IN),
             Self::UnknownSigner | Self::Untrusted => {
-                verdict(Unproven, Id::UntrustedResponse, AfterPause, ADMINISTRATOR)
+                verdict(Unproven, Id::UntrustedResponse, AfterBackOff, ADMINISTRATOR)
             }
             Self::ClockIsWrong => verdict(
                 Unproven,
                 Id::Unavailable,
-                AfterPause,
+                AfterBackOff,
                 "set this machine's clock",
             ),
             Self::NoProof => verdict(Unproven, Id::SignInRequired, NextSignIn, SIGN_IN),
             Self::AccountNotAllowed => verdict(
                 Kept,
                 Id::SignInFailed,
-                AfterPause,
+                AfterBackOff,
                 "sign in with your organisation's account, or have your administrator correct `required_claims`",
             ),
-            Self::EndpointMoved => verdict(Kept, Id::SignInRequired, AfterPause, SIGN_IN),
+            Self::EndpointMoved => verdict(Kept, Id::SignInRequired, AfterBackOff, SIGN_IN),
             Self::Unavailable => verdict(
                 Kept,
                 Id::Unavailable,
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use Cure::{Remedy, SignIn};
     use Fate::{Ends, Kept, Unproven};
-    use NextTry::{AfterPause, NextCall, NextSignIn};
+    use NextTry::{AfterBackOff, NextCall, NextSignIn};
 
     fn refused(code: &str) -> AttemptEnd {
         AttemptEnd::Refused {
@@ -221,48 +221,60 @@ mod tests {
             (with_suberror("bad_token"), Ends, 4, NextSignIn, SignIn),
             (with_suberror("token_expired"), Ends, 4, NextSignIn, SignIn),
             (AttemptEnd::AnotherPerson, Ends, 8, NextSignIn, Remedy),
-            (AttemptEnd::UnknownSigner, Unproven, 8, AfterPause, Remedy),
-            (AttemptEnd::ClockIsWrong, Unproven, 6, AfterPause, Remedy),
-            (AttemptEnd::Untrusted, Unproven, 8, AfterPause, Remedy),
+            (AttemptEnd::UnknownSigner, Unproven, 8, AfterBackOff, Remedy),
+            (AttemptEnd::ClockIsWrong, Unproven, 6, AfterBackOff, Remedy),
+            (AttemptEnd::Untrusted, Unproven, 8, AfterBackOff, Remedy),
             (AttemptEnd::NoProof, Unproven, 4, NextSignIn, SignIn),
-            (AttemptEnd::AccountNotAllowed, Kept, 5, AfterPause, Remedy),
-            (AttemptEnd::EndpointMoved, Kept, 4, AfterPause, SignIn),
-            (refused("interaction_required"), Kept, 4, AfterPause, SignIn),
-            (refused("login_required"), Kept, 4, AfterPause, SignIn),
-            (refused("consent_required"), Kept, 4, AfterPause, SignIn),
+            (AttemptEnd::AccountNotAllowed, Kept, 5, AfterBackOff, Remedy),
+            (AttemptEnd::EndpointMoved, Kept, 4, AfterBackOff, SignIn),
+            (
+                refused("interaction_required"),
+                Kept,
+                4,
+                AfterBackOff,
+                SignIn,
+            ),
+            (refused("login_required"), Kept, 4, AfterBackOff, SignIn),
+            (refused("consent_required"), Kept, 4, AfterBackOff, SignIn),
             (
                 refused("account_selection_required"),
                 Kept,
                 4,
-                AfterPause,
+                AfterBackOff,
                 SignIn,
             ),
-            (refused("mfa_required"), Kept, 4, AfterPause, SignIn),
+            (refused("mfa_required"), Kept, 4, AfterBackOff, SignIn),
             (
                 with_suberror("consent_required"),
                 Kept,
                 4,
-                AfterPause,
+                AfterBackOff,
                 SignIn,
             ),
-            (with_suberror("basic_action"), Kept, 4, AfterPause, SignIn),
-            (refused("access_denied"), Kept, 5, AfterPause, Remedy),
-            (refused("invalid_client"), Kept, 3, AfterPause, Remedy),
-            (refused("unauthorized_client"), Kept, 3, AfterPause, Remedy),
-            (refused("invalid_scope"), Kept, 3, AfterPause, Remedy),
-            (refused("invalid_target"), Kept, 3, AfterPause, Remedy),
+            (with_suberror("basic_action"), Kept, 4, AfterBackOff, SignIn),
+            (refused("access_denied"), Kept, 5, AfterBackOff, Remedy),
+            (refused("invalid_client"), Kept, 3, AfterBackOff, Remedy),
+            (
+                refused("unauthorized_client"),
+                Kept,
+                3,
+                AfterBackOff,
+                Remedy,
+            ),
+            (refused("invalid_scope"), Kept, 3, AfterBackOff, Remedy),
+            (refused("invalid_target"), Kept, 3, AfterBackOff, Remedy),
             (
                 refused("unsupported_grant_type"),
                 Kept,
                 3,
-                AfterPause,
+                AfterBackOff,
                 Remedy,
             ),
-            (refused("invalid_request"), Kept, 3, AfterPause, SignIn),
-            (refused("invalid_token"), Kept, 3, AfterPause, SignIn),
-            (refused("teapot"), Kept, 3, AfterPause, SignIn),
-            (refused(""), Kept, 3, AfterPause, SignIn),
-            (refused("INVALID_GRANT"), Kept, 3, AfterPause, SignIn),
+            (refused("invalid_request"), Kept, 3, AfterBackOff, SignIn),
+            (refused("invalid_token"), Kept, 3, AfterBackOff, SignIn),
+            (refused("teapot"), Kept, 3, AfterBackOff, SignIn),
+            (refused(""), Kept, 3, AfterBackOff, SignIn),
+            (refused("INVALID_GRANT"), Kept, 3, AfterBackOff, SignIn),
             (refused("server_error"), Kept, 6, NextCall, Remedy),
             (refused("use_dpop_nonce"), Kept, 6, NextCall, Remedy),
             (

@@ -44,7 +44,7 @@ fn in_time<T: Send + 'static>(call: impl FnOnce() -> Option<T> + Send + 'static)
 
 /// A place where the token may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum CachePlace {
     #[cfg(target_os = "linux")]
     KernelKeyring(String),
     /// In the user's runtime folder, which is looked for when it is needed: the kernel's keyring rarely fails.
@@ -62,7 +62,7 @@ fn runtime_folder() -> Option<std::path::PathBuf> {
     paths::runtime_dir().map(|path| path.join("gatepass"))
 }
 
-impl Place {
+impl CachePlace {
     fn read(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         match self {
             #[cfg(target_os = "linux")]
@@ -145,9 +145,9 @@ impl Place {
 /// The cache of one profile.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    places: Vec<Place>,
+    places: Vec<CachePlace>,
     /// Every place that any configuration could have used: clearing means all of them.
-    everywhere: Vec<Place>,
+    everywhere: Vec<CachePlace>,
     /// What people are told where there is no such place.
     otherwise: &'static str,
 }
@@ -156,7 +156,7 @@ impl Cache {
     /// The cache that the configuration asks for.
     pub fn open(settings: &Settings, files: &StateFiles) -> Self {
         let private = private_places(files);
-        let file = Place::StateFile(files.dir().clone(), files.name("token"));
+        let file = CachePlace::StateFile(files.dir().clone(), files.name("token"));
         let places = match settings.cache {
             CacheChoice::Auto => private.clone(),
             CacheChoice::File => vec![file.clone()],
@@ -208,30 +208,32 @@ impl Cache {
 
     /// Forgets the token in every place where it could lie.
     pub fn clear(&self) {
-        self.everywhere.iter().for_each(Place::clear);
+        self.everywhere.iter().for_each(CachePlace::clear);
     }
 
     /// Where tokens are cached, for people.
     pub fn describe(&self) -> &'static str {
-        self.places.first().map_or(self.otherwise, Place::describe)
+        self.places
+            .first()
+            .map_or(self.otherwise, CachePlace::describe)
     }
 }
 
 /// Places in memory that only this user can read.
 #[cfg(target_os = "linux")]
-fn private_places(files: &StateFiles) -> Vec<Place> {
+fn private_places(files: &StateFiles) -> Vec<CachePlace> {
     let key = files.key();
     vec![
-        Place::KernelKeyring(format!("gatepass:{key}")),
-        Place::RuntimeFile(format!("{key}.token")),
+        CachePlace::KernelKeyring(format!("gatepass:{key}")),
+        CachePlace::RuntimeFile(format!("{key}.token")),
     ]
 }
 
 /// A file that Windows encrypts for this user. It lies with the locks and not in AppData, which packaged
 /// applications see elsewhere.
 #[cfg(windows)]
-fn private_places(files: &StateFiles) -> Vec<Place> {
-    vec![Place::ProtectedFile(
+fn private_places(files: &StateFiles) -> Vec<CachePlace> {
+    vec![CachePlace::ProtectedFile(
         files.dir().clone(),
         files.name("sealed-token"),
     )]
@@ -239,7 +241,7 @@ fn private_places(files: &StateFiles) -> Vec<Place> {
 
 /// On the other systems there is none: the keychain is asked.
 #[cfg(not(any(target_os = "linux", windows)))]
-fn private_places(_: &StateFiles) -> Vec<Place> {
+fn private_places(_: &StateFiles) -> Vec<CachePlace> {
     Vec::new()
 }
 

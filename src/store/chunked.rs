@@ -46,12 +46,12 @@ pub(super) trait Entries {
 
 /// The two sets that take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Set {
+enum ChunkSet {
     A,
     B,
 }
 
-impl Set {
+impl ChunkSet {
     const BOTH: [Self; 2] = [Self::A, Self::B];
 
     fn letter(self) -> &'static str {
@@ -77,7 +77,7 @@ impl Set {
 /// The entry under the secret's own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ChunkIndex {
-    set: Set,
+    set: ChunkSet,
     chunks: usize,
     digest: String,
 }
@@ -87,7 +87,9 @@ impl ChunkIndex {
         let text = str::from_utf8(bytes).ok()?.strip_prefix(INDEX)?;
         let mut words = text.split(' ');
         let letter = words.next()?;
-        let set = Set::BOTH.into_iter().find(|set| set.letter() == letter)?;
+        let set = ChunkSet::BOTH
+            .into_iter()
+            .find(|set| set.letter() == letter)?;
         let chunks = words.next()?.parse().ok().filter(|count| *count <= MOST)?;
         let digest = words.next()?.to_owned();
         words.next().is_none().then_some(Self {
@@ -159,12 +161,12 @@ pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result
     // A secret that looks like an index would be taken for one.
     if secret.len() <= ENTRY && !secret.starts_with(INDEX.as_bytes()) {
         entries.set(name, secret)?;
-        for set in Set::BOTH {
+        for set in ChunkSet::BOTH {
             tidy(entries, name, set, 0);
         }
         return Ok(());
     }
-    let set = now.map_or(Set::A, Set::other);
+    let set = now.map_or(ChunkSet::A, ChunkSet::other);
     let chunks = secret.chunks(ENTRY);
     let count = chunks.len();
     if count > MOST {
@@ -189,7 +191,7 @@ pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result
 /// The index goes last: while any chunk is there, somebody who asks again is not told that all is gone.
 pub(super) fn remove(entries: &impl Entries, name: &str) -> Result<bool, StoreError> {
     let mut there = false;
-    for set in Set::BOTH {
+    for set in ChunkSet::BOTH {
         there |= clear(entries, name, set, 0)?;
     }
     Ok(entries.delete(name)? || there)
@@ -197,7 +199,7 @@ pub(super) fn remove(entries: &impl Entries, name: &str) -> Result<bool, StoreEr
 
 /// Removes what an earlier secret left behind. The new one is complete, so a failure here is not one of the
 /// write: the next change tries again.
-fn tidy(entries: &impl Entries, name: &str, set: Set, from: usize) {
+fn tidy(entries: &impl Entries, name: &str, set: ChunkSet, from: usize) {
     if clear(entries, name, set, from).is_err() {
         log::warn!(
             "chunks of an earlier session could not be removed; the next change tries again"
@@ -206,7 +208,12 @@ fn tidy(entries: &impl Entries, name: &str, set: Set, from: usize) {
 }
 
 /// Removes a set's chunks from this one on, the last one first.
-fn clear(entries: &impl Entries, name: &str, set: Set, from: usize) -> Result<bool, StoreError> {
+fn clear(
+    entries: &impl Entries,
+    name: &str,
+    set: ChunkSet,
+    from: usize,
+) -> Result<bool, StoreError> {
     let mut end = from;
     while end < MOST && entries.get(&set.chunk(name, end))?.is_some() {
         end += 1;
@@ -426,7 +433,7 @@ mod tests {
                 }
                 stored = found;
                 // No step ever leaves a chunk that the next change would not find.
-                for set in Set::BOTH {
+                for set in ChunkSet::BOTH {
                     let indexes: Vec<usize> = (0..MOST).filter(|index| {
                         store.entries.borrow().contains_key(&set.chunk("p", *index))
                     }).collect();

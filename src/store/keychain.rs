@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::chunked::{self, Entries};
 #[cfg(target_os = "linux")]
-use super::secret_service::{self, Found, Home};
+use super::secret_service::{self, Home, ItemLookup};
 use super::turn::Turn;
 use super::{Prompting, SecretStore, StoreError};
 use crate::caller::Deadline;
@@ -96,15 +96,16 @@ impl Keychain {
     fn entry(self, name: &str) -> Result<Entry, StoreError> {
         #[cfg(target_os = "linux")]
         match secret_service::find(&attributes(name))? {
-            Found::Locked(_) if self.prompting == Prompting::Forbidden => {
+            ItemLookup::Locked(_) if self.prompting == Prompting::Forbidden => {
                 return Err(StoreError::Locked);
             }
-            Found::Nothing(Home::Nowhere) | Found::Locked(Home::Nowhere) => {
+            ItemLookup::Nothing(Home::Nowhere) | ItemLookup::Locked(Home::Nowhere) => {
                 return Err(StoreError::Absent(
                     "it has no collection in which a session could be kept".to_owned(),
                 ));
             }
-            Found::Nothing(Home::Collection(label)) | Found::Locked(Home::Collection(label)) => {
+            ItemLookup::Nothing(Home::Collection(label))
+            | ItemLookup::Locked(Home::Collection(label)) => {
                 return entry(name, Some(&label));
             }
             _ => {}
@@ -116,13 +117,13 @@ impl Keychain {
     fn get(self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         #[cfg(target_os = "linux")]
         match secret_service::find(&attributes(name))? {
-            Found::Item(item) => return item.secret().map(Some),
-            Found::Nothing(_) => return Ok(None),
-            Found::Locked(_) if self.prompting == Prompting::Forbidden => {
+            ItemLookup::Item(item) => return item.secret().map(Some),
+            ItemLookup::Nothing(_) => return Ok(None),
+            ItemLookup::Locked(_) if self.prompting == Prompting::Forbidden => {
                 return Err(StoreError::Locked);
             }
             // The library shows the prompt, and encrypts.
-            Found::Locked(_) | Found::FarItem => {}
+            ItemLookup::Locked(_) | ItemLookup::FarItem => {}
         }
         match entry(name, None)?.get_secret() {
             Ok(secret) => Ok(Some(Zeroizing::new(secret))),

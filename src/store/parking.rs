@@ -30,10 +30,10 @@ const LIMIT: u64 = 256 * 1024;
 
 /// The place of one profile, issuer and client.
 #[derive(Clone, Debug)]
-pub struct Parking(Place);
+pub struct Parking(ParkingPlace);
 
 #[derive(Clone, Debug)]
-enum Place {
+enum ParkingPlace {
     #[cfg(target_os = "linux")]
     KernelKeyring(String),
     #[cfg(windows)]
@@ -63,14 +63,14 @@ impl Parking {
     #[cfg(target_os = "linux")]
     pub fn place(files: &StateFiles) -> Option<Self> {
         let name = format!("gatepass-parked:{}", files.key());
-        Some(Self(Place::KernelKeyring(name)))
+        Some(Self(ParkingPlace::KernelKeyring(name)))
     }
 
     /// The place, whatever the configuration says: what an earlier one has left there is cleared.
     #[cfg(windows)]
     pub fn place(files: &StateFiles) -> Option<Self> {
         let (dir, name) = (files.dir().clone(), files.name("parked"));
-        Some(Self(Place::ProtectedFile(dir, name)))
+        Some(Self(ParkingPlace::ProtectedFile(dir, name)))
     }
 
     /// The place, whatever the configuration says: what an earlier one has left there is cleared.
@@ -82,20 +82,25 @@ impl Parking {
     /// A place in the state folder.
     #[cfg(test)]
     pub(crate) fn in_file(files: &StateFiles) -> Self {
-        Self(Place::File(files.dir().clone(), files.name("parked")))
+        Self(ParkingPlace::File(
+            files.dir().clone(),
+            files.name("parked"),
+        ))
     }
 
     /// The parked record, if it is the one that the state file knows by this digest.
     pub fn read(&self, digest: &str) -> Option<Record> {
         let bytes = match &self.0 {
             #[cfg(target_os = "linux")]
-            Place::KernelKeyring(name) => kernel_keyring::read(name).ok().flatten(),
+            ParkingPlace::KernelKeyring(name) => kernel_keyring::read(name).ok().flatten(),
             #[cfg(windows)]
-            Place::ProtectedFile(dir, name) => dpapi::unprotect(&dir.read(name, LIMIT).ok()??).ok(),
+            ParkingPlace::ProtectedFile(dir, name) => {
+                dpapi::unprotect(&dir.read(name, LIMIT).ok()??).ok()
+            }
             #[cfg(test)]
-            Place::File(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
+            ParkingPlace::File(dir, name) => dir.read(name, LIMIT).ok()?.map(Into::into),
             #[cfg(not(any(target_os = "linux", windows)))]
-            Place::Nowhere => None,
+            ParkingPlace::Nowhere => None,
         }?;
         (digest_of(&bytes) == digest)
             .then(|| Record::from_bytes(&bytes))
@@ -114,21 +119,21 @@ impl Parking {
         let lifetime = left.unwrap_or(AT_MOST).clamp(60, AT_MOST);
         let taken = match &self.0 {
             #[cfg(target_os = "linux")]
-            Place::KernelKeyring(name) => {
+            ParkingPlace::KernelKeyring(name) => {
                 kernel_keyring::write(name, &bytes, Some(lifetime)).is_ok()
             }
             #[cfg(windows)]
-            Place::ProtectedFile(dir, name) => {
+            ParkingPlace::ProtectedFile(dir, name) => {
                 let _ = lifetime;
                 dpapi::protect(&bytes).is_ok_and(|sealed| dir.replace(name, &sealed).is_ok())
             }
             #[cfg(test)]
-            Place::File(dir, name) => {
+            ParkingPlace::File(dir, name) => {
                 let _ = lifetime;
                 dir.replace(name, &bytes).is_ok()
             }
             #[cfg(not(any(target_os = "linux", windows)))]
-            Place::Nowhere => {
+            ParkingPlace::Nowhere => {
                 let _ = lifetime;
                 false
             }
@@ -140,19 +145,19 @@ impl Parking {
     pub fn clear(&self) {
         match &self.0 {
             #[cfg(target_os = "linux")]
-            Place::KernelKeyring(name) => {
+            ParkingPlace::KernelKeyring(name) => {
                 let _ = kernel_keyring::clear(name);
             }
             #[cfg(windows)]
-            Place::ProtectedFile(dir, name) => {
+            ParkingPlace::ProtectedFile(dir, name) => {
                 let _ = dir.remove(name);
             }
             #[cfg(test)]
-            Place::File(dir, name) => {
+            ParkingPlace::File(dir, name) => {
                 let _ = dir.remove(name);
             }
             #[cfg(not(any(target_os = "linux", windows)))]
-            Place::Nowhere => {}
+            ParkingPlace::Nowhere => {}
         }
     }
 

@@ -22,7 +22,7 @@ const SERVICE: &str = "/org/freedesktop/secrets";
 const NO_OBJECT: &str = "/";
 
 /// What is in the Secret Service under some attributes.
-pub(super) enum Found {
+pub(super) enum ItemLookup {
     /// An item, readable without a prompt.
     Item(Item),
     /// The same, over a bus that may cross a network: nothing is read that is not encrypted on the way.
@@ -53,16 +53,16 @@ pub(super) struct Item {
 ///
 /// # Errors
 /// If no service answers or it has no place for items.
-pub(super) fn find(attributes: &HashMap<&str, &str>) -> Result<Found, StoreError> {
+pub(super) fn find(attributes: &HashMap<&str, &str>) -> Result<ItemLookup, StoreError> {
     let bus = Connection::session().map_err(absent)?;
     let (unlocked, locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) =
         ask(&bus, SERVICE, "Secret.Service", "SearchItems", attributes).map_err(absent)?;
     if !locked.is_empty() {
-        return Ok(Found::Locked(Home::Default));
+        return Ok(ItemLookup::Locked(Home::Default));
     }
     match <[OwnedObjectPath; 1]>::try_from(unlocked) {
-        Ok([path]) if is_near() => return Ok(Found::Item(Item { bus, path })),
-        Ok(_) => return Ok(Found::FarItem),
+        Ok([path]) if is_near() => return Ok(ItemLookup::Item(Item { bus, path })),
+        Ok(_) => return Ok(ItemLookup::FarItem),
         Err(none) if none.is_empty() => {}
         Err(_) => {
             return Err(StoreError::Other(
@@ -79,12 +79,12 @@ pub(super) fn find(attributes: &HashMap<&str, &str>) -> Result<Found, StoreError
                 let label = String::try_from(label).map_err(other)?;
                 (collection, Home::Collection(label))
             }
-            None => return Ok(Found::Nothing(Home::Nowhere)),
+            None => return Ok(ItemLookup::Nothing(Home::Nowhere)),
         },
     };
     match is_locked(&bus, &collection)? {
-        true => Ok(Found::Locked(home)),
-        false => Ok(Found::Nothing(home)),
+        true => Ok(ItemLookup::Locked(home)),
+        false => Ok(ItemLookup::Nothing(home)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::caller::Deadline;
 use crate::platform::files::PrivateDir;
 use crate::platform::paths;
-use crate::session::lock::Pause;
+use crate::session::lock::Polling;
 
 /// The file that is locked. It has no content and is never deleted.
 const NAME: &str = "keychain-lock";
@@ -37,7 +37,7 @@ impl Turn {
 fn take(until: Deadline) -> Option<File> {
     let dir = PrivateDir::open(&paths::state_dir().ok()?).ok()??;
     let file = dir.lock_file(NAME).ok()?;
-    let mut pause = Pause::default();
+    let mut pause = Polling::default();
     loop {
         match file.try_lock() {
             Ok(()) => return Some(file),

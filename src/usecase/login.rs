@@ -9,7 +9,7 @@ use crate::error::{Failure, Id, Result};
 use crate::platform::environment::Environment;
 use crate::secret::Secret;
 use crate::session::active_sign_in::{ActiveSignIn, ControlRequest};
-use crate::session::lock::Pause;
+use crate::session::lock::Polling;
 use crate::session::state::StateFiles;
 use crate::sign_in_ui::SignInUi;
 use crate::store::{self, Prompting};
@@ -71,7 +71,7 @@ pub fn login(request: &SignInRequest<'_>) -> Result<SignedIn> {
     if active.is_none() {
         ControlRequest::Replace.leave(&files);
         let until = Deadline::after(GIVE_WAY);
-        let mut pause = Pause::default();
+        let mut pause = Polling::default();
         while active.is_none() && !until.passed() {
             pause.sleep(until);
             active = ActiveSignIn::begin(&files)?;

@@ -289,13 +289,13 @@ pub fn status(settings: &Settings) -> Result<Status> {
 fn held_back(reader: &Reader<'_>, record: Option<&Record>) -> Option<HeldBack> {
     let failure = reader.held_back(record, Renew::IfNeeded)?;
     let unproven = record.and_then(|record| record.unproven.as_ref());
-    let pause = reader.state.pause.as_ref();
+    let back_off = reader.state.back_off.as_ref();
     let since = unproven.map(|unproven| unproven.since);
     Some(HeldBack {
         error: failure.id.as_str(),
-        what: pause.map_or_else(|| failure.what.clone(), |pause| pause.reason().what),
-        since: text::moment(since.or(pause.map(|pause| pause.since))?),
-        next_try: pause.map(|pause| text::moment(pause.until())),
+        what: back_off.map_or_else(|| failure.what.clone(), |back_off| back_off.reason().what),
+        since: text::moment(since.or(back_off.map(|back_off| back_off.since))?),
+        next_try: back_off.map(|back_off| text::moment(back_off.until())),
     })
 }
 

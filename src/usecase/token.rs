@@ -12,7 +12,7 @@ use crate::config::settings::Kind;
 use crate::error::{Cure, Failure, Id, Result};
 use crate::platform::environment::Environment;
 use crate::reader::{Reader, Renew, TokenRequirement, sign_in_required, without_session};
-use crate::session::last_printed::{LastPrinted, Refusal};
+use crate::session::last_printed::{GatewayRefusal, LastPrinted};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
 use crate::session::state::{Parked, Session, State};
@@ -130,15 +130,15 @@ impl TokenCommand<'_> {
             return false;
         };
         match last.refusal(token) {
-            Refusal::None => return false,
-            Refusal::RefreshDue => {}
+            GatewayRefusal::None => return false,
+            GatewayRefusal::RefreshDue => {}
             // Its result is waited for, but no further refresh begun.
-            Refusal::RefreshBegun(at_ms)
+            GatewayRefusal::RefreshBegun(at_ms)
                 if Lock::is_held(&reader.files, Purpose::Write).unwrap_or(false) =>
             {
                 need.asked_at_ms = at_ms;
             }
-            Refusal::RefreshBegun(_) | Refusal::InVain => {
+            GatewayRefusal::RefreshBegun(_) | GatewayRefusal::InVain => {
                 log::info!("the gateway has refused the token; a refresh was tried a moment ago");
                 return false;
             }

@@ -15,7 +15,7 @@ use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::reader::{Reader, TokenRequirement};
 use crate::session::active_sign_in::{ControlRequest, Progress};
-use crate::session::lock::{Lock, Pause, Purpose};
+use crate::session::lock::{Lock, Polling, Purpose};
 use crate::session::record::IssuedToken;
 use crate::session::state::{Ended, StateFiles};
 use crate::store::SecretStore;
@@ -134,7 +134,7 @@ impl WorkerClient<'_> {
     fn show_that_a_caller_waits(&self) -> Result<Option<Lock>> {
         let files = StateFiles::open(self.settings())?;
         let until = self.caller.deadline.at_most(LOOKED_AT);
-        let mut pause = Pause::default();
+        let mut pause = Polling::default();
         loop {
             let shared = Lock::share(&files, Purpose::Wait)?;
             if shared.is_some() || until.passed() {
@@ -154,7 +154,7 @@ impl WorkerClient<'_> {
         let mut worker: Option<Worker> = None;
         let mut tried = false;
         let mut may_die = true;
-        let mut pause = Pause::default();
+        let mut pause = Polling::default();
         let mut listen_for = Duration::ZERO;
         loop {
             match worker.as_ref().map(|started| started.event(listen_for)) {

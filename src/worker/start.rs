@@ -64,7 +64,9 @@ impl Worker {
             Renew::RefusedByGateway => add(&["--force", "--refused"]),
         }
         if let Some(file) = configuration.file {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            let file = std::path::absolute(file).map_err(|error| {
+                Failure::internal(format!("no worker could be started: {error}"))
+            })?;
             arguments.extend(["--config".into(), file.into()]);
         }
         let worker = start_detached(&arguments, logging::is_on_stderr())

@@ -39,12 +39,12 @@ pub(super) struct Outcome {
     /// The client that was registered for this session.
     pub(super) registered: Option<Registered>,
     /// What the provider's token was exchanged for.
-    pub(super) exchanged: Option<Exchange>,
+    pub(super) exchanged: Option<CompletedExchange>,
     pub(super) secret_headers: BTreeMap<String, Secret>,
 }
 
 /// A token of the provider's and what the gateway's issuer gave for it.
-pub(super) struct Exchange {
+pub(super) struct CompletedExchange {
     pub(super) from: ProviderToken,
     pub(super) exchanged: Exchanged,
     pub(super) times: Times,
@@ -218,7 +218,7 @@ impl Writer<'_> {
         state.session = Session::Stored;
         state.refreshed = None;
         state.in_flight = None;
-        state.pause = None;
+        state.back_off = None;
         state.withdrawn = None;
         state.ends = record.ends_at.map(|at| Ends {
             at,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use crate::config::exchange::Exchange;
 use crate::config::settings::{Settings, TokenChoice};
 use crate::config::template;
-use crate::config::value::Value;
+use crate::config::value::ConfigValue;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::exchange::{End, Exchanged};
 use crate::oidc::id_token::{self, Claims};
@@ -203,9 +203,9 @@ pub(super) fn check_account(claims: &Claims, settings: &Settings) -> Result<()> 
 }
 
 /// A claim fits an allowed value, or one of a list; a list claim fits if one of its values does.
-fn fits(given: &Json, allowed: &Value) -> bool {
+fn fits(given: &Json, allowed: &ConfigValue) -> bool {
     match (given, allowed) {
-        (_, Value::List(options)) => options.iter().any(|option| fits(given, option)),
+        (_, ConfigValue::List(options)) => options.iter().any(|option| fits(given, option)),
         (Json::Array(values), _) => values.iter().any(|value| fits(value, allowed)),
         _ => *given == allowed.to_json(),
     }
@@ -282,13 +282,13 @@ mod tests {
 
     #[test]
     fn claims_fit_values_lists_and_the_mail_domain() {
-        assert!(fits(&json!("a"), &Value::from("a")));
-        assert!(!fits(&json!("A"), &Value::from("a")));
-        assert!(fits(&json!(["x", "a"]), &Value::from("a")));
-        let list = Value::List(vec![Value::from("b"), Value::from("a")]);
+        assert!(fits(&json!("a"), &ConfigValue::from("a")));
+        assert!(!fits(&json!("A"), &ConfigValue::from("a")));
+        assert!(fits(&json!(["x", "a"]), &ConfigValue::from("a")));
+        let list = ConfigValue::List(vec![ConfigValue::from("b"), ConfigValue::from("a")]);
         assert!(fits(&json!("a"), &list));
         assert!(!fits(&json!("c"), &list));
-        assert!(fits(&json!(true), &Value::Flag(true)));
-        assert!(!fits(&json!("true"), &Value::Flag(true)));
+        assert!(fits(&json!(true), &ConfigValue::Flag(true)));
+        assert!(!fits(&json!("true"), &ConfigValue::Flag(true)));
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::install::Outcome;
 use super::issue::Times;
-use super::renewal::{Answer, Judgement, NoAnswer, Renewal};
+use super::renewal::{JudgedAnswer, Judgement, NoAnswer, Renewal};
 use super::{Budget, Writer};
 use crate::caller::{Deadline, TokenUse};
 use crate::clock;
@@ -82,7 +82,7 @@ enum Step {
 
 /// What happens and what goes wrong meanwhile.
 #[derive(Clone, Copy, Debug)]
-struct Event {
+struct Incident {
     step: Step,
     mood: Mood,
     /// The process dies at this boundary, if it gets there.
@@ -103,8 +103,8 @@ struct Family {
 }
 
 /// Nothing goes wrong.
-fn calm(step: Step) -> Event {
-    Event {
+fn calm(step: Step) -> Incident {
+    Incident {
         step,
         mood: Mood::Rotates,
         dies_at: None,
@@ -117,7 +117,7 @@ const CALL: Step = Step::Call(Renew::IfNeeded);
 
 /// What kind of world the sequence meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
+struct WorldKind {
     /// For how long the provider forgives the use of a rotated refresh token, in milliseconds.
     grace_ms: u64,
     /// Whether the machine has a place for a session that the store does not take.
@@ -126,7 +126,7 @@ struct Kind {
 
 /// Everything outside of the session code.
 struct World {
-    kind: Kind,
+    kind: WorldKind,
     entry: RefCell<Option<Vec<u8>>>,
     failing_writes: Cell<u32>,
     families: RefCell<Vec<Family>>,
@@ -232,7 +232,7 @@ impl Renewal for World {
         refresh_token: &Secret,
         _: bool,
         before_sending: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<JudgedAnswer, NoAnswer> {
         self.boundary();
         let mood = self.mood.get();
         if mood == Mood::Moved {
@@ -325,7 +325,7 @@ impl Renewal for World {
             _ => self.passed(&grant, Some(claims())),
         };
         let now = clock::now_millis();
-        Ok(Answer {
+        Ok(JudgedAnswer {
             refresh_token: (next != number).then(|| Secret::new(Self::token(index, next))),
             refresh_expires_in: None,
             date: None,
@@ -338,7 +338,7 @@ impl Renewal for World {
         })
     }
 
-    fn judge_again(&self, _: &Record, answer: &mut Answer) {
+    fn judge_again(&self, _: &Record, answer: &mut JudgedAnswer) {
         self.boundary();
         // What came is safe before anything else is asked.
         let kept = self.record().and_then(|record| record.refresh_token);
@@ -410,7 +410,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: WorldKind) -> Self {
         // In memory: the state is written thousands of times, and no power is cut here.
         let folder = tempfile::tempdir_in("/dev/shm")
             .or_else(|_| tempfile::tempdir())
@@ -443,7 +443,7 @@ impl Machine {
     }
 
     fn plain() -> Self {
-        Self::new(Kind {
+        Self::new(WorldKind {
             grace_ms: 0,
             parks: false,
         })
@@ -548,7 +548,7 @@ impl Machine {
     }
 
     /// Runs one event; `None` if the process died.
-    fn run(&mut self, event: &Event) -> Option<Result<Option<IssuedToken>>> {
+    fn run(&mut self, event: &Incident) -> Option<Result<Option<IssuedToken>>> {
         self.now_ms += 7;
         self.uptime_ms += 7;
         match event.step {
@@ -617,7 +617,7 @@ impl Drop for Machine {
 }
 
 /// What must hold, whatever happens.
-fn check(kind: Kind, events: &[Event]) {
+fn check(kind: WorldKind, events: &[Incident]) {
     let mut machine = Machine::new(kind);
     // The sign-ins whose tokens may be printed: one, except after a sign-in or sign-out died half-way.
     let mut owners: Vec<usize> = Vec::new();
@@ -714,24 +714,24 @@ fn check(kind: Kind, events: &[Event]) {
     }
 }
 
-const KINDS: [Kind; 3] = [
-    Kind {
+const KINDS: [WorldKind; 3] = [
+    WorldKind {
         grace_ms: 0,
         parks: false,
     },
-    Kind {
+    WorldKind {
         grace_ms: 0,
         parks: true,
     },
-    Kind {
+    WorldKind {
         grace_ms: 30_000,
         parks: true,
     },
 ];
 
 /// One of each that differs.
-fn alphabet() -> Vec<Event> {
-    let forced = |mood| Event {
+fn alphabet() -> Vec<Incident> {
+    let forced = |mood| Incident {
         mood,
         ..calm(FORCED)
     };
@@ -748,11 +748,11 @@ fn alphabet() -> Vec<Event> {
         calm(Step::ClockForward(120)),
         calm(Step::Reconfigure),
         calm(Step::LoseState),
-        Event {
+        Incident {
             failing_writes: 9,
             ..calm(FORCED)
         },
-        Event {
+        Incident {
             dies_at: Some(6),
             ..calm(FORCED)
         },
@@ -789,7 +789,7 @@ fn no_short_sequence_loses_a_session() {
             let mut indices = vec![0; length];
             'sequences: loop {
                 let events = indices.iter().map(|index| alphabet[*index]);
-                let events: Vec<Event> =
+                let events: Vec<Incident> =
                     std::iter::once(calm(Step::SignIn)).chain(events).collect();
                 check(kind, &events);
                 sequences += 1;
@@ -809,7 +809,7 @@ fn no_short_sequence_loses_a_session() {
     assert_eq!(sequences, expected * KINDS.len() as u64);
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = Incident> {
     let renew = prop_oneof![
         Just(Renew::IfNeeded),
         Just(Renew::Forced),
@@ -860,7 +860,7 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let dies_at = prop_oneof![4 => Just(None), 2 => (0..16_u32).prop_map(Some)];
     let failing = prop_oneof![6 => Just(0_u32), 1 => 1..3_u32, 1 => Just(99_u32)];
-    (step, mood, dies_at, failing).prop_map(|(step, mood, dies_at, failing_writes)| Event {
+    (step, mood, dies_at, failing).prop_map(|(step, mood, dies_at, failing_writes)| Incident {
         step,
         mood,
         dies_at,
@@ -889,7 +889,7 @@ proptest! {
 fn a_rotated_token_that_can_be_kept_nowhere_is_printed_and_the_old_one_sent_once_more() {
     let mut machine = Machine::plain();
     machine.run(&calm(Step::SignIn)).unwrap().unwrap();
-    let failing = Event {
+    let failing = Incident {
         failing_writes: 9,
         ..calm(FORCED)
     };
@@ -913,7 +913,7 @@ fn a_session_is_parked_over_ten_refreshes_and_brought_home_at_the_first_call_tha
  {
     let mut machine = Machine::new(KINDS[1]);
     machine.run(&calm(Step::SignIn)).unwrap().unwrap();
-    let failing = Event {
+    let failing = Incident {
         failing_writes: 99,
         ..calm(FORCED)
     };
@@ -938,11 +938,11 @@ fn a_session_is_parked_over_ten_refreshes_and_brought_home_at_the_first_call_tha
 
 #[test]
 fn a_wrong_answer_followed_by_one_without_an_id_token_prints_nothing() {
-    let wrong = Event {
+    let wrong = Incident {
         mood: Mood::WrongKey,
         ..calm(FORCED)
     };
-    let without = Event {
+    let without = Incident {
         mood: Mood::NoIdToken,
         ..calm(FORCED)
     };
@@ -951,7 +951,7 @@ fn a_wrong_answer_followed_by_one_without_an_id_token_prints_nothing() {
         machine.run(&calm(Step::SignIn)).unwrap().unwrap();
         // The sign-in's own token is over.
         machine.run(&calm(Step::Sleep(3700)));
-        let first = machine.run(&Event { dies_at, ..wrong });
+        let first = machine.run(&Incident { dies_at, ..wrong });
         if let Some(first) = &first {
             assert_eq!(first.as_ref().unwrap_err().id, Id::UntrustedResponse);
         }
@@ -983,7 +983,7 @@ fn what_was_kept_unproven_is_proved_by_a_later_id_token_and_the_pause_ends_with_
     let mut machine = Machine::plain();
     machine.run(&calm(Step::SignIn)).unwrap().unwrap();
     machine.run(&calm(Step::Sleep(3700)));
-    let refused = Event {
+    let refused = Incident {
         mood: Mood::Lies,
         ..calm(CALL)
     };
@@ -1000,7 +1000,7 @@ fn what_was_kept_unproven_is_proved_by_a_later_id_token_and_the_pause_ends_with_
     machine.run(&calm(Step::Reconfigure));
     assert!(machine.run(&calm(CALL)).unwrap().is_ok());
     assert!(machine.session().unwrap().unproven.is_none());
-    assert!(machine.files.read().unwrap().pause.is_none());
+    assert!(machine.files.read().unwrap().back_off.is_none());
 }
 
 #[test]
@@ -1053,7 +1053,7 @@ fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
                 let refused = machine.run(&calm(FORCED)).unwrap();
                 assert_eq!(refused.unwrap_err().id, Id::SignInRequired);
             }
-            let dying = Event {
+            let dying = Incident {
                 dies_at: Some(dies_at),
                 ..calm(Step::SignIn)
             };
@@ -1077,7 +1077,7 @@ fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
 #[test]
 fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
     let mut machine = Machine::with_exchange();
-    let event = |step, failing_writes| Event {
+    let event = |step, failing_writes| Incident {
         failing_writes,
         ..calm(step)
     };
@@ -1100,7 +1100,7 @@ fn an_exchanged_token_that_cannot_be_stored_ends_no_session() {
 #[test]
 fn an_exchange_that_was_only_tried_before_a_refresh_is_not_remembered_as_refused() {
     let mut machine = Machine::with_exchange();
-    let event = |step, mood| Event { mood, ..calm(step) };
+    let event = |step, mood| Incident { mood, ..calm(step) };
     machine.run(&event(Step::SignIn, Mood::Rotates));
     let renewed = machine.run(&event(FORCED, Mood::Rotates)).unwrap();
     assert!(renewed.unwrap().is_some());

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::issue::{self, IssueContext, Times};
-use super::renewal::{Answer, Judgement, NoAnswer, Renewal};
+use super::renewal::{JudgedAnswer, Judgement, NoAnswer, Renewal};
 use super::{Kept, Writer, overtaken};
 use crate::audit;
 use crate::clock;
@@ -13,7 +13,7 @@ use crate::oidc::id_token::{self, Claims};
 use crate::oidc::tokens::Grant;
 use crate::reader::{Held, Reader, Renew, TokenRequirement, sign_in_required, without_session};
 use crate::secret::Secret;
-use crate::session::pause::Pause;
+use crate::session::back_off::BackOff;
 use crate::session::record::{IssuedToken, Proof, Record, Unproven};
 use crate::session::state::{Ended, Ends, InFlight, Parked, Session};
 use crate::session::verdict::{AttemptEnd, Fate, NextTry};
@@ -94,7 +94,7 @@ impl Writer<'_> {
             }
         };
         if result.is_ok() {
-            self.reader.state.pause = None;
+            self.reader.state.back_off = None;
         }
         self.reader.state.refreshed = Some(Ended::now(result.as_ref().err()));
         // Where a request was sent and no answer came, the provider may have used up the refresh token; where its
@@ -220,15 +220,15 @@ impl Writer<'_> {
                 audit::note(self.settings(), audit::Event::Ended(what));
             }
             Fate::Unproven => audit::note(self.settings(), audit::Event::Unproven(&failure)),
-            Fate::Kept if verdict.next_try == NextTry::AfterPause => {
+            Fate::Kept if verdict.next_try == NextTry::AfterBackOff => {
                 audit::note(self.settings(), audit::Event::NotRenewed(&failure));
             }
             Fate::Kept => {}
         }
         match verdict.next_try {
-            NextTry::AfterPause => self.pause(&failure),
+            NextTry::AfterBackOff => self.pause(&failure),
             // What was paused for is not what is wrong now.
-            NextTry::NextSignIn => self.reader.state.pause = None,
+            NextTry::NextSignIn => self.reader.state.back_off = None,
             NextTry::NextCall => {}
         }
         failure
@@ -238,20 +238,20 @@ impl Writer<'_> {
     fn pause(&mut self, failure: &Failure) {
         let state = &mut self.reader.state;
         let configuration = self.reader.settings.attempt_digest();
-        let pause = Pause::after(state.pause.as_ref(), failure, configuration);
+        let pause = BackOff::after(state.back_off.as_ref(), failure, configuration);
         log::warn!(
             "{}; tried again at {}",
             failure.what,
             crate::text::moment(pause.until())
         );
-        state.pause = Some(pause);
+        state.back_off = Some(pause);
     }
 
     /// Takes over what the provider gave: first the refresh token, then what passed the checks.
     fn take_over(
         &mut self,
         record: Record,
-        mut answer: Answer,
+        mut answer: JudgedAnswer,
         renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
         log::info!(
@@ -284,7 +284,7 @@ impl Writer<'_> {
         &mut self,
         rotated: Record,
         before: Option<Secret>,
-        answer: &mut Answer,
+        answer: &mut JudgedAnswer,
         renewal: &dyn Renewal,
     ) -> Result<IssuedToken> {
         if let Judgement::Failed { end, what } = &answer.judgement

@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// What the provider answered to a refresh token, and what is to be thought of it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct JudgedAnswer {
     /// The new refresh token, if one came. Then the old one is used up.
     pub(super) refresh_token: Option<Secret>,
     /// Seconds that it lives, if the provider says so.
@@ -97,10 +97,10 @@ pub trait Renewal {
         refresh_token: &Secret,
         patient: bool,
         before_sending: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Answer, NoAnswer>;
+    ) -> Result<JudgedAnswer, NoAnswer>;
 
     /// Judges the same answer once more, by what the provider says of itself now.
-    fn judge_again(&self, record: &Record, answer: &mut Answer);
+    fn judge_again(&self, record: &Record, answer: &mut JudgedAnswer);
 
     /// Exchanges a token of the provider's for the gateway's.
     fn exchange(&self, from: &Secret) -> Result<Exchanged>;
@@ -126,7 +126,7 @@ impl Renewal for AtProvider<'_> {
         refresh_token: &Secret,
         patient: bool,
         before_sending: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<JudgedAnswer, NoAnswer> {
         let connect_until = if patient {
             self.budget.answer_by.less(RESERVE).at_most(PATIENCE)
         } else {
@@ -176,7 +176,7 @@ impl Renewal for AtProvider<'_> {
                 (None, failed(AttemptEnd::Unavailable, failure.what))
             }
         };
-        Ok(Answer {
+        Ok(JudgedAnswer {
             refresh_token: answer.refresh_token,
             refresh_expires_in: answer.refresh_expires_in,
             date: answer.date,
@@ -186,7 +186,7 @@ impl Renewal for AtProvider<'_> {
         })
     }
 
-    fn judge_again(&self, record: &Record, answer: &mut Answer) {
+    fn judge_again(&self, record: &Record, answer: &mut JudgedAnswer) {
         let Some(grant) = &answer.grant else {
             return;
         };

@@ -135,7 +135,7 @@ impl Writer<'_> {
         self.reader.state.warnings.clear();
         self.reader.state.in_flight = None;
         self.reader.state.ends = None;
-        self.reader.state.pause = None;
+        self.reader.state.back_off = None;
         self.note(Session::None)?;
         Ok(forgotten)
     }

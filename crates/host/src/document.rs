@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::codex::Tables;
+use crate::codex::ProviderTables;
 use crate::registry::{self, Section};
 use crate::value::{Members, Object};
 use crate::{Error, Notes, intune};
@@ -19,7 +19,7 @@ pub enum ConfigDocument {
     /// The same keys as a custom profile of Intune.
     Intune(intune::Profile),
     /// Tables of a TOML file, merged into what is there.
-    Toml(Tables),
+    Toml(ProviderTables),
     /// A TOML file of its own.
     WholeToml(String),
 }

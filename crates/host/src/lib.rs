@@ -51,7 +51,7 @@ pub struct HostInfo {
     /// Writes its configuration in one of [`HostInfo::formats`].
     pub write: fn(&HostPlan, &str, &mut Notes) -> Result<Export, Error>,
     /// Finds what is wrong with its configuration.
-    pub check: fn(&lint::Settings, &lint::Context, &mut lint::Report),
+    pub check: fn(&lint::HostSettings, &lint::Context, &mut lint::LintReport),
 }
 
 /// A form in which a host's configuration is written.

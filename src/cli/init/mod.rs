@@ -24,7 +24,7 @@ use crate::output;
 use crate::platform::files;
 
 /// Longest wait for the provider. A file can be written without it.
-const LOOK: Duration = Duration::from_secs(8);
+const DISCOVERY: Duration = Duration::from_secs(8);
 
 /// Writes a first file. An existing one is never overwritten.
 ///
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, init: &InitArgs) -> Result<()> {
     if path.exists() {
         return Err(there_already(&shown));
     }
-    let target = Target {
+    let target = StarterFile {
         profile: profile(args)?,
         path: &path,
     };
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, init: &InitArgs) -> Result<()> {
 }
 
 /// Where the file goes, and which profile it describes.
-struct Target<'a> {
+struct StarterFile<'a> {
     profile: ProfileName,
     path: &'a std::path::Path,
 }
@@ -80,7 +80,7 @@ fn next_command(args: &Args, profile: &ProfileName) -> String {
 }
 
 /// The file that the options describe.
-fn of_options(init: &InitArgs, target: &Target<'_>) -> Result<(Starter, Settings)> {
+fn of_options(init: &InitArgs, target: &StarterFile<'_>) -> Result<(Starter, Settings)> {
     let needed = |given: &Option<String>, option: &str| {
         given.clone().ok_or_else(|| {
             Failure::new(
@@ -129,7 +129,7 @@ fn of_options(init: &InitArgs, target: &Target<'_>) -> Result<(Starter, Settings
 }
 
 /// The settings that the file will have, if `config check` finds nothing wrong with it.
-fn accepted(starter: &Starter, target: &Target<'_>) -> Result<Settings> {
+fn accepted(starter: &Starter, target: &StarterFile<'_>) -> Result<Settings> {
     let settings = understood(starter, target.path, &target.profile)?;
     settings.issuer_template()?;
     settings.check_gateway_url().map_err(|failure| {
@@ -182,7 +182,7 @@ fn understood(
 }
 
 fn look(settings: &Settings) -> Result<Metadata> {
-    let http = client_auth::provider_http(settings, Deadline::after(LOOK))?;
+    let http = client_auth::provider_http(settings, Deadline::after(DISCOVERY))?;
     Provider::look(&http, settings).map(|provider| provider.metadata)
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, Write as _};
 
-use super::{Target, accepted, look, say, suit};
+use super::{StarterFile, accepted, look, say, suit};
 use crate::config::choice::TokenChoice;
 use crate::config::preset::Preset;
 use crate::config::settings::Settings;
@@ -17,7 +17,7 @@ const TIMES: usize = 5;
 const NOT_YET: &str = "CLIENT-ID";
 
 /// Asks for everything. The issuer is tried before it is taken.
-pub(super) fn ask(target: &Target<'_>) -> Result<(Starter, Settings)> {
+pub(super) fn ask(target: &StarterFile<'_>) -> Result<(Starter, Settings)> {
     tell(
         "gatepass signs you in at your organisation's provider. Five questions; Ctrl-C writes nothing.\n",
     );
@@ -81,7 +81,7 @@ fn preset() -> Result<Option<Preset>> {
 }
 
 /// The issuer, which must answer and name itself as it was typed.
-fn issuer(starter: &mut Starter, target: &Target<'_>) -> Result<Settings> {
+fn issuer(starter: &mut Starter, target: &StarterFile<'_>) -> Result<Settings> {
     let chosen = starter.preset;
     let example = chosen.map_or_else(
         || "https://idp.example.com".to_owned(),
@@ -103,7 +103,7 @@ fn issuer(starter: &mut Starter, target: &Target<'_>) -> Result<Settings> {
 }
 
 /// What the gateway's token is, where the provider's usual one is of no use to a gateway.
-fn api(starter: &mut Starter, target: &Target<'_>) -> Result<Settings> {
+fn api(starter: &mut Starter, target: &StarterFile<'_>) -> Result<Settings> {
     let Err(failure) = accepted(starter, target) else {
         return accepted(starter, target);
     };

@@ -15,12 +15,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::choice::{Choice, StoreChoice};
-use super::document::{Document, Problem, Reader, Table, any_of, number, text_value};
+use super::document::{Document, DocumentReader, Problem, Table, any_of, number, text_value};
 use super::profile::ProfileName;
 use super::schema::{Key, REDIRECT_PATH, Shape};
 use crate::error::{Failure, Result};
 use crate::platform::files::Unsafe;
-use crate::platform::policy::{self as place, Found};
+use crate::platform::policy::{self as place, RawPolicy};
 use crate::text;
 use crate::text::hex;
 
@@ -114,17 +114,19 @@ impl Policy {
         };
         let problem = |what: String| vec![Problem { what, remedy: None }];
         let parsed = match found {
-            Found::File(file) => file
+            RawPolicy::File(file) => file
                 .whole(place::LIMIT)
                 .map_err(|why| match why {
                     Unsafe::Size => problem("it is larger than 2 MiB".to_owned()),
                     other => problem(format!("it cannot be read: {other}")),
                 })
                 .and_then(|text| Ok((Self::parse(&text)?, text))),
-            Found::Values(values) => native::to_toml(&values).map_err(problem).and_then(|text| {
-                let policy = Self::parse(text.as_bytes()).map_err(native::without_lines)?;
-                Ok((policy, text.into_bytes()))
-            }),
+            RawPolicy::Values(values) => {
+                native::to_toml(&values).map_err(problem).and_then(|text| {
+                    let policy = Self::parse(text.as_bytes()).map_err(native::without_lines)?;
+                    Ok((policy, text.into_bytes()))
+                })
+            }
         };
         let (policy, text) = parsed.map_err(|problems| {
             let all: Vec<String> = problems.into_iter().map(Problem::in_one_line).collect();
@@ -149,7 +151,7 @@ impl Policy {
 
     /// Reads a policy's text; gives every problem.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::default();
+        let mut reader = DocumentReader::default();
         let mut policy = Self::default();
         if let Some(root) = reader.open(bytes) {
             policy.take(root.get_ref(), &mut reader);
@@ -163,7 +165,7 @@ impl Policy {
         }
     }
 
-    fn take(&mut self, root: &DeTable<'_>, reader: &mut Reader) {
+    fn take(&mut self, root: &DeTable<'_>, reader: &mut DocumentReader) {
         // The administrator's words are understood first: they say how to read the rest.
         let locked = root
             .get("locked")
@@ -200,7 +202,7 @@ impl Policy {
     }
 
     /// Locked values or defaults.
-    fn part(&mut self, table: &DeTable<'_>, reader: &mut Reader, locked: bool) -> Document {
+    fn part(&mut self, table: &DeTable<'_>, reader: &mut DocumentReader, locked: bool) -> Document {
         let mut document = Document::default();
         for (name, value) in table {
             match name.get_ref().as_ref() {
@@ -216,7 +218,7 @@ impl Policy {
     }
 
     /// One of the keys that only a policy has.
-    fn rule(&mut self, name: &str, value: &DeValue<'_>, line: usize, reader: &mut Reader) {
+    fn rule(&mut self, name: &str, value: &DeValue<'_>, line: usize, reader: &mut DocumentReader) {
         let done = match name {
             "locked_keys" => texts(value).and_then(|names| {
                 self.locked_keys = LockedKeys::named(&names, reader.ignored.as_mut())?;

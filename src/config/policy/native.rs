@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::config::policy::Policy;
     use crate::config::profile::ProfileName;
-    use crate::config::value::Value;
+    use crate::config::value::ConfigValue;
     use serde_json::json;
 
     fn policy(values: Json) -> Result<Policy, String> {
@@ -290,22 +290,25 @@ mod tests {
         .unwrap();
         let work = ProfileName::parse("work").unwrap();
         let top = &policy.locked.top;
-        assert_eq!(top["min_validity"].value, Value::Number(300));
-        assert_eq!(top["sign_in_timeout"].value, Value::Number(120));
-        assert_eq!(top["revoke_on_logout"].value, Value::Flag(false));
-        assert_eq!(top["client_id"].value, Value::from("a\"b"));
+        assert_eq!(top["min_validity"].value, ConfigValue::Number(300));
+        assert_eq!(top["sign_in_timeout"].value, ConfigValue::Number(120));
+        assert_eq!(top["revoke_on_logout"].value, ConfigValue::Flag(false));
+        assert_eq!(top["client_id"].value, ConfigValue::from("a\"b"));
         assert_eq!(
             top["exchange"].value.to_json(),
             json!({"token_url": "https://a.example/t", "headers": {"X-A": "b"}})
         );
         assert_eq!(
             policy.locked.profiles[&work]["audience"].value,
-            Value::from("api")
+            ConfigValue::from("api")
         );
-        assert_eq!(policy.defaults.top["flow"].value, Value::from("device"));
+        assert_eq!(
+            policy.defaults.top["flow"].value,
+            ConfigValue::from("device")
+        );
         assert_eq!(
             policy.defaults.profiles[&work]["notify"].value,
-            Value::Flag(false)
+            ConfigValue::Flag(false)
         );
         assert!(policy.freezes("browser", &work));
         assert_eq!(policy.disabled.as_deref(), Some("closed"));

@@ -25,7 +25,7 @@ use crate::config::settings::{ClientAuth, Settings};
 use crate::error::{Failure, Result};
 use crate::oidc::discovery::Metadata;
 use crate::oidc::dpop::Prover;
-use crate::oidc::json::Object;
+use crate::oidc::json::UniqueObject;
 use crate::oidc::jws::NotSigned;
 use crate::oidc::transport::http::{DPOP_NONCE, Http, HttpError};
 use crate::secret::Secret;
@@ -71,14 +71,14 @@ type LibraryClient = oauth2::Client<
 #[derive(Debug)]
 pub struct Client {
     library: LibraryClient,
-    identity: Identity,
+    identity: ClientIdentity,
     prover: Option<Prover>,
     token_endpoint: String,
 }
 
 /// What the library does not do for a client's authentication.
 #[derive(Debug)]
-enum Identity {
+enum ClientIdentity {
     /// Nothing: there is none, or it is a secret.
     Plain,
     /// RFC 7523.
@@ -113,24 +113,24 @@ pub fn client(settings: &Settings, metadata: &Metadata) -> Result<Client> {
         );
     let in_body = AuthType::RequestBody;
     let (library, identity) = match settings.client_auth {
-        ClientAuth::None => (client.set_auth_type(in_body), Identity::Plain),
+        ClientAuth::None => (client.set_auth_type(in_body), ClientIdentity::Plain),
         ClientAuth::SecretBasic => (
             client
                 .set_auth_type(AuthType::BasicAuth)
                 .set_client_secret(secret(settings)?),
-            Identity::Plain,
+            ClientIdentity::Plain,
         ),
         ClientAuth::SecretPost => (
             client
                 .set_auth_type(in_body)
                 .set_client_secret(secret(settings)?),
-            Identity::Plain,
+            ClientIdentity::Plain,
         ),
         ClientAuth::PrivateKeyJwt => (
             client.set_auth_type(in_body),
-            Identity::Assertion(Box::new(Signer::new(settings, metadata)?)),
+            ClientIdentity::Assertion(Box::new(Signer::new(settings, metadata)?)),
         ),
-        ClientAuth::Tls => (client.set_auth_type(in_body), Identity::Certificate),
+        ClientAuth::Tls => (client.set_auth_type(in_body), ClientIdentity::Certificate),
     };
     Ok(Client {
         library,
@@ -182,15 +182,16 @@ impl Client {
 
     fn send_once(&self, http: &Http, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         match &self.identity {
-            Identity::Plain => http.oauth_request(request),
-            Identity::Certificate => http.oauth_request_with_certificate(request),
-            Identity::Assertion(signer) => {
+            ClientIdentity::Plain => http.oauth_request(request),
+            ClientIdentity::Certificate => http.oauth_request_with_certificate(request),
+            ClientIdentity::Assertion(signer) => {
                 let parameters = signer
                     .parameters()
-                    .map_err(|error| not_signed(&request, &error))?;
+                    .map_err(|error| not_sent(&request, &error))?;
                 let body = std::mem::take(request.body_mut());
                 let start = body.len();
-                let body = String::from_utf8(body).unwrap_or_default();
+                let body = String::from_utf8(body)
+                    .map_err(|error| not_sent(&request, &error.utf8_error()))?;
                 let mut form = url::form_urlencoded::Serializer::for_suffix(body, 0);
                 debug_assert!(start > 0, "a form names its client at least");
                 form.extend_pairs(parameters);
@@ -206,12 +207,12 @@ fn proven(prover: &Prover, mut request: HttpRequest) -> Result<HttpRequest, Http
     let proof = url
         .and_then(|url| prover.proof(&url).ok())
         .and_then(|proof| HeaderValue::try_from(proof).ok())
-        .ok_or_else(|| not_signed(&request, &NotSigned))?;
+        .ok_or_else(|| not_sent(&request, &NotSigned))?;
     request.headers_mut().insert("DPoP", proof);
     Ok(request)
 }
 
-fn not_signed(request: &HttpRequest, error: &NotSigned) -> HttpError {
+fn not_sent(request: &HttpRequest, error: &dyn std::error::Error) -> HttpError {
     HttpError::NotSent {
         host: request.uri().host().unwrap_or_default().to_owned(),
         why: error.to_string(),
@@ -224,7 +225,7 @@ fn nonce(response: &HttpResponse) -> Option<&str> {
 
 fn asks_for_nonce(response: &HttpResponse) -> bool {
     !response.status().is_success()
-        && Object::parse(response.body()).is_ok_and(|object| {
+        && UniqueObject::parse(response.body()).is_ok_and(|object| {
             object
                 .0
                 .get("error")

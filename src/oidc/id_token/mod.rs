@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::discovery::Provider;
-use super::json::Object;
-use super::keys::{Algorithm, Key, Keys};
+use super::json::UniqueObject;
+use super::keys::{Algorithm, Keys, VerificationKey};
 use super::transport::http::Http;
 use crate::clock;
 use crate::config::settings::Settings;
@@ -266,7 +266,8 @@ fn check_signature(
             ));
         }
     };
-    let has_signed = |key: &&Key| key.has_signed(algorithm, signed.as_bytes(), signature);
+    let has_signed =
+        |key: &&VerificationKey| key.has_signed(algorithm, signed.as_bytes(), signature);
     // Only keys of this name may have signed; keys without a name are candidates for every token, and a key set with
     // several keys and a token that names none is legitimate.
     let mut candidates = keys
@@ -510,7 +511,7 @@ fn check_access_token_hash(
 /// A JSON object in the encoding of a compact JWS.
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    Object::parse(&bytes).ok().map(|object| object.0)
+    UniqueObject::parse(&bytes).ok().map(|object| object.0)
 }
 
 /// A claim in seconds since 1970; fractions are cut.

@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
-use super::redirect_handler::{Caller, RedirectHandler, answer};
+use super::redirect_handler::{Peer, RedirectHandler, answer};
 use super::request::{ARRIVAL, HEAD};
 
 /// Most connections at a time; the oldest one gives way to a new one.
@@ -81,7 +81,7 @@ async fn accept(
             continue;
         };
         let has_claimed = Arc::new(AtomicBool::new(false));
-        let caller = Arc::new(Caller {
+        let caller = Arc::new(Peer {
             ends: stream.local_addr().ok().map(|ours| (ours, peer)),
             has_claimed: Arc::clone(&has_claimed),
         });

@@ -28,7 +28,7 @@ use redirect_handler::RedirectHandler;
 use request::RedirectEndpoint;
 #[cfg(any(test, fuzzing))]
 pub use response::read_parameters;
-pub use response::{Answer, Expected};
+pub use response::{AuthorizationResult, Expected};
 
 /// Bound sockets, not answering yet. The port is ours from here to the end.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ pub(crate) fn judge(
     mode: ResponseMode,
     expected: &Expected,
     request: &http::Request<&[u8]>,
-) -> Option<Answer> {
+) -> Option<AuthorizationResult> {
     let endpoint = RedirectEndpoint {
         authority: "127.0.0.1:4711".to_owned(),
         path: "/callback".to_owned(),
@@ -187,8 +187,8 @@ pub(crate) fn judge(
         mode,
     };
     match endpoint.kind(request.method(), request.uri(), request.headers()) {
-        request::Kind::Query(query) => read_parameters(query.as_bytes(), expected),
-        request::Kind::Form => read_parameters(request.body(), expected),
-        request::Kind::Done | request::Kind::Refused(_) => None,
+        request::RequestKind::Query(query) => read_parameters(query.as_bytes(), expected),
+        request::RequestKind::Form => read_parameters(request.body(), expected),
+        request::RequestKind::Done | request::RequestKind::Refused(_) => None,
     }
 }

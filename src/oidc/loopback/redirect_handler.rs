@@ -11,8 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use tokio::sync::{Notify, oneshot};
 
 use super::page::{self, Ending};
-use super::request::{ARRIVAL, HEAD, Kind, RedirectEndpoint};
-use super::response::{Answer, Expected, read_parameters};
+use super::request::{ARRIVAL, HEAD, RedirectEndpoint, RequestKind};
+use super::response::{AuthorizationResult, Expected, read_parameters};
 use crate::platform;
 
 /// Longest body of a form post, in bytes.
@@ -22,7 +22,7 @@ pub(super) const FORM: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct AuthorizationResponse {
     /// What came.
-    pub answer: Answer,
+    pub answer: AuthorizationResult,
     reply: oneshot::Sender<()>,
     ending: Arc<Mutex<Option<Ending>>>,
 }
@@ -40,13 +40,13 @@ impl AuthorizationResponse {
 }
 
 /// Who sends a request.
-pub(super) struct Caller {
+pub(super) struct Peer {
     /// Our end of the connection and theirs.
     pub(super) ends: Option<(SocketAddr, SocketAddr)>,
     pub(super) has_claimed: Arc<AtomicBool>,
 }
 
-impl Caller {
+impl Peer {
     /// Whether it is another user's program. `state` stands in the browser's command line, which other users can
     /// read; without this they could finish the sign-in with an account of their own.
     fn is_a_stranger(&self) -> bool {
@@ -104,9 +104,9 @@ impl RedirectHandler {
         let (host, target) = address.split_at(address.find('/')?);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().ok()?);
-        let Kind::Query(query) = self
-            .endpoint
-            .kind(&Method::GET, &target.parse().ok()?, &headers)
+        let RequestKind::Query(query) =
+            self.endpoint
+                .kind(&Method::GET, &target.parse().ok()?, &headers)
         else {
             return None;
         };
@@ -124,7 +124,7 @@ impl RedirectHandler {
         self.responses.send(response).ok()
     }
 
-    async fn respond(&self, parameters: &[u8], caller: &Caller) -> Reply {
+    async fn respond(&self, parameters: &[u8], caller: &Peer) -> Reply {
         let Some(answer) = read_parameters(parameters, &self.expected) else {
             log::info!("a request to the redirect that is not the expected response was refused");
             return self.page(StatusCode::BAD_REQUEST, &Ending::NotExpected);
@@ -184,31 +184,32 @@ type Reply = Response<Full<Bytes>>;
 pub(super) async fn answer(
     request: Request<Incoming>,
     handler: Arc<RedirectHandler>,
-    caller: Arc<Caller>,
+    caller: Arc<Peer>,
 ) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
     let mut kind = handler
         .endpoint
         .kind(&parts.method, &parts.uri, &parts.headers);
-    if matches!(kind, Kind::Query(_) | Kind::Form) && caller.is_a_stranger() {
+    if matches!(kind, RequestKind::Query(_) | RequestKind::Form) && caller.is_a_stranger() {
         log::warn!("another user of this machine tried to answer the sign-in");
-        kind = Kind::Refused(StatusCode::FORBIDDEN);
+        kind = RequestKind::Refused(StatusCode::FORBIDDEN);
     }
     Ok(match kind {
-        Kind::Query(query) => handler.respond(query.as_bytes(), &caller).await,
-        Kind::Form => match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await
-        {
-            Ok(Ok(form)) => handler.respond(&form.to_bytes(), &caller).await,
-            _ => refusal(StatusCode::BAD_REQUEST),
-        },
-        Kind::Done => match handler.ended() {
+        RequestKind::Query(query) => handler.respond(query.as_bytes(), &caller).await,
+        RequestKind::Form => {
+            match tokio::time::timeout(ARRIVAL, Limited::new(body, FORM).collect()).await {
+                Ok(Ok(form)) => handler.respond(&form.to_bytes(), &caller).await,
+                _ => refusal(StatusCode::BAD_REQUEST),
+            }
+        }
+        RequestKind::Done => match handler.ended() {
             Some(ending) => {
                 handler.page_fetched.notify_one();
                 handler.page(StatusCode::OK, &ending)
             }
             None => refusal(StatusCode::NOT_FOUND),
         },
-        Kind::Refused(status) => refusal(status),
+        RequestKind::Refused(status) => refusal(status),
     })
 }
 

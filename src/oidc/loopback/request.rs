@@ -25,7 +25,7 @@ pub(super) struct RedirectEndpoint {
 
 /// What a request is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RequestKind {
     /// The redirect, parameters in the query.
     Query(String),
     /// The redirect, parameters in the body.
@@ -37,26 +37,31 @@ pub(super) enum Kind {
 }
 
 impl RedirectEndpoint {
-    pub(super) fn kind(&self, method: &Method, target: &http::Uri, headers: &HeaderMap) -> Kind {
+    pub(super) fn kind(
+        &self,
+        method: &Method,
+        target: &http::Uri,
+        headers: &HeaderMap,
+    ) -> RequestKind {
         let host_fits = only(headers, &header::HOST)
             .is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
         if !host_fits || target.authority().is_some() || target.scheme().is_some() {
             // A rebound name or a proxy's request: this is not who they meant.
-            return Kind::Refused(StatusCode::MISDIRECTED_REQUEST);
+            return RequestKind::Refused(StatusCode::MISDIRECTED_REQUEST);
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
             // No browser sends one, and whoever does wants two readers to see two bodies.
-            return Kind::Refused(StatusCode::BAD_REQUEST);
+            return RequestKind::Refused(StatusCode::BAD_REQUEST);
         }
         if target.path() == self.done_path {
             return if method == Method::GET {
-                Kind::Done
+                RequestKind::Done
             } else {
-                Kind::Refused(StatusCode::METHOD_NOT_ALLOWED)
+                RequestKind::Refused(StatusCode::METHOD_NOT_ALLOWED)
             };
         }
         if target.path() != self.path {
-            return Kind::Refused(StatusCode::NOT_FOUND);
+            return RequestKind::Refused(StatusCode::NOT_FOUND);
         }
         let speculative = ["sec-purpose", "purpose", "x-moz"].iter().any(|name| {
             let mut values = headers.get_all(*name).iter();
@@ -67,16 +72,16 @@ impl RedirectEndpoint {
         });
         if speculative {
             // The browser asks again when the person really goes there.
-            return Kind::Refused(StatusCode::SERVICE_UNAVAILABLE);
+            return RequestKind::Refused(StatusCode::SERVICE_UNAVAILABLE);
         }
         match (self.mode, method) {
             (ResponseMode::Query, &Method::GET) => {
                 // A navigation has no origin; a script's request has one.
                 let mut origins = headers.get_all(header::ORIGIN).iter();
                 if origins.any(|origin| origin.as_bytes() != b"null") {
-                    Kind::Refused(StatusCode::FORBIDDEN)
+                    RequestKind::Refused(StatusCode::FORBIDDEN)
                 } else {
-                    Kind::Query(target.query().unwrap_or_default().to_owned())
+                    RequestKind::Query(target.query().unwrap_or_default().to_owned())
                 }
             }
             (ResponseMode::FormPost, &Method::POST) => {
@@ -88,12 +93,12 @@ impl RedirectEndpoint {
                             .eq_ignore_ascii_case("application/x-www-form-urlencoded")
                     });
                 if is_form {
-                    Kind::Form
+                    RequestKind::Form
                 } else {
-                    Kind::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                    RequestKind::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE)
                 }
             }
-            _ => Kind::Refused(StatusCode::METHOD_NOT_ALLOWED),
+            _ => RequestKind::Refused(StatusCode::METHOD_NOT_ALLOWED),
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Expected {
 
 /// The authorization response.
 #[derive(Debug)]
-pub enum Answer {
+pub enum AuthorizationResult {
     /// The person signed in.
     Code(Secret),
     /// The provider says no.
@@ -38,7 +38,7 @@ pub enum Answer {
 /// The answer in a redirect's parameters, or `None` if it is not a response to our request.
 ///
 /// `state` comes before everything else, also before `error`: whoever does not know it has no say.
-pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer> {
+pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<AuthorizationResult> {
     let mut state = None;
     let mut code = None;
     let mut error = None;
@@ -62,17 +62,17 @@ pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<Answer>
         return None;
     }
     match issuer {
-        Some(issuer) if issuer != expected.issuer => return Some(Answer::WrongIssuer),
-        None if expected.issuer_required => return Some(Answer::WrongIssuer),
+        Some(issuer) if issuer != expected.issuer => return Some(AuthorizationResult::WrongIssuer),
+        None if expected.issuer_required => return Some(AuthorizationResult::WrongIssuer),
         _ => {}
     }
     match (code, error) {
         (Some(code), None) => {
             let fine =
                 (1..=CODE).contains(&code.len()) && code.bytes().all(|b| matches!(b, 0x20..=0x7E));
-            fine.then(|| Answer::Code(Secret::new(code)))
+            fine.then(|| AuthorizationResult::Code(Secret::new(code)))
         }
-        (None, Some(code)) => Some(Answer::Error { code, description }),
+        (None, Some(code)) => Some(AuthorizationResult::Error { code, description }),
         _ => None,
     }
 }

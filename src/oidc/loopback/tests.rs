@@ -25,9 +25,9 @@ fn state_decides_before_everything_else() {
     let read = |query: &str, required| match read_parameters(query.as_bytes(), &expected(required))
     {
         None => "nothing",
-        Some(Answer::Code(_)) => "code",
-        Some(Answer::Error { .. }) => "error",
-        Some(Answer::WrongIssuer) => "wrong issuer",
+        Some(AuthorizationResult::Code(_)) => "code",
+        Some(AuthorizationResult::Error { .. }) => "error",
+        Some(AuthorizationResult::WrongIssuer) => "wrong issuer",
     };
     for (query, required, result) in [
         ("code=c&state=s-t-a-t-e", false, "code"),
@@ -145,7 +145,7 @@ fn wrong_requests_never_end_the_wait_and_the_right_one_ends_it_once() {
         move || get(port, good, &host)
     });
     let response = running.wait(Duration::from_secs(5)).unwrap();
-    assert!(matches!(&response.answer, Answer::Code(code) if code.expose() == "c"));
+    assert!(matches!(&response.answer, AuthorizationResult::Code(code) if code.expose() == "c"));
     // The first one is still being worked on; a second one is told so.
     assert_eq!(status(get(port, good, &host)), "410");
     response.tell(Ending::SignedIn {
@@ -213,7 +213,7 @@ fn an_address_that_is_handed_over_is_judged_like_a_request() {
     assert!(running.hand_over(right.as_bytes()));
     assert!(!running.hand_over(right.as_bytes()), "once");
     let response = running.wait(Duration::from_secs(1)).unwrap();
-    assert!(matches!(&response.answer, Answer::Code(code) if code.expose() == "c"));
+    assert!(matches!(&response.answer, AuthorizationResult::Code(code) if code.expose() == "c"));
     response.tell(Ending::Refused);
     let started = std::time::Instant::now();
     running.close();

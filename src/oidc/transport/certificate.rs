@@ -26,14 +26,14 @@ const LIMIT: usize = 64 * 1024;
 
 /// What a server's certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenCertificate {
     /// Who signed it, as people write it.
     pub issuer: String,
     /// When it ends, in seconds since 1970.
     pub not_after: u64,
 }
 
-impl Seen {
+impl SeenCertificate {
     fn read(certificate: &[u8]) -> Option<Self> {
         let leaf = Certificate::from_der(certificate).ok()?.tbs_certificate;
         Some(Self {
@@ -67,12 +67,16 @@ fn name(name: &Name) -> String {
 }
 
 /// Looks at the certificate of an address. `None` where there is none to be seen.
-pub fn look(settings: &Settings, address: &Url, deadline: Deadline) -> Option<Seen> {
+pub fn look(settings: &Settings, address: &Url, deadline: Deadline) -> Option<SeenCertificate> {
     look_through(&Proxies::new(settings), address, deadline)
 }
 
 /// The same by way of these proxies.
-pub(super) fn look_through(proxies: &Proxies, address: &Url, deadline: Deadline) -> Option<Seen> {
+pub(super) fn look_through(
+    proxies: &Proxies,
+    address: &Url,
+    deadline: Deadline,
+) -> Option<SeenCertificate> {
     let recorder = Arc::new(Recorder::default());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -89,7 +93,7 @@ pub(super) fn look_through(proxies: &Proxies, address: &Url, deadline: Deadline)
     // It fails, as every request of this client does; what it was refused for is what was recorded.
     let _ = client.head(address.origin().ascii_serialization()).send();
     let certificate = recorder.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Seen::read(&certificate)
+    SeenCertificate::read(&certificate)
 }
 
 /// Takes note of a certificate and refuses it.

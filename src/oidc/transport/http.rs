@@ -29,7 +29,7 @@ use crate::text;
 const TOTAL: Duration = Duration::from_secs(30);
 
 /// Longest look at a certificate that was refused.
-const LOOK: Duration = Duration::from_secs(5);
+const EXAMINE: Duration = Duration::from_secs(5);
 
 /// First and longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -344,7 +344,8 @@ impl Http {
         });
         let (why, remedy) = match problem {
             Some(CertificateError::UnknownIssuer) => (
-                match certificate::look_through(&self.proxies, url, self.deadline.at_most(LOOK)) {
+                match certificate::look_through(&self.proxies, url, self.deadline.at_most(EXAMINE))
+                {
                     Some(seen) => format!(
                         "its certificate was issued by \"{}\", which this machine does not trust",
                         seen.issuer
@@ -479,7 +480,7 @@ impl Http {
         if response.body().is_empty() {
             return Ok(response);
         }
-        match crate::oidc::json::Object::parse(response.body()) {
+        match crate::oidc::json::UniqueObject::parse(response.body()) {
             Ok(mut object) => {
                 if status.is_success() && object.0.get("error").is_some_and(|e| e.is_string()) {
                     // Some providers send errors with 200.
@@ -492,7 +493,8 @@ impl Http {
                 // Errors often come without the right type; a success must have it.
                 if !response.status().is_success() {
                     sent.taken_out_of(&mut object);
-                    *response.body_mut() = serde_json::to_vec(&object.0).unwrap_or_default();
+                    *response.body_mut() =
+                        serde_json::Value::Object(object.0).to_string().into_bytes();
                     response.headers_mut().insert(
                         header::CONTENT_TYPE,
                         HeaderValue::from_static("application/json"),

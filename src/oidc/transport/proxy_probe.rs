@@ -15,7 +15,7 @@ use crate::caller::Deadline;
 use crate::text;
 
 /// Longest time for the whole look, whatever is left to the caller.
-const LOOK: Duration = Duration::from_secs(3);
+const PROBE: Duration = Duration::from_secs(3);
 
 /// Largest answer of a proxy that is read, in bytes.
 const HEAD: usize = 16 * 1024;
@@ -31,7 +31,7 @@ pub(super) struct ProxyAnswer {
 
 /// Asks an `http` proxy for a tunnel to that host. A tunnel that it grants is closed at once.
 pub(super) fn ask_proxy(route: &Route, url: &Url, deadline: Deadline) -> Option<ProxyAnswer> {
-    tunnel(route, url, deadline.at_most(LOOK)).ok()
+    tunnel(route, url, deadline.at_most(PROBE)).ok()
 }
 
 /// What is left, for calls that take no time at all for no limit.
@@ -180,7 +180,7 @@ mod tests {
         let (answer, took) = ask(100, 30_000);
         assert_eq!(answer, None);
         assert!(
-            (LOOK..LOOK + Duration::from_secs(1)).contains(&took),
+            (PROBE..PROBE + Duration::from_secs(1)).contains(&took),
             "{took:?}"
         );
         // A caller that has less gives less.

@@ -194,9 +194,9 @@ mod tests {
     use super::*;
 
     /// Processes by id: parent, name, program. Process 100 is us.
-    struct Table(BTreeMap<u32, (u32, &'static str, &'static str)>);
+    struct FixedTable(BTreeMap<u32, (u32, &'static str, &'static str)>);
 
-    impl ProcessTable for Table {
+    impl ProcessTable for FixedTable {
         fn own_parent(&self) -> Option<u32> {
             self.0.get(&100).map(|process| process.0)
         }
@@ -315,25 +315,33 @@ mod tests {
                     namespace: 7,
                 }
             });
-            assert_eq!(find_in(&Table(table)), expected, "{what}");
+            assert_eq!(find_in(&FixedTable(table)), expected, "{what}");
         }
     }
 
     #[test]
     fn what_cannot_be_known_is_not_guessed() {
-        assert_eq!(find_in(&Table(BTreeMap::new())), None, "not even ourselves");
+        assert_eq!(
+            find_in(&FixedTable(BTreeMap::new())),
+            None,
+            "not even ourselves"
+        );
         let alone = |parent| BTreeMap::from([(100, (parent, "gatepass", "gatepass"))]);
-        assert_eq!(find_in(&Table(alone(99))), None, "the parent is hidden");
+        assert_eq!(
+            find_in(&FixedTable(alone(99))),
+            None,
+            "the parent is hidden"
+        );
         for (root, why) in [(1, "process 1"), (0, "a parent outside of the namespace")] {
             let mut table = alone(root);
             table.insert(root, (0, "claude", "claude"));
-            assert_eq!(find_in(&Table(table)), None, "{why}");
+            assert_eq!(find_in(&FixedTable(table)), None, "{why}");
         }
         // A circle cannot be, but ends.
         let mut circle = alone(99);
         circle.insert(99, (98, "sh", "dash"));
         circle.insert(98, (99, "sh", "dash"));
-        assert_eq!(find_in(&Table(circle)), None);
+        assert_eq!(find_in(&FixedTable(circle)), None);
     }
 
     #[test]

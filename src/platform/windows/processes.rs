@@ -19,11 +19,11 @@ use crate::platform::asker::{Process, ProcessTable};
 
 /// The processes that ran at one moment.
 pub(in crate::platform) struct Processes {
-    all: Vec<Entry>,
+    all: Vec<ProcessEntry>,
     own_start: OnceCell<Option<u64>>,
 }
 
-struct Entry {
+struct ProcessEntry {
     id: u32,
     parent: u32,
     name: String,
@@ -48,7 +48,7 @@ impl Processes {
         let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &raw mut entry) };
         while more != 0 {
             let name = entry.szExeFile.split(|unit| *unit == 0).next();
-            all.push(Entry {
+            all.push(ProcessEntry {
                 id: entry.th32ProcessID,
                 parent: entry.th32ParentProcessID,
                 name: String::from_utf16_lossy(name.unwrap_or_default()),
@@ -62,7 +62,7 @@ impl Processes {
         })
     }
 
-    fn entry(&self, id: u32) -> Option<&Entry> {
+    fn entry(&self, id: u32) -> Option<&ProcessEntry> {
         self.all.iter().find(|entry| entry.id == id)
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::Report;
+use super::DoctorReport;
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Result};
@@ -56,7 +56,7 @@ pub struct Bundle<'a> {
 #[derive(Debug)]
 pub struct Contents<'a> {
     /// The findings.
-    pub report: &'a Report,
+    pub report: &'a DoctorReport,
     /// What `config show` prints.
     pub configuration: String,
     /// The configuration, if there is one that can be used.

@@ -7,8 +7,8 @@ use oauth2::{HttpRequest, HttpResponse};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::jwt::Claims;
-use super::{Finding, network};
+use super::jwt::UnverifiedClaims;
+use super::{CheckResult, network};
 use crate::caller::Deadline;
 use crate::config::settings::{AuthScheme, Settings};
 use crate::error::{Failure, Id};
@@ -27,13 +27,13 @@ const API_VERSION: &str = "2023-06-01";
 const SAID: usize = 200;
 
 /// Whether anything answers at the gateway's address. No token is sent.
-pub(super) fn reachable(settings: &Settings) -> Finding {
+pub(super) fn reachable(settings: &Settings) -> CheckResult {
     let Some(base) = &settings.gateway_url else {
         return not_configured();
     };
     match ask(settings, base, "/v1/models", None, None) {
         Ok(answer) if answer.status().is_server_error() => not_now(base, answer.status()),
-        Ok(answer) => Finding::ok(format!(
+        Ok(answer) => CheckResult::ok(format!(
             "{base} answers (status {} without a token)",
             answer.status().as_u16()
         )),
@@ -46,7 +46,7 @@ pub(super) fn check(
     settings: &Settings,
     token: Option<&IssuedToken>,
     model: Option<&str>,
-) -> Vec<(&'static str, Finding)> {
+) -> Vec<(&'static str, CheckResult)> {
     let Some(base) = &settings.gateway_url else {
         return vec![
             ("gateway", not_configured()),
@@ -55,7 +55,8 @@ pub(super) fn check(
     };
     let Some(token) = token else {
         let why = "there is no valid token to show it";
-        let until = || Finding::skipped_until(why, "gatepass token, then gatepass doctor again");
+        let until =
+            || CheckResult::skipped_until(why, "gatepass token, then gatepass doctor again");
         return vec![("gateway", until()), ("gateway-model", until())];
     };
     let (mut models, listed) = match ask(settings, base, "/v1/models", Some(token), None) {
@@ -87,11 +88,11 @@ pub(super) fn check(
         Err(finding) => finding,
     };
     // A gateway without a list of models is none the worse for it if the model answers.
-    if matches!(answered, Finding::Ok(_))
-        && let Finding::Failed(failure) = &models
+    if matches!(answered, CheckResult::Ok(_))
+        && let CheckResult::Failed(failure) = &models
         && failure.id == Id::Config
     {
-        models = Finding::warning(
+        models = CheckResult::warning(
             format!("{}; the model answers all the same", failure.what),
             "name the models in the host's configuration: it finds none by itself",
         );
@@ -99,21 +100,21 @@ pub(super) fn check(
     vec![("gateway", models), ("gateway-model", answered)]
 }
 
-fn not_configured() -> Finding {
-    Finding::skipped_until(
+fn not_configured() -> CheckResult {
+    CheckResult::skipped_until(
         "`gateway_url` is not configured",
         "set `gateway_url` to the gateway's address, without /v1",
     )
 }
 
-fn unasked(model: Option<&str>) -> Finding {
+fn unasked(model: Option<&str>) -> CheckResult {
     match model {
-        None => Finding::skipped_until("no model was named", "gatepass doctor --model NAME"),
-        Some(_) => Finding::skipped("there is no gateway to ask"),
+        None => CheckResult::skipped_until("no model was named", "gatepass doctor --model NAME"),
+        Some(_) => CheckResult::skipped("there is no gateway to ask"),
     }
 }
 
-fn not_now(base: &str, status: StatusCode) -> Finding {
+fn not_now(base: &str, status: StatusCode) -> CheckResult {
     Failure::new(
         Id::Unavailable,
         format!("{base} answers {}: it cannot serve now", status.as_u16()),
@@ -129,9 +130,9 @@ fn ask(
     path: &str,
     token: Option<&IssuedToken>,
     body: Option<&Json>,
-) -> Result<HttpResponse, Finding> {
+) -> Result<HttpResponse, CheckResult> {
     let wrong = |what: String| {
-        Finding::from(Failure::config(
+        CheckResult::from(Failure::config(
             what,
             "correct `gateway_url` and `headers` (gatepass config show)",
         ))
@@ -140,7 +141,7 @@ fn ask(
     let url = Url::parse(&address).map_err(|error| wrong(format!("{address}: {error}")))?;
     let request = request(settings, &url, token, body).map_err(|error| wrong(error.to_string()))?;
     let time = if body.is_some() { MESSAGE } else { MODELS };
-    let http = Http::for_url(settings, &url, Deadline::after(time)).map_err(Finding::from)?;
+    let http = Http::for_url(settings, &url, Deadline::after(time)).map_err(CheckResult::from)?;
     http.send(request)
         .map_err(|error| unanswered(settings, &url, error))
 }
@@ -181,7 +182,7 @@ fn request(
     }
 }
 
-fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> Finding {
+fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> CheckResult {
     match &error {
         HttpError::Tls { .. } => network::tls(settings, url, Some(&error)),
         HttpError::NotSent { host, why } | HttpError::NoAddress { host, why } => {
@@ -223,12 +224,12 @@ fn judge(
     token: &IssuedToken,
     answer: &HttpResponse,
     what: What<'_>,
-) -> Finding {
+) -> CheckResult {
     let status = answer.status();
     let code = status.as_u16();
     let said = said(answer, token);
     let said = said.map_or_else(String::new, |said| format!(": \"{said}\""));
-    let failed = |what: String, remedy: &str| Finding::from(Failure::config(what, remedy));
+    let failed = |what: String, remedy: &str| CheckResult::from(Failure::config(what, remedy));
     let ends_in_v1 = base.trim_end_matches('/').ends_with("/v1");
     match code {
         200..=299 => judge_success(base, answer, what),
@@ -300,7 +301,7 @@ fn judge(
             "the proxy wants to be signed in to (407)".to_owned(),
             "put the proxy's account into `proxy`, or have the gateway exempted from it",
         ),
-        429 => Finding::warning(
+        429 => CheckResult::warning(
             format!("the gateway takes the token and answers \"too many requests\" (429){said}"),
             "wait, or ask whoever runs the gateway about limits",
         ),
@@ -317,7 +318,7 @@ fn judge(
     }
 }
 
-fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> Finding {
+fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> CheckResult {
     let body: Option<Json> = serde_json::from_slice(answer.body()).ok();
     let Some(body) = body else {
         return Failure::config(
@@ -328,11 +329,11 @@ fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> Finding {
     };
     match what {
         What::Models => match models_of(answer).as_slice() {
-            [] if body.get("data").is_some_and(Json::is_array) => Finding::warning(
+            [] if body.get("data").is_some_and(Json::is_array) => CheckResult::warning(
                 "the gateway takes the token and lists no model",
                 "ask whoever runs the gateway to allow this account a model",
             ),
-            [] => Finding::ok(
+            [] => CheckResult::ok(
                 "the gateway takes the token (its list of models has a form of its own)",
             ),
             models => {
@@ -341,16 +342,16 @@ fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> Finding {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
-                Finding::ok(format!(
+                CheckResult::ok(format!(
                     "the gateway takes the token; models: {}{more}",
                     text::printable(&some.join(", "), SAID)
                 ))
             }
         },
         What::Message { model, .. } if body.get("content").is_some() => {
-            Finding::ok(format!("{model} answers"))
+            CheckResult::ok(format!("{model} answers"))
         }
-        What::Message { model, .. } => Finding::warning(
+        What::Message { model, .. } => CheckResult::warning(
             format!("the gateway's answer for {model} is no message of the Anthropic API"),
             "ask whoever runs the gateway for its Anthropic-compatible address",
         ),
@@ -380,8 +381,8 @@ fn unknown_model(model: &str, listed: &[String]) -> String {
 
 /// Issuer and audience of the token that was refused, which is what operators ask for first.
 fn shown(settings: &Settings, token: &IssuedToken) -> String {
-    match Claims::read(token.value.expose()) {
-        Some(Claims(claims)) => {
+    match UnverifiedClaims::read(token.value.expose()) {
+        Some(UnverifiedClaims(claims)) => {
             let claim = |name: &str| {
                 let value = claims.get(name).cloned().unwrap_or(Json::Null);
                 text::printable(&value.to_string(), 100)

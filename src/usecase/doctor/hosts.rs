@@ -7,7 +7,7 @@ use gatepass_host::lint::{Context, Severity};
 use gatepass_host::{Base, FileContent, HOSTS, HostFile, Target};
 use serde_json::Value as Json;
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::settings::{Kind, Settings};
 use crate::error::Failure;
 use crate::platform::files::{self, Access};
@@ -26,7 +26,7 @@ pub(super) fn check(
     profiles: &[String],
     token: Option<&IssuedToken>,
     machine: bool,
-) -> Finding {
+) -> CheckResult {
     let places = places(machine);
     let context = Context {
         target: None,
@@ -43,7 +43,7 @@ pub(super) fn check(
     judge(&places, &context)
 }
 
-fn judge(places: &[PathBuf], context: &Context) -> Finding {
+fn judge(places: &[PathBuf], context: &Context) -> CheckResult {
     let mut fine = Vec::new();
     let mut warning = None;
     for path in places {
@@ -71,15 +71,15 @@ fn judge(places: &[PathBuf], context: &Context) -> Finding {
         if first.severity == Severity::Error {
             return Failure::config(what, &first.remedy).into();
         }
-        warning.get_or_insert_with(|| Finding::warning(what, &first.remedy));
+        warning.get_or_insert_with(|| CheckResult::warning(what, &first.remedy));
     }
     match (warning, fine.as_slice()) {
         (Some(warning), _) => warning,
-        (None, []) => Finding::skipped_until(
+        (None, []) => CheckResult::skipped_until(
             "no host's configuration on this machine names gatepass",
             "gatepass export claude-desktop, claude-code or codex writes one",
         ),
-        (None, fine) => Finding::ok(fine.join(", ")),
+        (None, fine) => CheckResult::ok(fine.join(", ")),
     }
 }
 

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value as Json};
 
 /// The claims of a token that has the form of a JWT.
-pub(super) struct Claims(pub(super) Map<String, Json>);
+pub(super) struct UnverifiedClaims(pub(super) Map<String, Json>);
 
-impl Claims {
+impl UnverifiedClaims {
     /// Reads the middle part. `None` for a token of any other form.
     pub(super) fn read(token: &str) -> Option<Self> {
         let mut parts = token.split('.');

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::policy::Policy;
 use crate::config::settings::{Audit, Settings};
 use crate::error::Failure;
@@ -16,7 +16,7 @@ use crate::session::state::StateFiles;
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Where this program lies, whether others could replace it, and what the system holds against it.
-pub(super) fn binary() -> Finding {
+pub(super) fn binary() -> CheckResult {
     match std::env::current_exe() {
         Ok(path) => Binary {
             quarantined: program::quarantined(&path),
@@ -25,7 +25,7 @@ pub(super) fn binary() -> Finding {
             path: &path,
         }
         .judged(),
-        Err(error) => Finding::warning(
+        Err(error) => CheckResult::warning(
             format!("gatepass cannot find out where it lies: {error}"),
             "start it by its absolute path",
         ),
@@ -42,11 +42,11 @@ struct Binary<'a> {
 }
 
 impl Binary<'_> {
-    fn judged(&self) -> Finding {
+    fn judged(&self) -> CheckResult {
         let shown = self.path.display();
         let version = env!("CARGO_PKG_VERSION");
         if program::is_translocated(self.path) {
-            return Finding::warning(
+            return CheckResult::warning(
                 format!(
                     "macOS runs a copy of gatepass from a folder of its own ({shown}), since it was downloaded and not moved (App Translocation): the path is another one at each start, so hosts cannot be given it"
                 ),
@@ -54,7 +54,7 @@ impl Binary<'_> {
             );
         }
         if let Some(remedy) = &self.quarantined {
-            return Finding::warning(
+            return CheckResult::warning(
                 format!(
                     "{shown} is marked as downloaded, so the system may refuse to start it, ask a person first, or run a copy of it from elsewhere"
                 ),
@@ -62,27 +62,27 @@ impl Binary<'_> {
             );
         }
         if self.replaceable {
-            return Finding::warning(
+            return CheckResult::warning(
                 format!("other users may replace {shown}, which hosts run with your session"),
                 format!("chmod go-w '{shown}' and its folder, or install the package"),
             );
         }
         match &self.signature {
-            Signature::Bad(why) => Finding::warning(
+            Signature::Bad(why) => CheckResult::warning(
                 format!("the signature of {shown} is not good: {why}"),
                 "install the package of your organisation again",
             ),
-            Signature::Good => Finding::ok(format!("{shown}, version {version}, signed")),
-            Signature::Unknown => Finding::ok(format!("{shown}, version {version}")),
+            Signature::Good => CheckResult::ok(format!("{shown}, version {version}, signed")),
+            Signature::Unknown => CheckResult::ok(format!("{shown}, version {version}")),
         }
     }
 }
 
 /// Whether an administrator's policy is in force.
-pub(super) fn policy(policy: Result<Option<&Policy>, &Failure>) -> Finding {
+pub(super) fn policy(policy: Result<Option<&Policy>, &Failure>) -> CheckResult {
     let policy = match policy {
         Err(failure) => return failure.clone().into(),
-        Ok(None) => return Finding::ok(format!("there is none ({PLACE})")),
+        Ok(None) => return CheckResult::ok(format!("there is none ({PLACE})")),
         Ok(Some(policy)) => policy,
     };
     if let Some(why) = &policy.disabled {
@@ -93,7 +93,7 @@ pub(super) fn policy(policy: Result<Option<&Policy>, &Failure>) -> Finding {
         .into();
     }
     if !policy.ignored.is_empty() {
-        return Finding::warning(
+        return CheckResult::warning(
             format!(
                 "{PLACE} has keys for a newer gatepass, which are left out: {}",
                 policy.ignored.join(", ")
@@ -101,11 +101,15 @@ pub(super) fn policy(policy: Result<Option<&Policy>, &Failure>) -> Finding {
             "install the newest package of your organisation",
         );
     }
-    Finding::ok(format!("{PLACE}, digest {}", policy.digest()))
+    CheckResult::ok(format!("{PLACE}, digest {}", policy.digest()))
 }
 
 /// Which configuration is in force.
-pub(super) fn configuration(settings: &Settings, file: Option<&Path>, machine: bool) -> Finding {
+pub(super) fn configuration(
+    settings: &Settings,
+    file: Option<&Path>,
+    machine: bool,
+) -> CheckResult {
     let missing = [
         ("ca_file", &settings.ca_file),
         ("client_secret_file", &settings.client_secret_file),
@@ -127,19 +131,19 @@ pub(super) fn configuration(settings: &Settings, file: Option<&Path>, machine: b
         _ if machine => "no file of this user".to_owned(),
         _ => "no file".to_owned(),
     };
-    Finding::ok(format!(
+    CheckResult::ok(format!(
         "profile {}, {source}; issuer {}, client {}",
         settings.profile, settings.issuer, settings.client_id
     ))
 }
 
 /// Whether the state folder and what lies in it are this user's alone.
-pub(super) fn permissions(settings: &Settings) -> Finding {
+pub(super) fn permissions(settings: &Settings) -> CheckResult {
     let files = match StateFiles::existing(settings) {
         Ok(Some(files)) => files,
         Ok(None) => {
             return match paths::state_dir() {
-                Ok(path) => Finding::ok(format!(
+                Ok(path) => CheckResult::ok(format!(
                     "{} is not there yet; the first sign-in creates it",
                     path.display()
                 )),
@@ -164,17 +168,17 @@ pub(super) fn permissions(settings: &Settings) -> Finding {
             .into();
         }
     }
-    Finding::ok(format!("{} is yours alone", folder.display()))
+    CheckResult::ok(format!("{} is yours alone", folder.display()))
 }
 
 /// Whether the system's log takes the lines that the configuration promises.
-pub(super) fn system_log(settings: &Settings) -> Finding {
+pub(super) fn system_log(settings: &Settings) -> CheckResult {
     if settings.audit == Audit::Off {
-        return Finding::skipped("nothing is written there: `audit` is off");
+        return CheckResult::skipped("nothing is written there: `audit` is off");
     }
     match system_log::reachable() {
-        Ok(()) => Finding::ok("it takes the lines that `audit` asks for"),
-        Err(error) => Finding::warning(
+        Ok(()) => CheckResult::ok("it takes the lines that `audit` asks for"),
+        Err(error) => CheckResult::warning(
             format!(
                 "`audit` asks for lines in the system's log, and it cannot be reached: {error}"
             ),

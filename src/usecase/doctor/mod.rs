@@ -61,7 +61,7 @@ const LONGEST: usize = 600;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum CheckResult {
     /// As it should be.
     Ok(String),
     /// It works, or may work, and somebody should know.
@@ -82,7 +82,7 @@ pub enum Finding {
     },
 }
 
-impl Finding {
+impl CheckResult {
     fn ok(what: impl AsRef<str>) -> Self {
         Self::Ok(text::printable(what.as_ref(), LONGEST))
     }
@@ -138,7 +138,7 @@ impl Finding {
     }
 }
 
-impl From<Failure> for Finding {
+impl From<Failure> for CheckResult {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
@@ -150,13 +150,13 @@ pub struct Check {
     /// Its id.
     pub id: &'static str,
     /// What it found.
-    pub finding: Finding,
+    pub finding: CheckResult,
 }
 
 impl Serialize for Check {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Form<'a> {
+        struct CheckJson<'a> {
             id: &'a str,
             outcome: &'a str,
             what: &'a str,
@@ -165,13 +165,13 @@ impl Serialize for Check {
             #[serde(skip_serializing_if = "Option::is_none")]
             error: Option<&'a str>,
         }
-        Form {
+        CheckJson {
             id: self.id,
             outcome: self.finding.word(),
             what: self.finding.what(),
             remedy: self.finding.remedy(),
             error: match &self.finding {
-                Finding::Failed(failure) => Some(failure.id.as_str()),
+                CheckResult::Failed(failure) => Some(failure.id.as_str()),
                 _ => None,
             },
         }
@@ -181,7 +181,7 @@ impl Serialize for Check {
 
 /// Everything that was found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct DoctorReport {
     format: u32,
     version: &'static str,
     profile: String,
@@ -198,11 +198,11 @@ pub struct Report {
     secrets_are_known: bool,
 }
 
-impl Report {
+impl DoctorReport {
     /// The first failure, from which the exit code follows.
     pub fn failure(&self) -> Option<&Failure> {
         self.checks.iter().find_map(|check| match &check.finding {
-            Finding::Failed(failure) => Some(failure),
+            CheckResult::Failed(failure) => Some(failure),
             _ => None,
         })
     }
@@ -237,7 +237,7 @@ pub struct Examination<'a> {
 
 impl Examination<'_> {
     /// Runs the checks, and tells each finding as soon as it is there.
-    pub fn run(&self, told: &mut dyn FnMut(&Check)) -> Report {
+    pub fn run(&self, told: &mut dyn FnMut(&Check)) -> DoctorReport {
         let mut chain = Chain {
             checks: Vec::new(),
             hidden: Vec::new(),
@@ -265,7 +265,7 @@ impl Examination<'_> {
             secrets_are_known,
             ..
         } = chain;
-        let mut report = Report {
+        let mut report = DoctorReport {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION"),
             profile: self.profile.to_owned(),
@@ -326,7 +326,7 @@ pub(super) struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn found(&mut self, id: &'static str, finding: impl Into<Finding>) {
+    fn found(&mut self, id: &'static str, finding: impl Into<CheckResult>) {
         let check = Check {
             id,
             finding: finding.into(),
@@ -339,7 +339,7 @@ impl Chain<'_> {
     fn skip_the_rest(&mut self, why: &str) {
         for id in IDS {
             if !self.checks.iter().any(|check| check.id == id) {
-                self.found(id, Finding::skipped(why));
+                self.found(id, CheckResult::skipped(why));
             }
         }
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, header};
 use serde_json::Value as Json;
 use url::{Host, Url};
 
-use super::{Chain, Finding};
+use super::{Chain, CheckResult};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::address::is_loopback;
@@ -43,7 +43,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
     };
     let Some(target) = target.and_then(|target| Url::parse(target).ok()) else {
         for id in ["proxy", "dns", "tls", "clock", "discovery"] {
-            chain.found(id, Finding::skipped("`gateway_url` is not configured"));
+            chain.found(id, CheckResult::skipped("`gateway_url` is not configured"));
         }
         return None;
     };
@@ -53,7 +53,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         Err(failure) => {
             chain.found("proxy", failure);
             for id in ["dns", "tls", "clock", "discovery"] {
-                chain.found(id, Finding::skipped("the proxy cannot be used"));
+                chain.found(id, CheckResult::skipped("the proxy cannot be used"));
             }
             return None;
         }
@@ -64,12 +64,12 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
         |proxy| (proxy.host.clone(), Some(proxy.port)),
     );
     let resolved = resolves(&first_hop.0, first_hop.1.unwrap_or(443));
-    let is_known = !matches!(resolved, Finding::Failed(_));
+    let is_known = !matches!(resolved, CheckResult::Failed(_));
     chain.found("dns", resolved);
     if !is_known {
         // One cause is told once.
         for id in ["tls", "clock", "discovery"] {
-            chain.found(id, Finding::skipped("the name cannot be looked up"));
+            chain.found(id, CheckResult::skipped("the name cannot be looked up"));
         }
         return None;
     }
@@ -95,7 +95,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
     chain.found("clock", same_time(&headers, sent_at));
     if is_key {
         let why = "the key is pasted: no provider is asked";
-        chain.found("discovery", Finding::skipped(why));
+        chain.found("discovery", CheckResult::skipped(why));
         return None;
     }
     let looked = client_auth::provider_http(settings, Deadline::after(STEP))
@@ -114,7 +114,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provid
 
 fn unreached(chain: &mut Chain<'_>) {
     for id in ["clock", "discovery"] {
-        chain.found(id, Finding::skipped("the provider cannot be reached"));
+        chain.found(id, CheckResult::skipped("the provider cannot be reached"));
     }
 }
 
@@ -158,9 +158,9 @@ impl Proxy {
     }
 }
 
-fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> Finding {
+fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> CheckResult {
     let Some(proxy) = proxy else {
-        return Finding::ok(if is_loopback(issuer) {
+        return CheckResult::ok(if is_loopback(issuer) {
             "none: it is on this machine"
         } else {
             "none"
@@ -178,7 +178,7 @@ fn proxy_answers(proxy: Option<&Proxy>, issuer: &Url) -> Finding {
         Err(why)
     });
     match connected {
-        Ok(()) => Finding::ok(shown),
+        Ok(()) => CheckResult::ok(shown),
         Err(why) => Failure::new(
             Id::Unavailable,
             format!("the proxy {shown} cannot be reached: {why}"),
@@ -208,16 +208,16 @@ fn addresses(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String>
         .unwrap_or_else(|_| Err("the name server did not answer in time".to_owned()))
 }
 
-fn resolves(host: &str, port: u16) -> Finding {
+fn resolves(host: &str, port: u16) -> CheckResult {
     let shown = text::from_server(host);
     if !matches!(Host::parse(host), Ok(Host::Domain(_))) {
-        return Finding::ok(format!("{shown} is an address: nothing to look up"));
+        return CheckResult::ok(format!("{shown} is an address: nothing to look up"));
     }
     match addresses(host, port) {
         Ok(found) => match found.split_first() {
-            Some((first, [])) => Finding::ok(format!("{shown} is {}", first.ip())),
+            Some((first, [])) => CheckResult::ok(format!("{shown} is {}", first.ip())),
             Some((first, more)) => {
-                Finding::ok(format!("{shown} is {} and {} more", first.ip(), more.len()))
+                CheckResult::ok(format!("{shown} is {} and {} more", first.ip(), more.len()))
             }
             None => unresolved(&shown, "it has no address"),
         },
@@ -225,7 +225,7 @@ fn resolves(host: &str, port: u16) -> Finding {
     }
 }
 
-fn unresolved(host: &str, why: &str) -> Finding {
+fn unresolved(host: &str, why: &str) -> CheckResult {
     Failure::new(
         Id::Unavailable,
         format!("the name {host} cannot be looked up: {why}"),
@@ -235,10 +235,10 @@ fn unresolved(host: &str, why: &str) -> Finding {
 }
 
 /// Who signed the certificate, and whether that is trusted here.
-pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>) -> Finding {
+pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>) -> CheckResult {
     let host = text::from_server(&host_of(address));
     if address.scheme() == "http" && failed.is_none() {
-        return Finding::ok(format!(
+        return CheckResult::ok(format!(
             "{host} is this machine: plain HTTP, no certificate"
         ));
     }
@@ -259,11 +259,11 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
         return Failure::new(Id::Unavailable, what, distrust(why)).into();
     }
     let Some(seen) = &seen else {
-        return Finding::ok(format!("{host} has a certificate that this system trusts"));
+        return CheckResult::ok(format!("{host} has a certificate that this system trusts"));
     };
     let end = text::moment(seen.not_after);
     if seen.not_after < clock::now() + ENDS_SOON {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the certificate of {host} ends soon, at {end}; {signed}"),
             "tell whoever runs that server",
         );
@@ -272,7 +272,7 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
         Some(_) if !trusted_without_own(settings, address) => ", trusted because of `ca_file`",
         _ => "",
     };
-    Finding::ok(format!("{host}: {signed}{by_own}, until {end}"))
+    CheckResult::ok(format!("{host}: {signed}{by_own}, until {end}"))
 }
 
 /// What to do about a certificate that was refused for this reason.
@@ -307,14 +307,14 @@ fn trusted_without_own(settings: &Settings, address: &Url) -> bool {
 }
 
 /// This machine's clock against the provider's.
-fn same_time(headers: &HeaderMap, sent_at: u64) -> Finding {
+fn same_time(headers: &HeaderMap, sent_at: u64) -> CheckResult {
     let theirs = headers
         .get(header::DATE)
         .and_then(|date| date.to_str().ok())
         .and_then(|date| httpdate::parse_http_date(date).ok())
         .and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
     let Some(theirs) = theirs else {
-        return Finding::skipped("the provider's answer has no date");
+        return CheckResult::skipped("the provider's answer has no date");
     };
     // A cache in between says how old the answer is.
     let age = headers
@@ -327,7 +327,7 @@ fn same_time(headers: &HeaderMap, sent_at: u64) -> Finding {
 }
 
 /// The answer was made at `theirs`, somewhen between `sent` and `arrived` by this machine's clock.
-fn judge_clock(theirs: u64, sent: u64, arrived: u64) -> Finding {
+fn judge_clock(theirs: u64, sent: u64, arrived: u64) -> CheckResult {
     let (off, direction) = if theirs < sent {
         (sent - theirs, "ahead of")
     } else {
@@ -347,14 +347,14 @@ fn judge_clock(theirs: u64, sent: u64, arrived: u64) -> Finding {
     if off > CLOCK.0 {
         Failure::config(format!("{what}: tokens are refused"), remedy).into()
     } else if off > CLOCK.1 {
-        Finding::warning(what, remedy)
+        CheckResult::warning(what, remedy)
     } else {
-        Finding::ok("as the provider's, to the second or so")
+        CheckResult::ok("as the provider's, to the second or so")
     }
 }
 
 /// What the provider says it can do, against what the configuration needs.
-fn offers(settings: &Settings, provider: &Provider) -> Finding {
+fn offers(settings: &Settings, provider: &Provider) -> CheckResult {
     let metadata = &provider.metadata;
     let browser = metadata.authorization_endpoint.is_some();
     let codes = metadata.device_authorization_endpoint.is_some();
@@ -409,7 +409,7 @@ fn offers(settings: &Settings, provider: &Provider) -> Finding {
         ),
     ] {
         if needed && lists(&document, member).is_some_and(|list| !list.contains(&value)) {
-            return Finding::warning(what, remedy);
+            return CheckResult::warning(what, remedy);
         }
     }
     let mut offered = Vec::new();
@@ -426,7 +426,7 @@ fn offers(settings: &Settings, provider: &Provider) -> Finding {
         Some(_) => "PKCE with S256",
         None => "nothing said on PKCE",
     };
-    Finding::ok(format!(
+    CheckResult::ok(format!(
         "{} offers {}; {pkce}",
         settings.issuer,
         offered.join(", ")

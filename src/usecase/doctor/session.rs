@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::jwt::Claims;
-use super::{Chain, Finding};
+use super::jwt::UnverifiedClaims;
+use super::{Chain, CheckResult};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings, TokenChoice};
@@ -65,7 +65,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
             log::info!("the session cannot be read: {}", failure.what);
             chain.secrets_are_known = false;
             for id in ["session", "refresh-token"] {
-                chain.found(id, Finding::skipped("the keychain did not give it out"));
+                chain.found(id, CheckResult::skipped("the keychain did not give it out"));
             }
             tell_token(chain, settings, cached.as_ref());
             return cached.filter(Reader::is_valid);
@@ -127,7 +127,7 @@ fn hide_token(chain: &mut Chain<'_>, settings: &Settings, token: &IssuedToken) {
 
 fn skip(chain: &mut Chain<'_>, why: &str) {
     for id in ["refresh-token", "token", "token-lifetime"] {
-        chain.found(id, Finding::skipped(why));
+        chain.found(id, CheckResult::skipped(why));
     }
 }
 
@@ -136,7 +136,7 @@ fn tell_token(chain: &mut Chain<'_>, settings: &Settings, token: Option<&IssuedT
         for id in ["token", "token-lifetime"] {
             chain.found(
                 id,
-                Finding::skipped_until("there is no stored token to look at", "gatepass token"),
+                CheckResult::skipped_until("there is no stored token to look at", "gatepass token"),
             );
         }
         return;
@@ -160,10 +160,10 @@ fn read(settings: &Settings, store: &dyn SecretStore) -> Result<Option<Record>> 
 }
 
 /// Tries a value as large as a session, beside the sessions.
-pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) -> Finding {
+pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) -> CheckResult {
     let started = std::time::Instant::now();
     match probe(store, profile, size, Deadline::after(KEYCHAIN)) {
-        Ok(()) => Finding::ok(format!(
+        Ok(()) => CheckResult::ok(format!(
             "it took {size} bytes, gave them back and forgot them, in {} ms",
             started.elapsed().as_millis()
         )),
@@ -172,7 +172,7 @@ pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) ->
 }
 
 /// Whether somebody is signed in, and what stands in the way of the next sign-in.
-fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
+fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> CheckResult {
     let state = reader.map(|reader| &reader.state);
     if let Some(why) = state.and_then(|state| state.over(state.generation)) {
         return sign_in_required(why).into();
@@ -188,16 +188,16 @@ fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
             .into();
     };
     if let Some(back_off) = back_off {
-        return Finding::warning(back_off.what, back_off.remedy);
+        return CheckResult::warning(back_off.what, back_off.remedy);
     }
     if let Some(warning) = reader.and_then(|reader| refused_in_vain(&reader.files)) {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("{} ({})", warning.text, text::moment(warning.at)),
             "ask the gateway's operator which issuer, audience and keys it takes, and whether this account is allowed",
         );
     }
     if let Some(warning) = state.and_then(|state| state.warnings.last()) {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("{} ({})", warning.text, text::moment(warning.at)),
             "gatepass login clears this",
         );
@@ -205,16 +205,16 @@ fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> Finding {
     let end = record
         .ends_at
         .map_or_else(String::new, |end| format!(", until {}", text::moment(end)));
-    Finding::ok(format!(
+    CheckResult::ok(format!(
         "{} since {}{end}",
         text::from_server(record.account()),
         text::moment(record.signed_in_at)
     ))
 }
 
-fn refresh_token(record: &Record, settings: &Settings) -> Finding {
+fn refresh_token(record: &Record, settings: &Settings) -> CheckResult {
     if record.refresh_token.is_some() {
-        return Finding::ok("there is one: the session renews itself");
+        return CheckResult::ok("there is one: the session renews itself");
     }
     let again = record
         .token_for(settings)
@@ -228,7 +228,7 @@ fn refresh_token(record: &Record, settings: &Settings) -> Finding {
         .scopes
         .iter()
         .any(|scope| scope == "offline_access");
-    Finding::warning(
+    CheckResult::warning(
         format!("the provider issued none{again}"),
         if asks {
             "have refresh tokens allowed for this client at the provider, then gatepass login"
@@ -239,7 +239,7 @@ fn refresh_token(record: &Record, settings: &Settings) -> Finding {
 }
 
 /// The token's life against what callers need.
-fn lifetime(settings: &Settings, token: &IssuedToken) -> Finding {
+fn lifetime(settings: &Settings, token: &IssuedToken) -> CheckResult {
     let life = token.life;
     let lifetime = life.expires_at_ms.saturating_sub(life.issued_at_ms) / 1000;
     judge_lifetime(
@@ -249,11 +249,11 @@ fn lifetime(settings: &Settings, token: &IssuedToken) -> Finding {
     )
 }
 
-fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> Finding {
+fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> CheckResult {
     let lives = text::duration(lifetime);
     if lifetime <= min_validity {
         let ttl = lifetime.saturating_sub(150).clamp(LEAST_TTL, HOST_TTL);
-        return Finding::warning(
+        return CheckResult::warning(
             format!(
                 "tokens live {lives} and `min_validity` is {min_validity} s: nearly every call refreshes"
             ),
@@ -264,7 +264,7 @@ fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> Finding {
         );
     }
     if min_validity < LEAST_TTL + LOOK_AHEAD {
-        return Finding::warning(
+        return CheckResult::warning(
             format!(
                 "`min_validity` is {min_validity} s: a host may keep a token for longer than it lives"
             ),
@@ -275,18 +275,18 @@ fn judge_lifetime(lifetime: u64, min_validity: u64, left: u64) -> Finding {
         );
     }
     let fits = min_validity - LOOK_AHEAD;
-    Finding::ok(format!(
+    CheckResult::ok(format!(
         "{lives} ({} left); `min_validity` of {min_validity} s suits a host TTL of up to {fits}",
         text::duration(left)
     ))
 }
 
 /// What the token says of itself: some tokens no gateway can check.
-fn judge_token(settings: &Settings, token: &str) -> Finding {
+fn judge_token(settings: &Settings, token: &str) -> CheckResult {
     if settings.exchange.is_some() {
-        return match Claims::read(token) {
-            None => Finding::ok("the exchanged token is opaque: the gateway knows it"),
-            Some(claims) => Finding::ok(format!("exchanged token, {}", in_words(&claims))),
+        return match UnverifiedClaims::read(token) {
+            None => CheckResult::ok("the exchanged token is opaque: the gateway knows it"),
+            Some(claims) => CheckResult::ok(format!("exchanged token, {}", in_words(&claims))),
         };
     }
     let kind = match settings.token {
@@ -294,7 +294,7 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
         TokenChoice::IdToken => "ID token",
     };
     if token.split('.').count() == 5 {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the {kind} is encrypted: only whom it is for can read it"),
             "name the gateway in `audience` or `resource`, so that the provider issues a token for it",
         );
@@ -302,13 +302,13 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
     if settings.issuer == "https://accounts.google.com"
         && settings.token == TokenChoice::AccessToken
     {
-        return Finding::warning(
+        return CheckResult::warning(
             "Google's access tokens are for Google alone: no gateway can check them",
             "set token = \"id_token\"",
         );
     }
-    let Some(claims) = Claims::read(token) else {
-        return Finding::warning(
+    let Some(claims) = UnverifiedClaims::read(token) else {
+        return CheckResult::warning(
             format!(
                 "the {kind} is opaque: a gateway that checks JWTs refuses it, others ask the provider about it"
             ),
@@ -319,7 +319,7 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
     let audiences = claims.audiences();
     let shown = in_words(&claims);
     if let Some((whose, remedy)) = for_somebody_else(&issuer, &audiences) {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the {kind} is for {whose}, and no gateway can check it ({shown})"),
             remedy,
         );
@@ -332,28 +332,28 @@ fn judge_token(settings: &Settings, token: &str) -> Finding {
         let hint = about
             .api_scope_hint
             .unwrap_or_else(|| "an audience or scope of the gateway's own".to_owned());
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the {kind} names no gateway in `aud` ({shown})"),
             format!("add {hint}, then have the gateway demand that audience"),
         );
     }
     if issuer.is_empty() || audiences.is_empty() {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the {kind} does not say who issued it or for whom ({shown})"),
             "name the gateway in `audience` or `resource`, or set token = \"id_token\"",
         );
     }
     if issuer != settings.issuer {
-        return Finding::warning(
+        return CheckResult::warning(
             format!("the {kind} names another issuer than the configuration: {shown}"),
             "tell the gateway's operator that issuer, or have the provider issue tokens under its own (Entra: version 2)",
         );
     }
-    Finding::ok(format!("{kind}, {shown}"))
+    CheckResult::ok(format!("{kind}, {shown}"))
 }
 
 /// Who issued a token, and for whom.
-fn in_words(claims: &Claims) -> String {
+fn in_words(claims: &UnverifiedClaims) -> String {
     format!(
         "iss {}, aud {}",
         text::from_server(&claims.text("iss").unwrap_or_default()),
@@ -395,7 +395,7 @@ fn for_somebody_else(issuer: &str, audiences: &[String]) -> Option<(&'static str
     None
 }
 
-impl Claims {
+impl UnverifiedClaims {
     fn text(&self, name: &str) -> Option<String> {
         self.0.get(name)?.as_str().map(str::to_owned)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::redirect_path::{IssuerNaming, Neighbour, about_neighbours};
 use crate::config::settings::{Flow, Kind, Redirect, Settings};
 use crate::error::Failure;
@@ -21,9 +21,9 @@ pub(super) fn redirect(
     settings: &Settings,
     naming: IssuerNaming,
     neighbours: &[Neighbour],
-) -> Finding {
+) -> CheckResult {
     let ports = redirect_ports(settings);
-    if !settings.is_redirected() || matches!(ports, Finding::Failed(_)) {
+    if !settings.is_redirected() || matches!(ports, CheckResult::Failed(_)) {
         return ports;
     }
     match (
@@ -31,7 +31,7 @@ pub(super) fn redirect(
         about_neighbours(settings, neighbours),
     ) {
         (Err(failure), _) => failure.into(),
-        (Ok(()), Some(what)) if naming == IssuerNaming::Unknown => Finding::warning(
+        (Ok(()), Some(what)) if naming == IssuerNaming::Unknown => CheckResult::warning(
             what,
             "set `redirect_path` of one profile to another path, and register that with its provider",
         ),
@@ -40,12 +40,12 @@ pub(super) fn redirect(
 }
 
 /// Binds each redirect port for a moment and connects to it, as the browser will.
-fn redirect_ports(settings: &Settings) -> Finding {
+fn redirect_ports(settings: &Settings) -> CheckResult {
     if settings.kind == Kind::Key {
-        return Finding::skipped("the key is pasted: nothing is redirected");
+        return CheckResult::skipped("the key is pasted: nothing is redirected");
     }
     if settings.flow == Flow::Device {
-        return Finding::skipped("`flow` is \"device\": nothing is redirected");
+        return CheckResult::skipped("`flow` is \"device\": nothing is redirected");
     }
     let redirect = &settings.redirect;
     let mut taken = Vec::new();
@@ -84,17 +84,17 @@ fn redirect_ports(settings: &Settings) -> Finding {
         )
         .into()
     } else if !taken.is_empty() {
-        Finding::warning(
+        CheckResult::warning(
             format!("of the redirect ports {list} is taken now; sign-ins use the others"),
             "close the program that uses the port, or take it out of `redirect_ports`",
         )
     } else if redirect.ports.contains(&0) {
-        Finding::ok(format!(
+        CheckResult::ok(format!(
             "any free port; the provider must have {uri} registered, without regard to the port"
         ))
     } else {
         let ports: Vec<String> = redirect.ports.iter().map(u16::to_string).collect();
-        Finding::ok(format!(
+        CheckResult::ok(format!(
             "{} free; registered must be http://{}:PORT{} for each",
             ports.join(", "),
             redirect.host.as_str(),
@@ -119,10 +119,10 @@ fn connects(uri: &str) -> Result<(), String> {
 }
 
 /// Where device codes are what attackers phish with, and the configuration allows them.
-fn phished(settings: &Settings) -> Option<Finding> {
+fn phished(settings: &Settings) -> Option<CheckResult> {
     let about = settings.preset?.about();
     (about.device_codes_are_phished && settings.flow != Flow::Browser).then(|| {
-        Finding::warning(
+        CheckResult::warning(
             format!(
                 "`flow` allows device codes, which attackers use to phish {} accounts and many tenants block",
                 about.title
@@ -133,13 +133,13 @@ fn phished(settings: &Settings) -> Option<Finding> {
 }
 
 /// Whether a browser could be opened. None is.
-pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Finding {
+pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> CheckResult {
     if settings.kind == Kind::Key {
-        return Finding::skipped("the key is pasted: no browser is opened");
+        return CheckResult::skipped("the key is pasted: no browser is opened");
     }
     if settings.flow == Flow::Device {
         return phished(settings)
-            .unwrap_or_else(|| Finding::skipped("`flow` is \"device\": no browser is opened"));
+            .unwrap_or_else(|| CheckResult::skipped("`flow` is \"device\": no browser is opened"));
     }
     if let Some(warning) = phished(settings) {
         return warning;
@@ -148,7 +148,7 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
     let found = browser::find(&settings.browser);
     let by_itself = environment.shows_browsers() || !settings.browser.is_empty();
     match (by_itself, found) {
-        (true, Ok(program)) => Finding::ok(format!("{program} would be started")),
+        (true, Ok(program)) => CheckResult::ok(format!("{program} would be started")),
         (true, Err(why)) => Failure::config(
             why,
             if settings.browser.is_empty() {
@@ -161,7 +161,7 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
         (false, _) => {
             let why = environment.in_words();
             if settings.flow == Flow::Browser {
-                return Finding::warning(
+                return CheckResult::warning(
                     format!(
                         "{why}, so no browser can be opened from here, and `flow` asks for one"
                     ),
@@ -172,7 +172,7 @@ pub(super) fn browser(settings: &Settings, offers_codes: Option<bool>) -> Findin
                 Some(false) => "the address is opened by hand",
                 _ => "the address is opened by hand, or a device code is used",
             };
-            Finding::ok(format!("{why}: {way}"))
+            CheckResult::ok(format!("{why}: {way}"))
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::oidc::registration::{self, Registered};
 use crate::oidc::tokens::Grant;
 use crate::oidc::transport::http::Http;
 use crate::session::record::SignedInBy;
-use crate::writer::install::{Exchange, Outcome};
+use crate::writer::install::{CompletedExchange, Outcome};
 use crate::writer::issue::{self, Times};
 
 /// Time to redeem what the person has confirmed when the sign-in's own time is over.
@@ -131,7 +131,7 @@ fn exchanged(
     grant: &Grant,
     claims: Option<&Claims>,
     times: Times,
-) -> Result<Option<Exchange>> {
+) -> Result<Option<CompletedExchange>> {
     let Some(how) = &settings.exchange else {
         return Ok(None);
     };
@@ -145,7 +145,7 @@ fn exchanged(
         asked_at_ms,
         obtained_at_ms: clock::now_millis(),
     };
-    Ok(Some(Exchange {
+    Ok(Some(CompletedExchange {
         from,
         exchanged,
         times,

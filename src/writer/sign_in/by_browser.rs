@@ -16,7 +16,9 @@ use crate::oidc::authorization::AuthorizationRequest;
 use crate::oidc::discovery::Provider;
 use crate::oidc::id_token::ValidationContext;
 use crate::oidc::loopback::page::{Ending, Parties};
-use crate::oidc::loopback::{Answer, AuthorizationResponse, Expected, Loopback, LoopbackServer};
+use crate::oidc::loopback::{
+    AuthorizationResponse, AuthorizationResult, Expected, Loopback, LoopbackServer,
+};
 use crate::oidc::par;
 use crate::oidc::tokens::{self, Refusal};
 use crate::oidc::transport::http::Http;
@@ -29,12 +31,12 @@ use crate::sign_in_ui::AuthorizationLink;
 use crate::writer::install::{Outcome, SignedIn};
 
 /// A sign-in that ended otherwise, and what the page in the browser says.
-struct Stopped {
+struct Unfinished {
     failure: Failure,
     ending: Ending,
 }
 
-impl From<Failure> for Stopped {
+impl From<Failure> for Unfinished {
     fn from(failure: Failure) -> Self {
         let ending = match failure.id {
             // Of what the provider gave, only the account can be refused by us.
@@ -45,7 +47,7 @@ impl From<Failure> for Stopped {
     }
 }
 
-impl Stopped {
+impl Unfinished {
     /// The page says that the user was refused or too late, if that is what the failure says.
     fn told(failure: Failure, ending: Ending) -> Self {
         if failure.id == Id::SignInFailed {
@@ -118,7 +120,7 @@ pub(super) fn by_browser(
     let awaited = is_awaited(sign_in);
     let result = redeem(attempt, &response, &request, &redirect_uri).and_then(|outcome| {
         // Here the user has done everything right, whatever becomes of it.
-        sign_in.keep(outcome, before).map_err(|failure| Stopped {
+        sign_in.keep(outcome, before).map_err(|failure| Unfinished {
             failure,
             ending: Ending::Failed,
         })
@@ -128,7 +130,7 @@ pub(super) fn by_browser(
             let account = signed_in.record.account().to_owned();
             (Ok(signed_in), Ending::SignedIn { account, awaited })
         }
-        Err(Stopped { failure, ending }) => (Err(failure.into()), ending),
+        Err(Unfinished { failure, ending }) => (Err(failure.into()), ending),
     };
     response.tell(ending);
     server.close();
@@ -232,18 +234,18 @@ fn redeem(
     response: &AuthorizationResponse,
     request: &AuthorizationRequest,
     redirect_uri: &str,
-) -> Result<Outcome, Stopped> {
+) -> Result<Outcome, Unfinished> {
     let code = match &response.answer {
-        Answer::Code(code) => code,
-        Answer::WrongIssuer => {
+        AuthorizationResult::Code(code) => code,
+        AuthorizationResult::WrongIssuer => {
             return Err(Failure::untrusted(
                 "the authorization response does not come from the configured issuer (`iss`)",
             )
             .into());
         }
-        Answer::Error { code, description } => {
+        AuthorizationResult::Error { code, description } => {
             let failure = refused_by_provider(code, description.as_deref());
-            return Err(Stopped::told(failure, Ending::Refused));
+            return Err(Unfinished::told(failure, Ending::Refused));
         }
     };
     let asked_at_ms = clock::now_millis();
@@ -256,10 +258,10 @@ fn redeem(
         redirect_uri,
     )
     // A code is refused when it is too old, or was used before.
-    .map_err(|refusal| Stopped::told(code_refused(refusal), Ending::Expired))?;
+    .map_err(|refusal| Unfinished::told(code_refused(refusal), Ending::Expired))?;
     let context = ValidationContext::SignIn(&request.nonce);
     let checked = attempt.checked(grant, asked_at_ms, &context, SignedInBy::Browser);
-    checked.map_err(Stopped::from)
+    checked.map_err(Unfinished::from)
 }
 
 /// What an error in the authorization response means (RFC 6749 section 4.1.2.1, OIDC Core section 3.1.2.6).

@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use crate::address::check_base;
 use crate::lint::{
-    ANOTHER_HOST, Context, Report, Settings, Severity, another_host, is_ours, is_placeholder,
-    program,
+    ANOTHER_HOST, Context, HostSettings, LintReport, Severity, another_host, is_ours,
+    is_placeholder, program,
 };
 use crate::secrets::looks_secret;
 use crate::value::{Object, kind};
 
 use Severity::{Error, Warning};
 
-pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+pub(super) fn check(settings: &HostSettings, context: &Context, report: &mut LintReport) {
     let mut add = |severity, key: &str, what: &str, remedy: &str| {
         let key = format!("{}{key}", settings.prefix);
         report.add(severity, key, None, what, remedy);
@@ -112,7 +112,7 @@ fn prints_headers(key: &str, command: &str, add: &mut impl FnMut(Severity, &str,
 
 fn helper(
     command: &str,
-    settings: &Settings,
+    settings: &HostSettings,
     context: &Context,
     add: &mut impl FnMut(Severity, &str, &str, &str),
 ) {
@@ -178,7 +178,7 @@ fn first_word(command: &str) -> String {
 
 fn environment(
     env: &Object,
-    settings: &Settings,
+    settings: &HostSettings,
     context: &Context,
     add: &mut impl FnMut(Severity, &str, &str, &str),
 ) {

@@ -13,6 +13,12 @@ use crate::{
     Target,
 };
 
+/// Preference domain of managed settings on macOS.
+const DOMAIN: &str = "com.anthropic.claudecode";
+
+/// Key of managed settings in the Windows registry.
+const REGISTRY_KEY: &str = r"SOFTWARE\Policies\ClaudeCode";
+
 /// What gatepass knows about it.
 pub const INFO: HostInfo = HostInfo {
     name: "claude-code",
@@ -99,8 +105,8 @@ pub const INFO: HostInfo = HostInfo {
             content: FileContent::Configuration,
         },
     ],
-    domain: Some("com.anthropic.claudecode"),
-    registry_key: Some(r"SOFTWARE\Policies\ClaudeCode"),
+    domain: Some(DOMAIN),
+    registry_key: Some(REGISTRY_KEY),
     one_value: true,
     recognises,
     write,
@@ -139,7 +145,7 @@ fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Err
         "mobileconfig" => profile(plan, settings).for_everyone(),
         "reg" => {
             // One value with all settings as JSON text.
-            let mut section = Section::machine(INFO.registry_key.unwrap_or_default());
+            let mut section = Section::machine(REGISTRY_KEY);
             section.push("Settings", Data::Text(Value::from(settings).to_string()));
             ConfigDocument::Registry(vec![section]).for_everyone()
         }
@@ -279,7 +285,7 @@ fn models(plan: &HostPlan, env: &mut Object) {
 fn profile(plan: &HostPlan, settings: Object) -> ConfigDocument {
     let title = plan.title(INFO.title);
     let payload = Payload {
-        domain: INFO.domain.unwrap_or_default(),
+        domain: DOMAIN,
         title: title.clone(),
         keys: settings,
     };

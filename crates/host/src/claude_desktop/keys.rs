@@ -5,7 +5,7 @@
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum KeyType {
     /// A string.
     Text,
     /// An address.
@@ -38,13 +38,13 @@ pub const CREDENTIAL_KINDS: &[&str] = &[
     "workforce",
 ];
 
-use Kind::{Any, Choice, Flag, Headers, List, Object, Program, Text, Url, Whole};
+use KeyType::{Any, Choice, Flag, Headers, List, Object, Program, Text, Url, Whole};
 
 const DAYS: u64 = 400 * 86_400;
 
 /// The keys and what they take.
 #[rustfmt::skip]
-pub const KEYS: &[(&str, Kind)] = &[
+pub const KEYS: &[(&str, KeyType)] = &[
     ("inferenceProvider", Choice(&["gateway", "anthropic", "bedrock", "mantle", "vertex", "foundry"])),
     ("inferenceCredentialKind", Choice(CREDENTIAL_KINDS)),
     ("inferenceCredentialHelper", Program),
@@ -195,7 +195,7 @@ pub const DEPRECATED: &[(&str, Deprecation, &str)] = &[
 ];
 
 /// What a known key takes.
-pub fn kind(name: &str) -> Option<Kind> {
+pub fn kind(name: &str) -> Option<KeyType> {
     KEYS.iter()
         .find(|(known, _)| *known == name)
         .map(|(_, kind)| *kind)

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::keys::{self, DEPRECATED, Deprecation, KEYS, Kind};
+use super::keys::{self, DEPRECATED, Deprecation, KEYS, KeyType};
 use crate::address::check_base;
 use crate::lint::{
-    ANOTHER_HOST, Context, Encoding, Report, Settings, Severity, another_host, is_ours,
+    ANOTHER_HOST, Context, Encoding, HostSettings, LintReport, Severity, another_host, is_ours,
     is_placeholder, program,
 };
 use crate::secrets::looks_secret;
@@ -22,8 +22,8 @@ const BASE_URL: &str = "inferenceGatewayBaseUrl";
 const API_KEY: &str = "inferenceGatewayApiKey";
 const HEADERS: &str = "inferenceCustomHeaders";
 
-pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
-    Check {
+pub(super) fn check(settings: &HostSettings, context: &Context, report: &mut LintReport) {
+    EntryCheck {
         settings,
         context,
         report,
@@ -31,13 +31,13 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
     .all();
 }
 
-struct Check<'a> {
-    settings: &'a Settings,
+struct EntryCheck<'a> {
+    settings: &'a HostSettings,
     context: &'a Context,
-    report: &'a mut Report,
+    report: &'a mut LintReport,
 }
 
-impl Check<'_> {
+impl EntryCheck<'_> {
     fn add(
         &mut self,
         severity: Severity,
@@ -94,7 +94,7 @@ impl Check<'_> {
         {
             self.add(severity, name, what, remedy);
         }
-        let program_key = keys::kind(name) == Some(Kind::Program);
+        let program_key = keys::kind(name) == Some(KeyType::Program);
         if let (true, Value::String(path)) = (program_key, value) {
             let target = if name == "inferenceCredentialHelperWindows" {
                 Some(crate::Target::Windows)
@@ -485,17 +485,17 @@ fn leaves<'v>(value: &'v Value, into: &mut Vec<&'v str>) {
 type TypeMismatch = (Severity, String, String);
 
 /// Whether a value has the type that its key takes, in the form that the encoding wants.
-fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMismatch> {
+fn fits(value: &Value, wanted: KeyType, encoding: Encoding) -> Result<(), TypeMismatch> {
     let wrong = |what: String, remedy: &str| Err((Error, what, remedy.to_owned()));
     match (encoding, value) {
-        (Encoding::Plist, Value::Bool(_) | Value::Number(_)) if wanted != Kind::Any => {
+        (Encoding::Plist, Value::Bool(_) | Value::Number(_)) if wanted != KeyType::Any => {
             return wrong(
                 format!("is {}; in a profile every value is a string", kind(value)),
                 "write <string>…</string>",
             );
         }
         (Encoding::Plist, Value::Array(_) | Value::Object(_))
-            if matches!(wanted, Kind::List | Kind::Object | Kind::Headers) =>
+            if matches!(wanted, KeyType::List | KeyType::Object | KeyType::Headers) =>
         {
             return Err((
                 Warning,
@@ -507,7 +507,7 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
             ));
         }
         (Encoding::Registry, Value::Number(_))
-            if !matches!(wanted, Kind::Whole(..) | Kind::Flag | Kind::Any) =>
+            if !matches!(wanted, KeyType::Whole(..) | KeyType::Flag | KeyType::Any) =>
         {
             return wrong(
                 "is a REG_DWORD, and the key takes no number".to_owned(),
@@ -519,8 +519,8 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
     let text = value.as_str();
     let structure = structure(value);
     match wanted {
-        Kind::Any => Ok(()),
-        Kind::Text | Kind::Url | Kind::Program => match text {
+        KeyType::Any => Ok(()),
+        KeyType::Text | KeyType::Url | KeyType::Program => match text {
             Some("") => wrong("is empty".to_owned(), "give it a value, or remove it"),
             Some(_) => Ok(()),
             None => wrong(
@@ -528,7 +528,7 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
                 "write it in quotes",
             ),
         },
-        Kind::Choice(words) => match text {
+        KeyType::Choice(words) => match text {
             Some(word) if words.contains(&word) || matches!(word, "sso" | "auto" | "oauth") => {
                 Ok(())
             }
@@ -547,7 +547,7 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
                 &format!("one of: {}", words.join(", ")),
             ),
         },
-        Kind::Flag => match value {
+        KeyType::Flag => match value {
             Value::Bool(_) => Ok(()),
             Value::String(text) if text == "true" || text == "false" => Ok(()),
             Value::Number(number)
@@ -557,7 +557,7 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
             }
             _ => wrong("is neither true nor false".to_owned(), "true or false"),
         },
-        Kind::Whole(least, most) => {
+        KeyType::Whole(least, most) => {
             let number = match value {
                 Value::Number(number) => number.as_u64(),
                 Value::String(text) => text.parse().ok(),
@@ -575,7 +575,7 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
                 ),
             }
         }
-        Kind::List => match structure {
+        KeyType::List => match structure {
             Some(Value::Array(_)) => Ok(()),
             _ => wrong(
                 "is no list".to_owned(),
@@ -586,11 +586,11 @@ fn fits(value: &Value, wanted: Kind, encoding: Encoding) -> Result<(), TypeMisma
                 },
             ),
         },
-        Kind::Object => match structure {
+        KeyType::Object => match structure {
             Some(Value::Object(_)) => Ok(()),
             _ => wrong("is no object".to_owned(), "write {\"name\":\"value\"}"),
         },
-        Kind::Headers => match structure {
+        KeyType::Headers => match structure {
             Some(Value::Object(_)) => Ok(()),
             _ => wrong(
                 "is no JSON object; the forms Name=value and lists are no longer read".to_owned(),

@@ -5,7 +5,7 @@ mod lint;
 
 use serde_json::{Value, json};
 
-use crate::lint::Settings;
+use crate::lint::HostSettings;
 use crate::mobileconfig::{self, Payload};
 use crate::registry::{Data, Section};
 use crate::value::{Members, Object, managed_text};
@@ -13,6 +13,12 @@ use crate::{
     Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
     Target, document::LibraryEntry, intune,
 };
+
+/// Preference domain of managed settings on macOS.
+const DOMAIN: &str = "com.anthropic.claudefordesktop";
+
+/// Key of managed settings in the Windows registry.
+const REGISTRY_KEY: &str = r"SOFTWARE\Policies\Claude";
 
 /// What gatepass knows about it.
 pub const INFO: HostInfo = HostInfo {
@@ -94,8 +100,8 @@ pub const INFO: HostInfo = HostInfo {
             content: FileContent::Library,
         },
     ],
-    domain: Some("com.anthropic.claudefordesktop"),
-    registry_key: Some(r"SOFTWARE\Policies\Claude"),
+    domain: Some(DOMAIN),
+    registry_key: Some(REGISTRY_KEY),
     one_value: false,
     recognises,
     write,
@@ -115,7 +121,7 @@ fn recognises(object: &Object) -> bool {
 /// # Errors
 ///
 /// Why there are none.
-pub fn read(bytes: &[u8]) -> Result<Settings, String> {
+pub fn read(bytes: &[u8]) -> Result<HostSettings, String> {
     crate::lint::settings_of(&INFO, bytes)
 }
 
@@ -248,7 +254,7 @@ fn profile(plan: &HostPlan, settings: &Object) -> ConfigDocument {
     // What management systems deliver: strings only.
     let managed = |(name, value): (&String, &Value)| (name.clone(), managed_text(value).into());
     let mut payloads = vec![Payload {
-        domain: INFO.domain.unwrap_or_default(),
+        domain: DOMAIN,
         title: title.clone(),
         keys: settings.iter().map(managed).collect(),
     }];
@@ -267,7 +273,7 @@ fn profile(plan: &HostPlan, settings: &Object) -> ConfigDocument {
 
 /// The keys of the registry and the values in them.
 fn sections(plan: &HostPlan, settings: &Object) -> Vec<Section> {
-    let mut section = Section::machine(INFO.registry_key.unwrap_or_default());
+    let mut section = Section::machine(REGISTRY_KEY);
     for (name, value) in settings {
         section.push(name, Data::Text(managed_text(value)));
     }

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::address;
-use crate::lint::{Context, Encoding, Report, Settings, Severity, program};
+use crate::lint::{Context, Encoding, HostSettings, LintReport, Severity, program};
 use crate::secrets::looks_secret;
 use crate::value::{Members, Object};
 
@@ -14,7 +14,7 @@ use Severity::{Error, Warning};
 /// Names that Codex keeps for its own providers.
 const RESERVED: [&str; 4] = ["openai", "ollama", "lmstudio", "amazon-bedrock"];
 
-pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report) {
+pub(super) fn check(settings: &HostSettings, context: &Context, report: &mut LintReport) {
     if let Some(text) = settings.text(super::MANAGED_KEY) {
         managed(text, settings, context, report);
         return;
@@ -73,8 +73,8 @@ pub(super) fn check(settings: &Settings, context: &Context, report: &mut Report)
 }
 
 /// A `requirements.toml` in a managed preference.
-fn managed(text: &str, settings: &Settings, context: &Context, report: &mut Report) {
-    let wrong = |what: &str, report: &mut Report| {
+fn managed(text: &str, settings: &HostSettings, context: &Context, report: &mut LintReport) {
+    let wrong = |what: &str, report: &mut LintReport| {
         report.add(
             Error,
             super::MANAGED_KEY,
@@ -95,7 +95,7 @@ fn managed(text: &str, settings: &Settings, context: &Context, report: &mut Repo
     if !table.contains_key("model_providers") {
         return wrong("holds no model provider", report);
     }
-    let inner = Settings {
+    let inner = HostSettings {
         encoding: Encoding::Native,
         target: settings.target,
         prefix: "",
@@ -107,7 +107,7 @@ fn managed(text: &str, settings: &Settings, context: &Context, report: &mut Repo
     check(&inner, context, report);
 }
 
-fn one(name: &str, provider: &Object, auth: &Value, context: &Context, report: &mut Report) {
+fn one(name: &str, provider: &Object, auth: &Value, context: &Context, report: &mut LintReport) {
     let mut add = |severity, key: &str, what: &str, remedy: &str| {
         report.add(
             severity,

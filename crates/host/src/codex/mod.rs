@@ -16,6 +16,9 @@ use crate::{
     Target,
 };
 
+/// Preference domain of managed settings on macOS.
+const DOMAIN: &str = "com.openai.codex";
+
 /// What gatepass knows about it.
 pub const INFO: HostInfo = HostInfo {
     name: "codex",
@@ -73,7 +76,7 @@ pub const INFO: HostInfo = HostInfo {
             content: FileContent::Configuration,
         },
     ],
-    domain: Some("com.openai.codex"),
+    domain: Some(DOMAIN),
     registry_key: None,
     one_value: false,
     recognises: |object| object.contains_key("model_providers") || object.contains_key(MANAGED_KEY),
@@ -89,7 +92,7 @@ const TIMEOUT: u64 = 30;
 
 /// A provider as text, to be added to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tables {
+pub struct ProviderTables {
     /// Its name among the providers.
     pub name: String,
     /// Lines that must stand before the first table.
@@ -115,7 +118,7 @@ fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Err
                 &title,
                 &plan.organisation,
                 &[Payload {
-                    domain: INFO.domain.unwrap_or_default(),
+                    domain: DOMAIN,
                     title: title.clone(),
                     keys,
                 }],
@@ -127,7 +130,7 @@ fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Err
 }
 
 /// The provider as an administrator enforces it. Which model is used stays the user's.
-fn requirements(provider: &Tables) -> String {
+fn requirements(provider: &ProviderTables) -> String {
     let chosen = provider.head.lines().next().unwrap_or_default();
     format!(
         "# Codex takes its token from gatepass, and no other provider.\n{chosen}\n\n{}",
@@ -136,7 +139,7 @@ fn requirements(provider: &Tables) -> String {
 }
 
 /// The provider that gets its token from gatepass.
-fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<Tables, Error> {
+fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<ProviderTables, Error> {
     plan.refuse_secret_headers(INFO.title)?;
     if !plan.servers.is_empty() || plan.telemetry.is_some() {
         return Err(Error::usage(
@@ -198,7 +201,7 @@ fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<Tables, Error> {
     if plan.use_args {
         notes.say("Codex always names the profile by arguments: --use-args changes nothing");
     }
-    Ok(Tables { name, head, tables })
+    Ok(ProviderTables { name, head, tables })
 }
 
 /// A string of TOML.
@@ -216,7 +219,7 @@ fn toml_key(key: &str) -> String {
     }
 }
 
-impl Tables {
+impl ProviderTables {
     /// A whole file.
     pub fn to_toml(&self) -> String {
         format!("{}\n{}", self.head, self.tables)
@@ -305,11 +308,11 @@ impl Tables {
 
 #[cfg(test)]
 mod tests {
-    use super::Tables;
+    use super::ProviderTables;
     use crate::Notes;
 
-    fn provider() -> Tables {
-        Tables {
+    fn provider() -> ProviderTables {
+        ProviderTables {
             name: "gatepass".to_owned(),
             head: "model_provider = \"gatepass\"\n".to_owned(),
             tables: "[model_providers.gatepass]\nbase_url = \"https://g/v1\"\n".to_owned(),

@@ -12,7 +12,7 @@ use crate::document::LibraryEntry;
 use crate::value::{Members, Object, structure};
 use crate::{HostInfo, Target};
 
-use read::Form;
+use read::FileForm;
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,13 +86,13 @@ pub struct Judged {
 /// Checks the content of a file. Nothing is found if it is fine. Findings may quote the file as it is: whoever shows
 /// them makes them printable.
 pub fn check(bytes: &[u8], context: &Context) -> Judged {
-    let mut report = Report::default();
+    let mut report = LintReport::default();
     let mut policies = Vec::new();
     for form in read::recognise(bytes, &mut report) {
         match form {
-            Form::Host(host, settings) => (host.check)(&settings, context, &mut report),
-            Form::Policy(values) => policies.push(values),
-            Form::Library(meta) => library(&meta, &mut report),
+            FileForm::Host(host, settings) => (host.check)(&settings, context, &mut report),
+            FileForm::Policy(values) => policies.push(values),
+            FileForm::Library(meta) => library(&meta, &mut report),
         }
     }
     let mut findings = report.found;
@@ -111,11 +111,11 @@ pub fn sort(findings: &mut [Finding]) {
 }
 
 /// The settings for one host that a file holds, or why there are none.
-pub(crate) fn settings_of(host: &HostInfo, bytes: &[u8]) -> Result<Settings, String> {
-    let mut report = Report::default();
+pub(crate) fn settings_of(host: &HostInfo, bytes: &[u8]) -> Result<HostSettings, String> {
+    let mut report = LintReport::default();
     let forms = read::recognise(bytes, &mut report);
     let own = forms.into_iter().find_map(|form| match form {
-        Form::Host(of, settings) if of == host => Some(settings),
+        FileForm::Host(of, settings) if of == host => Some(settings),
         _ => None,
     });
     own.ok_or_else(|| {
@@ -140,7 +140,7 @@ pub enum Encoding {
 
 /// A flat set of host settings, from whatever form.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct HostSettings {
     /// Where they were written.
     pub encoding: Encoding,
     /// The system they are for, if the form says it.
@@ -151,7 +151,7 @@ pub struct Settings {
     pub values: Vec<(String, Value, Option<usize>)>,
 }
 
-impl Settings {
+impl HostSettings {
     /// A value.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values
@@ -191,11 +191,11 @@ impl Settings {
 
 /// Findings as they are gathered.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct LintReport {
     found: Vec<Finding>,
 }
 
-impl Report {
+impl LintReport {
     /// Adds one.
     pub fn add(
         &mut self,
@@ -225,7 +225,7 @@ impl Report {
 }
 
 /// The list of a configuration library.
-fn library(meta: &Object, report: &mut Report) {
+fn library(meta: &Object, report: &mut LintReport) {
     let entries: Vec<&str> = meta
         .get("entries")
         .and_then(Value::as_array)

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::{Encoding, Report, Settings, Severity};
+use super::{Encoding, HostSettings, LintReport, Severity};
 use crate::registry::{self, Data};
 use crate::value::{Members, Object, kind, set_below};
 use crate::{HOSTS, HostInfo, Target, claude_desktop};
 
 /// What a file (or a part of it) configures.
 #[derive(Clone, Debug)]
-pub(super) enum Form {
+pub(super) enum FileForm {
     /// A host.
-    Host(&'static HostInfo, Settings),
+    Host(&'static HostInfo, HostSettings),
     /// gatepass itself, by policy.
     Policy(Object),
     /// The list of a library of configurations.
@@ -23,7 +23,7 @@ const OWN_DOMAIN: &str = "io.gatepass.helper";
 const OWN_KEY: &str = r"SOFTWARE\Policies\Gatepass";
 
 /// Recognises a file's form by its content. What cannot be read is reported.
-pub(super) fn recognise(bytes: &[u8], report: &mut Report) -> Vec<Form> {
+pub(super) fn recognise(bytes: &[u8], report: &mut LintReport) -> Vec<FileForm> {
     if let Some(text) = registry::decode(bytes) {
         return from_registry(bytes, &text, report);
     }
@@ -57,7 +57,7 @@ pub(super) fn recognise(bytes: &[u8], report: &mut Report) -> Vec<Form> {
     }
 }
 
-fn unknown(report: &mut Report) -> Vec<Form> {
+fn unknown(report: &mut LintReport) -> Vec<FileForm> {
     let hosts: Vec<&str> = HOSTS.iter().map(|host| host.title).collect();
     report.whole(
         Severity::Error,
@@ -80,8 +80,8 @@ fn flat(
     prefix: &'static str,
     encoding: Encoding,
     target: Option<Target>,
-) -> Settings {
-    Settings {
+) -> HostSettings {
+    HostSettings {
         encoding,
         target,
         prefix,
@@ -92,11 +92,11 @@ fn flat(
     }
 }
 
-fn desktop(settings: Settings) -> Vec<Form> {
-    vec![Form::Host(&claude_desktop::INFO, settings)]
+fn desktop(settings: HostSettings) -> Vec<FileForm> {
+    vec![FileForm::Host(&claude_desktop::INFO, settings)]
 }
 
-fn from_json(text: &str, report: &mut Report) -> Vec<Form> {
+fn from_json(text: &str, report: &mut LintReport) -> Vec<FileForm> {
     let object = match serde_json::from_str(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return unknown(report),
@@ -133,20 +133,23 @@ fn from_json(text: &str, report: &mut Report) -> Vec<Form> {
         return desktop(flat(inner, "enterpriseConfig.", Encoding::Native, None));
     }
     if has("entries") && (has("appliedId") || object.len() == 1) {
-        return vec![Form::Library(object)];
+        return vec![FileForm::Library(object)];
     }
     if let Some(inference) = object.get("inference").and_then(Value::as_object) {
         report.add(Severity::Warning, "inference", None, "this is the nested form, which a bootstrap server may serve and a configuration library does not take", "write flat keys in files, such as inferenceProvider");
         return desktop(nested(inference));
     }
     match host_of(&object) {
-        Some(host) => vec![Form::Host(host, flat(&object, "", Encoding::Native, None))],
+        Some(host) => vec![FileForm::Host(
+            host,
+            flat(&object, "", Encoding::Native, None),
+        )],
         None => unknown(report),
     }
 }
 
 /// The nested form of a served configuration, as flat keys.
-fn nested(inference: &Object) -> Settings {
+fn nested(inference: &Object) -> HostSettings {
     const NAMES: [(&str, &str); 10] = [
         ("kind", "inferenceCredentialKind"),
         ("command", "inferenceCredentialHelper"),
@@ -171,7 +174,7 @@ fn nested(inference: &Object) -> Settings {
             values.push(("inferenceCustomHeaders".to_owned(), value.clone(), None));
         }
     }
-    Settings {
+    HostSettings {
         encoding: Encoding::Native,
         target: None,
         prefix: "",
@@ -179,10 +182,13 @@ fn nested(inference: &Object) -> Settings {
     }
 }
 
-fn from_toml(text: &str, report: &mut Report) -> Vec<Form> {
+fn from_toml(text: &str, report: &mut LintReport) -> Vec<FileForm> {
     match toml::from_str::<Value>(text) {
         Ok(Value::Object(table)) => match host_of(&table) {
-            Some(host) => vec![Form::Host(host, flat(&table, "", Encoding::Native, None))],
+            Some(host) => vec![FileForm::Host(
+                host,
+                flat(&table, "", Encoding::Native, None),
+            )],
             None => unknown(report),
         },
         Ok(_) => unknown(report),
@@ -205,7 +211,7 @@ fn from_toml(text: &str, report: &mut Report) -> Vec<Form> {
     }
 }
 
-fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
+fn from_plist(bytes: &[u8], report: &mut LintReport) -> Vec<FileForm> {
     let value = match plist::Value::from_reader(std::io::Cursor::new(bytes)) {
         Ok(value) => as_json(&value),
         Err(error) => {
@@ -223,7 +229,7 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
     let mac = Some(Target::Macos);
     let Some(payloads) = root.get("PayloadContent").and_then(Value::as_array) else {
         return match host_of(&root) {
-            Some(host) => vec![Form::Host(host, flat(&root, "", Encoding::Plist, mac))],
+            Some(host) => vec![FileForm::Host(host, flat(&root, "", Encoding::Plist, mac))],
             None => unknown(report),
         };
     };
@@ -260,9 +266,9 @@ fn from_plist(bytes: &[u8], report: &mut Report) -> Vec<Form> {
             .map(|domain| (domain, of_domain(domain)))
         {
             Some((_, Some(host))) => {
-                forms.push(Form::Host(host, flat(&own, "", Encoding::Plist, mac)));
+                forms.push(FileForm::Host(host, flat(&own, "", Encoding::Plist, mac)));
             }
-            Some((OWN_DOMAIN, None)) => forms.push(Form::Policy(own)),
+            Some((OWN_DOMAIN, None)) => forms.push(FileForm::Policy(own)),
             Some((other, None)) => report.add(
                 Severity::Warning,
                 "PayloadType",
@@ -310,7 +316,7 @@ fn as_json(value: &plist::Value) -> Value {
     }
 }
 
-fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
+fn from_registry(bytes: &[u8], text: &str, report: &mut LintReport) -> Vec<FileForm> {
     if text.starts_with("REGEDIT4") {
         report.add(
             Severity::Warning,
@@ -349,11 +355,11 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         });
         match (host, below(path, OWN_KEY)) {
             (Some((host, "")), _) if host.one_value => {
-                forms.push(Form::Host(host, one_value(section, report)));
+                forms.push(FileForm::Host(host, one_value(section, report)));
             }
             (Some((host, "")), _) => {
                 hives.push(hive.to_ascii_uppercase());
-                forms.push(Form::Host(host, from_section(section, report)));
+                forms.push(FileForm::Host(host, from_section(section, report)));
             }
             (Some((host, _)), _) => report.add(
                 Severity::Error,
@@ -385,7 +391,7 @@ fn from_registry(bytes: &[u8], text: &str, report: &mut Report) -> Vec<Form> {
         }
     }
     if !policy.is_empty() {
-        forms.push(Form::Policy(policy));
+        forms.push(FileForm::Policy(policy));
     }
     if hives.iter().any(|hive| hive == "HKEY_LOCAL_MACHINE")
         && hives.iter().any(|hive| hive == "HKEY_CURRENT_USER")
@@ -406,7 +412,7 @@ fn below<'p>(path: &'p str, key: &str) -> Option<&'p str> {
 }
 
 /// The keys below the policy's own, as the tables that they mean: `Profiles\\NAME`, `Defaults` and so on.
-fn into_policy(policy: &mut Object, below: &str, section: &Settings) {
+fn into_policy(policy: &mut Object, below: &str, section: &HostSettings) {
     let path: Vec<String> = below
         .split('\\')
         .filter(|part| !part.is_empty())
@@ -420,7 +426,7 @@ fn into_policy(policy: &mut Object, below: &str, section: &Settings) {
     }
 }
 
-fn from_section(section: &registry::Section, report: &mut Report) -> Settings {
+fn from_section(section: &registry::Section, report: &mut LintReport) -> HostSettings {
     let mut values = Vec::new();
     for (name, value, line) in &section.values {
         let json = match value {
@@ -440,7 +446,7 @@ fn from_section(section: &registry::Section, report: &mut Report) -> Settings {
         };
         values.push((name.clone(), json, Some(*line)));
     }
-    Settings {
+    HostSettings {
         encoding: Encoding::Registry,
         target: Some(Target::Windows),
         prefix: "",
@@ -449,7 +455,7 @@ fn from_section(section: &registry::Section, report: &mut Report) -> Settings {
 }
 
 /// A host that reads one value, with all of its settings as JSON text.
-fn one_value(section: &registry::Section, report: &mut Report) -> Settings {
+fn one_value(section: &registry::Section, report: &mut LintReport) -> HostSettings {
     let settings = section.values.iter().find(|(name, ..)| name == "Settings");
     let object = match settings {
         Some((_, Data::Text(text), line)) => match serde_json::from_str(text) {

@@ -1,4 +1,4 @@
-//! How long a refresh that failed for a reason of its own is not tried again.
+//! Back-off: how long a refresh that has failed is not tried again.
 //!
 //! Hosts call in loops. What the provider has just refused, and what this machine cannot check, does not change with
 //! the next call; it changes with the configuration, the clock, a sign-in or time.
@@ -10,18 +10,18 @@ use crate::clock;
 use crate::error::Failure;
 use crate::text;
 
-/// The pauses after the first, second, third and every later failure, in seconds.
+/// The back-off after the first, second, third and every later failure, in seconds.
 pub const STEPS: [u64; 4] = [60, 300, 900, 3600];
 
-/// How long a person who insists waits before the next attempt, in milliseconds.
+/// How long a user who insists (`--force-refresh`) waits before the next attempt, in milliseconds.
 const INSISTENCE: u64 = 10_000;
 
 /// By how much the wall clock may differ from what the uptime says before it counts as set, in milliseconds.
 const DRIFT: u64 = 5_000;
 
-/// The pause after attempts that failed in a row.
+/// The back-off after attempts that failed in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
+pub struct BackOff {
     /// How many attempts have failed in a row.
     attempts: u32,
     /// When the first of them failed, in seconds since 1970.
@@ -36,8 +36,8 @@ pub struct Pause {
     failure: KeptFailure,
 }
 
-impl Pause {
-    /// The pause after one more failure under this configuration.
+impl BackOff {
+    /// The back-off after one more failure under this configuration.
     pub fn after(before: Option<&Self>, failure: &Failure, configuration: String) -> Self {
         let now_ms = clock::now_millis();
         let same = before.filter(|before| before.stands(&configuration));
@@ -125,16 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_end_with_time_configuration_or_clock() {
+    fn the_back_off_grows_and_ends_with_time_configuration_or_clock() {
         let mut clock = Clock {
             now_ms: 1_800_000_000_000,
             uptime_ms: 5_000_000,
         };
         clock.show();
         let failure = Failure::untrusted("the ID token was refused");
-        let mut pause: Option<Pause> = None;
+        let mut back_off: Option<BackOff> = None;
         for expected in [60, 300, 900, 3600, 3600] {
-            let next = Pause::after(pause.as_ref(), &failure, "a".to_owned());
+            let next = BackOff::after(back_off.as_ref(), &failure, "a".to_owned());
             assert!(next.in_force("a").is_some());
             assert!(next.in_force("b").is_none(), "another configuration");
             assert!(next.in_force_for_insistence("a").is_some());
@@ -145,11 +145,11 @@ mod tests {
             assert!(next.in_force("a").is_some(), "{expected}");
             clock.passes(1);
             assert!(next.in_force("a").is_none(), "{expected}");
-            pause = Some(next);
+            back_off = Some(next);
         }
         // The clock is set, in either direction: what depended on it may have changed.
         for jump in [-3_600_000_i64, -10_000, 10_000, 120_000] {
-            let next = Pause::after(None, &failure, "a".to_owned());
+            let next = BackOff::after(None, &failure, "a".to_owned());
             let before = clock.now_ms;
             clock.now_ms = before.checked_add_signed(jump).unwrap();
             clock.show();
@@ -159,7 +159,7 @@ mod tests {
             assert!(next.in_force("a").is_some());
         }
         // Later failures under another configuration are counted anew.
-        let again = Pause::after(pause.as_ref(), &failure, "b".to_owned());
+        let again = BackOff::after(back_off.as_ref(), &failure, "b".to_owned());
         assert_eq!(again.until(), clock.now_ms / 1000 + 60);
         assert_eq!(
             again.in_force("b").map(|failure| failure.id),
