@@ -16,14 +16,14 @@ const VALUE: usize = 200;
 /// Something that an organisation may want to have on record.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Somebody signed in.
+    /// A user signed in.
     SignedIn {
         /// The account.
         account: &'a str,
         /// How: `browser`, `device code`.
         by: &'a str,
     },
-    /// Somebody was not let in.
+    /// A user was not let in.
     Refused(&'a Failure),
     /// The provider ended a session, or it was of no use any more.
     Ended(&'a str),
@@ -31,7 +31,7 @@ pub enum Event<'a> {
     Unproven(&'a Failure),
     /// The provider did not renew a session, which is kept.
     NotRenewed(&'a Failure),
-    /// Somebody signed out.
+    /// A user signed out.
     SignedOut {
         /// The account, if it was known.
         account: Option<&'a str>,
@@ -84,7 +84,7 @@ pub fn note(settings: &Settings, event: Event<'_>) {
     }
 }
 
-/// How a sign-in ended. What prevented it before anybody was asked is no refusal.
+/// How a sign-in ended. What prevented it before the user or the provider was asked is no refusal.
 pub fn sign_in(settings: &Settings, account: Result<(&str, &str), &Failure>) {
     match account {
         Ok((account, by)) => note(settings, Event::SignedIn { account, by }),

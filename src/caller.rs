@@ -17,7 +17,7 @@ choice! {
         Interactive = "interactive",
         /// A running session's credential expired.
         MidSessionRefresh = "mid-session-refresh",
-        /// Everything else, an unknown value included: nobody is known to be present.
+        /// Everything else, an unknown value included: no user is known to be present.
         Background = "background",
     }
 }
@@ -509,7 +509,7 @@ mod tests {
         for host in [Host::Terminal, Host::Script] {
             assert_eq!(call((host, 10, 20, 30, words, None), None), None);
         }
-        // Where nobody can be told from others, nothing is concluded.
+        // Where the asking process cannot be told from others, nothing is concluded.
         for host in [Host::ClaudeCode, Host::Codex] {
             let unknown = RecurringCall::recognise(host, || None, words, |_| None);
             assert_eq!(unknown, None);

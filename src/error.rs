@@ -76,7 +76,7 @@ impl Id {
 /// Whose failure it is: decides whether callers that waited for one attempt share its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The provider answered, or the person did: everybody who waited has the same answer.
+    /// The provider answered, or the user did: every caller that waited has the same answer.
     Provider,
     /// Something on this machine failed (keychain, browser, proxy, DNS): another caller may be better off.
     Local,

@@ -1,4 +1,4 @@
-//! Fuzz targets: everything that reads what somebody else wrote.
+//! Fuzz targets: everything that reads what another program or person wrote.
 //!
 //! Each target takes any bytes. It must neither panic nor hang, and it asserts what must hold whatever the bytes are.
 //! `cargo xtask fuzz` runs them for long with coverage; the test below runs every seed and some mutations of it with
@@ -97,7 +97,7 @@ fn metadata() -> &'static Metadata {
     metadata
 }
 
-/// What an answer promises to whoever redeems it.
+/// What an authorization response promises to the code that redeems it.
 fn check_answer(answer: &AuthorizationResult, parameters: &[u8]) {
     let mut states = url::form_urlencoded::parse(parameters).filter(|(name, _)| name == "state");
     assert!(states.next().is_some_and(|(_, state)| state == STATE));
@@ -195,7 +195,7 @@ pub fn token_answer(bytes: &[u8]) {
     };
     if let Ok(grant) = tokens::grant(response, &client, settings()) {
         let _ = id_token::expiry_hint(&grant.access_token);
-        // What is not printed may be odd; whoever prints it asks first.
+        // What is not printed may be odd; the check comes before printing.
         if tokens::check_printable(&grant.access_token).is_err() {
             return;
         }
@@ -241,7 +241,7 @@ pub fn device_answer(bytes: &[u8]) {
     }
 }
 
-/// An ID token. Nobody but the issuer can make one that is accepted.
+/// An ID token. Only the issuer can make one that is accepted.
 pub fn id_token(bytes: &[u8]) {
     static KEYS: OnceLock<(Option<Keys>, Vec<String>)> = OnceLock::new();
     let (keys, genuine) = KEYS.get_or_init(|| {
@@ -460,7 +460,7 @@ mod tests {
         }
     }
 
-    /// The seeds reach what the targets are about: each of these is accepted by somebody.
+    /// The seeds reach what the targets are about: each of these is accepted by a target.
     #[test]
     fn the_list_of_targets_is_that_of_the_fuzzer() {
         let manifest =

@@ -1,5 +1,5 @@
 //! Diagnostic lines: on standard error when `-v` or `GATEPASS_LOG` asks for them, and in a file beside the state
-//! when the configuration does (`log_level`), for machines at whose standard error nobody looks.
+//! when the configuration does (`log_level`), for machines whose standard error is not read.
 //!
 //! Only gatepass's own lines are written: a library's debug output may quote requests. Each line is cleaned
 //! again before it is written, and no secret type can be formatted into one.
@@ -196,7 +196,7 @@ impl LogFile {
         if has_room(&open) {
             return Some(open);
         }
-        // Somebody else may have begun a new one already.
+        // Another process may have begun a new one already.
         let newest = self.dir.append(NAME).ok()?;
         if has_room(&newest) {
             return Some(newest);

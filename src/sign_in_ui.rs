@@ -1,4 +1,4 @@
-//! The person in front of the machine, as a sign-in sees them.
+//! How a sign-in tells the user what happens, and hears of them.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::oidc::device::DeviceInstructions;
 pub struct AuthorizationLink<'a> {
     /// Where to go.
     pub address: &'a Url,
-    /// Where the browser comes back to, if the person may hand over that address in the browser's place.
+    /// The redirect URI, if the user may paste the address that the browser was sent to.
     pub redirect: Option<&'a str>,
     /// What is special about this session, if anything is: follows "since".
     pub since: Option<&'static str>,
 }
 
-/// Somebody who is told what happens during a sign-in. What an implementation leaves out is as if nobody were there.
+/// Tells the user what happens during a sign-in. What an implementation leaves out is done as if no user were there.
 pub trait SignInUi {
-    /// A sign-in begins; `why` it is needed, if the person did not ask for it by name.
+    /// A sign-in begins; `why` it is needed, if the user did not ask for it by name.
     fn begins(&self, _why: Option<&str>) {}
 
     /// The browser was opened.
@@ -30,7 +30,7 @@ pub trait SignInUi {
     /// No browser could be opened; the address must be opened by hand.
     ///
     /// # Errors
-    /// Where nobody would see the address, the sign-in must not go on.
+    /// `sign-in-required` where the user would not see the address: the sign-in must not go on.
     fn browser_missing(&self, _link: AuthorizationLink<'_>, why: &str) -> Result<()> {
         Err(Failure::new(
             Id::SignInRequired,
@@ -39,21 +39,21 @@ pub trait SignInUi {
         ))
     }
 
-    /// A code must be typed at an address; `since` says why it is a code, if nobody asked for one.
+    /// A code must be typed at an address; `since` says why it is a code, if the user did not ask for one.
     fn invited(&self, _instructions: &DeviceInstructions, _since: Option<&'static str>) {}
 
     /// Nothing has happened for this long; called several times a second.
     fn waiting(&self, _so_far: Duration, _at_most: Duration) {}
 
-    /// What the person has handed over in the browser's place since the last question.
+    /// The redirect's address, if the user has pasted one since the last question.
     fn handed_over(&self) -> Option<Zeroizing<Vec<u8>>> {
         None
     }
 
-    /// What was handed over is not the address that belongs to this sign-in.
+    /// What was pasted is not the address that belongs to this sign-in.
     fn not_the_address(&self) {}
 
-    /// Whether the person has stopped the sign-in.
+    /// Whether the user has stopped the sign-in.
     fn has_stopped(&self) -> bool {
         false
     }
@@ -61,7 +61,7 @@ pub trait SignInUi {
     /// The waiting is over.
     fn done(&self) {}
 
-    /// Whether a stored session of another issuer may be replaced. Without a person there is no one to allow it.
+    /// Whether a stored session of another issuer may be replaced. Without a user it may not.
     fn may_replace(&self, _other_issuer: &str) -> bool {
         false
     }
@@ -70,7 +70,7 @@ pub trait SignInUi {
     fn replaced_without_revocation(&self, _other_issuer: &str) {}
 }
 
-/// Nobody sees what we write: the caller is a program.
+/// The caller is a program: no user sees what we write.
 #[derive(Clone, Copy, Debug)]
 pub struct NoUi;
 

@@ -351,8 +351,8 @@ fn base_url(settings: &Settings) -> Result<String> {
     Ok(url.clone())
 }
 
-/// An address that is to get the gateway's token. Whoever runs it could use the gateway as each person, so another
-/// host than the gateway's needs an explicit word.
+/// An address that is to get the gateway's token. The server there could use the gateway as each user, so another
+/// host than the gateway's must be named explicitly.
 fn receiver(option: &str, url: &str, gateway: &str, export: &ExportArgs) -> Result<()> {
     config::address::check_url(url).map_err(|reason| {
         Failure::new(
@@ -380,7 +380,7 @@ fn receiver(option: &str, url: &str, gateway: &str, export: &ExportArgs) -> Resu
     Err(Failure::new(
         Id::Usage,
         format!(
-            "{option}: {url} is on another host than the gateway, and whoever runs it could use the gateway with each person's token"
+            "{option}: {url} is on another host than the gateway, and that host could use the gateway with each person's token"
         ),
         format!("add --send-token-to {host} if that is meant"),
     ))

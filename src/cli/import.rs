@@ -56,13 +56,13 @@ pub(super) fn run(args: &Args, path: &Path, from: &Path) -> Result<()> {
     }
     let secrets = imported.secrets();
     let kept = match imported.key.take() {
-        // Without a key somebody signs in, and is asked for the headers then.
+        // Without a key the user signs in, and is asked for the headers then.
         None => false,
         Some(key) => {
             let headers = std::mem::take(&mut imported.secret_headers);
             usecase::login::keep_key(&settings, Some(&key), headers, Replace::Never, &NoUi)
                 .inspect_err(|_| {
-                    // Half of it would be in nobody's interest: the next try begins from the start.
+                    // Half of it is of no use: the next try begins from the start.
                     let _ = match &present {
                         None => std::fs::remove_file(path)
                             .map_err(|error| Failure::internal(error.to_string())),

@@ -37,7 +37,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<()> {
     output::print(&script)
 }
 
-/// Prints one page with every command on it: nobody looks for `man gatepass-config-init`.
+/// Prints one page with every command on it: users do not look for `man gatepass-config-init`.
 pub(super) fn man() -> Result<()> {
     let page = page().map_err(|error| Failure::internal(error.to_string()))?;
     output::print(&page)
@@ -156,7 +156,10 @@ mod tests {
         }
         assert!(page.contains("\n.SS \"gatepass config init\"\n"), "{page}");
         assert!(page.contains("min\\-validity"), "options are there");
-        assert!(!page.contains("detached"), "the worker is nobody's command");
+        assert!(
+            !page.contains("detached"),
+            "the worker is no command for users"
+        );
         assert_eq!(page.matches(".SH OPTIONS").count(), 1);
     }
 

@@ -384,7 +384,7 @@ fn everywhere(args: &Args) -> Result<Vec<Settings>> {
     Ok(found)
 }
 
-/// The commit that this binary was built from, where whoever built it said so in `GATEPASS_COMMIT`.
+/// The commit that this binary was built from, where the build was given it in `GATEPASS_COMMIT`.
 const COMMIT: Option<&str> = option_env!("GATEPASS_COMMIT");
 
 /// How it was built.
@@ -397,7 +397,7 @@ const BUILD_KIND: &str = if cfg!(debug_assertions) {
 pub(super) fn version(json: bool) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let text = if json {
-        // A policy that stops everything else must not stop whoever looks for the reason.
+        // A policy that stops everything else must not stop a user who looks for the reason.
         let policy = Policy::read();
         format!(
             "{}\n",

@@ -25,7 +25,7 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
     }
     let own = looked.as_ref().map(|(_, status)| status.clone());
     let own = own.map_err(Clone::clone);
-    // Whoever names a profile wants to hear of that one.
+    // A user who names a profile wants to hear of that one.
     let names = sources.profiles();
     let several = args.profile.is_none() && asked.is_default() && names.len() > 1;
     let rows: Vec<Row> = if several {

@@ -62,7 +62,7 @@ pub const SPECIAL_CHARACTERS: &str =
 pub enum NotAProxy {
     /// One of a known kind that gatepass does not speak to.
     Kind(&'static str),
-    /// Nobody knows what is meant.
+    /// It cannot be understood.
     Malformed,
 }
 

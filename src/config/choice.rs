@@ -103,7 +103,7 @@ choice! {
         Oidc = "oidc",
         /// An authorization server with RFC 8414 metadata and no ID tokens.
         OAuth = "oauth",
-        /// Nobody: the person pastes a key.
+        /// No server: the user pastes a key.
         Key = "key",
     }
 }

@@ -232,7 +232,7 @@ impl<'f> Layers<'f> {
     }
 
     /// The issuer that this profile's redirect path belongs to, where the policy has locked that issuer for another
-    /// profile and this one's is a different one that nobody has locked.
+    /// profile and this one's is a different one that is not locked.
     pub(super) fn path_belongs_to(&self) -> Option<String> {
         let policy = self.policy?;
         if self.is_frozen(schema::ISSUER.name) {

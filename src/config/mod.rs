@@ -136,7 +136,7 @@ impl Sources {
         })
     }
 
-    /// Every profile that somebody has described, `default` first.
+    /// Every profile that a source describes, `default` first.
     pub fn profiles(&self) -> Vec<ProfileName> {
         let documents = self.file.document.iter().chain(
             self.policy

@@ -51,7 +51,7 @@ pub struct About {
     pub template_issuers: Vec<String>,
     /// The claim that names the tenant.
     pub tenant_claim: Option<String>,
-    /// The default access token is for somebody else: a scope or audience of one's own is needed.
+    /// The default access token is for the provider's own services: a scope or audience of the gateway's is needed.
     #[serde(default)]
     pub own_audience: bool,
     /// What such a scope looks like.
@@ -212,7 +212,7 @@ impl Preset {
 }
 
 impl About {
-    /// Whether these tokens are for somebody else than the organisation's gateway.
+    /// Whether these tokens are for another server than the organisation's gateway.
     pub fn is_foreign(&self, audience: &str, issuer: &str) -> bool {
         self.foreign_audiences.iter().any(|known| known == audience)
             || self

@@ -17,7 +17,7 @@ impl ProfileName {
         hex(&Sha256::digest(format!("profile:{}", self.as_str()))[..16])
     }
 
-    /// Checks a name that somebody wrote.
+    /// Checks a name from a configuration file or the command line.
     pub fn parse(name: &str) -> Result<Self, &'static str> {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if (1..=64).contains(&name.len()) && name.chars().all(fine) {

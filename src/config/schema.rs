@@ -85,7 +85,7 @@ pub enum Effect {
     Elsewhere,
 }
 
-/// The value that a key has if nobody sets it.
+/// The value that a key has if no source sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltIn {
     /// None.

@@ -135,7 +135,7 @@ pub struct Settings {
     pub session_renew_before: u64,
     /// Sessions from before this moment (seconds since 1970) are dropped: sign-out from afar.
     pub session_not_before: Option<u64>,
-    /// Why the organisation does not let anybody use gatepass at present.
+    /// Why the organisation's policy disables gatepass at present.
     pub disabled: Option<String>,
     /// What is written to the system's log.
     pub audit: Audit,
@@ -599,7 +599,7 @@ impl Settings {
     /// Digest of everything that may decide whether a refresh succeeds, the files that the configuration names
     /// included. What the command line says of one call (`--min-validity`) is left out.
     ///
-    /// Short, so that it helps nobody to guess a secret that is in it.
+    /// Short, so that it is no help in guessing a secret that is in it.
     pub fn attempt_digest(&self) -> String {
         let same_for_every_call = Self {
             min_validity: 0,

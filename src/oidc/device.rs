@@ -123,7 +123,7 @@ impl DeviceAuthorization {
                 .unwrap_or_default()
             }
         };
-        // Section 3.5: the interval is the least time between polls; somebody who has not seen the code yet
+        // Section 3.5: the interval is the least time between polls; a user who has not seen the code yet
         // cannot have confirmed it.
         pause(interval(self.response.interval()).min(self.instructions.expires_in))?;
         let mut request = client

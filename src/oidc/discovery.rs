@@ -354,7 +354,7 @@ fn parse_keys(bytes: &[u8]) -> Result<Keys> {
         true => Failure::untrusted("the provider's key set is malformed"),
         false => not_json("the provider's key set"),
     })?;
-    // Known before anybody is sent to sign in: no ID token could be accepted.
+    // Known before the user is sent to sign in: no ID token could be accepted.
     if keys.iter().next().is_none() {
         return Err(Failure::untrusted(
             "the provider's key set has no key that could sign an ID token",

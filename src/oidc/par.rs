@@ -94,7 +94,7 @@ fn is_missing(status: StatusCode) -> bool {
     )
 }
 
-/// Only where nobody asked for it: not the provider, and not the configuration.
+/// Only where neither the provider nor the configuration asks for it.
 fn may_fall_back(settings: &Settings, metadata: &Metadata) -> bool {
     settings.par == Usage::Auto && !metadata.require_pushed_authorization_requests
 }

@@ -1,4 +1,4 @@
-//! Dynamic client registration (RFC 7591), for authorization servers that nobody has registered gatepass with.
+//! Dynamic client registration (RFC 7591), for authorization servers at which no administrator has registered gatepass.
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value as Json, json};

@@ -34,7 +34,7 @@ pub(super) const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
 /// What the token endpoint gave.
 #[derive(Debug)]
 pub struct Grant {
-    /// The access token, as it came: whoever prints it checks it.
+    /// The access token, as it came: it is checked before it is printed ([`check_printable`]).
     pub access_token: Secret,
     /// The ID token, not validated yet.
     pub id_token: Option<Secret>,
@@ -353,7 +353,7 @@ pub(super) fn endpoint<'a>(
         let host = request.uri().host().unwrap_or_default().to_owned();
         let response = client.send(http, request)?;
         if response.status().is_success() && response.body().is_empty() {
-            // Nothing is no refusal either: somebody in between has lost the answer.
+            // Nothing is no refusal either: a proxy in between has lost the answer.
             return Err(HttpError::NotJson { host });
         }
         Ok(if response.status().is_success() {

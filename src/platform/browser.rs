@@ -73,7 +73,7 @@ const PLACES: [&str; 4] = [
     "/run/current-system/sw/bin",
 ];
 
-/// A launcher where the system keeps it: not by `PATH`, which anybody's start-up file could have changed.
+/// A launcher where the system keeps it: not by `PATH`, which any program's start-up file could have changed.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn in_place(program: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
     PLACES
@@ -82,7 +82,7 @@ fn in_place(program: &std::ffi::OsStr) -> Option<std::path::PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// `BROWSER` is not consulted: it is a command line that anybody's start-up file could have set.
+/// `BROWSER` is not consulted: it is a command line that any program's start-up file could have set.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn system(address: &Url) -> Result<(), String> {
     let mut why = "there is no program that opens addresses".to_owned();

@@ -44,7 +44,7 @@ impl Environment {
     pub fn look() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let ssh = set("SSH_CONNECTION") || set("SSH_TTY");
-        // Windows and macOS have one desktop; whoever comes over SSH does not sit in front of it.
+        // Windows and macOS have one desktop; a user who comes over SSH does not sit in front of it.
         let has_display = if cfg!(any(windows, target_os = "macos")) {
             !ssh
         } else {

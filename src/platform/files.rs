@@ -1,6 +1,6 @@
 //! Files and folders that only their owner may touch.
 //!
-//! What is checked is the opened descriptor, never a path, so that nobody can swap the file in between.
+//! What is checked is the opened descriptor, never a path, so that no other process can swap the file in between (time of check to time of use).
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Why a file or folder is not safe to use.
 #[derive(Debug)]
 pub enum Unsafe {
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     Owner,
     /// Others may write it (or read it, where it must be private).
     Mode,
@@ -43,9 +43,9 @@ impl std::fmt::Display for Unsafe {
 /// Who may do what with a file that gatepass reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Others may read, nobody but the owner may write; links are followed (a person's own dot-file manager).
+    /// Other users may read, only the owner may write; links are followed (the user's own dot-file manager).
     OwnerWrites,
-    /// Nobody but the owner may read or write, and the path itself is no link.
+    /// Only the owner may read or write, and the path itself is no link.
     OwnerOnly,
 }
 
@@ -67,7 +67,7 @@ pub fn open(path: &Path, access: Access) -> Result<Option<File>, Unsafe> {
     }
 }
 
-/// Tries again for a while on Windows, where a file that somebody reads cannot be replaced at that moment, nor one be
+/// Tries again for a while on Windows, where a file that another process reads cannot be replaced at that moment, nor one be
 /// opened that is being replaced. Elsewhere neither happens.
 fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = Duration::from_millis(1);
@@ -102,7 +102,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A file that somebody has checked who knows this about it.
+    /// A file that the caller has checked, with what it knows of it.
     pub fn checked(file: File, about: Metadata) -> Self {
         Self { file, about }
     }
@@ -138,7 +138,7 @@ pub fn read(path: &Path, access: Access, limit: u64) -> Result<Option<Vec<u8>>, 
 /// How files are called that are not complete yet.
 const UNNAMED: &str = ".new-";
 
-/// Age at which such a file is nobody's any more.
+/// Age at which no process works with such a file any more.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// A folder of this user alone.
@@ -241,7 +241,7 @@ impl PrivateDir {
     }
 
     /// Opens (or creates) an empty file to take locks on. Such files are never deleted: a lock on a deleted file
-    /// excludes nobody.
+    /// excludes no process.
     pub fn lock_file(&self, name: &str) -> Result<File, Unsafe> {
         self.in_place(name)
     }
@@ -410,7 +410,7 @@ mod tests {
         fs::hard_link(&path, dir.path().join("other-name")).unwrap();
         assert!(matches!(dir.read("state", 10), Err(Unsafe::Mode)));
         fs::remove_file(&path).unwrap();
-        // Opened and refused: nobody waits for a pipe's other end.
+        // Opened and refused, without waiting for a pipe's other end.
         rustix::fs::mknodat(
             rustix::fs::CWD,
             &path,

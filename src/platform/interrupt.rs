@@ -24,7 +24,7 @@ pub enum Stopped {
     TooLate,
 }
 
-/// From now on something is changed, and nobody may be told that nothing was.
+/// From now on something is changed, and the user must not be told that nothing was.
 pub fn change_begins() {
     TOO_LATE.store(true, Ordering::SeqCst);
 }
@@ -34,7 +34,7 @@ pub fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
 }
 
-/// Watches for Ctrl-C from now on. `at_last` ends the process where nobody has noticed in time. Where it cannot be
+/// Watches for Ctrl-C from now on. `at_last` ends the process where the sign-in has not noticed in time. Where it cannot be
 /// watched, Ctrl-C does what it does everywhere.
 pub fn watch(at_last: impl FnOnce(Stopped) + Send + 'static) {
     if WATCHED.swap(true, Ordering::SeqCst) {

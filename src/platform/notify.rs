@@ -1,7 +1,7 @@
 //! Desktop notifications: a word to a person who looks at something else.
 //!
 //! They are a courtesy. One that cannot be shown, or not in time, is dropped; nothing waits for it longer than a
-//! second, and nobody who waits for a token waits for it at all.
+//! second, and no caller that waits for a token waits for it at all.
 
 use std::fmt;
 use std::sync::mpsc;

@@ -51,7 +51,7 @@ mod linux {
 
     /// Reads the policy. The error says why it must not be followed.
     ///
-    /// The folder is checked even where no policy lies in it: whoever can write there could have taken it away.
+    /// The folder is checked even where no policy lies in it: a user who can write there could have taken it away.
     pub fn read(_: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
         let folder = match open(
             FOLDER,
@@ -75,7 +75,7 @@ mod linux {
         Ok(Some(RawPolicy::File(Opened::checked(file, about))))
     }
 
-    /// What is opened belongs to root, and nobody else may write it.
+    /// What is opened belongs to root, and no other user may write it.
     fn root_alone(opened: &File, kind: fn(&FileType) -> bool) -> Result<Metadata, String> {
         let about = opened
             .metadata()
@@ -224,7 +224,7 @@ mod macos {
     /// Reads the policy. The error says why it must not be followed.
     ///
     /// The system tells of one name at a time whether it is forced, so it is asked for those that gatepass knows, and
-    /// for those in the system's own file, among which are the ones that somebody mistyped.
+    /// for those in the system's own file, among which are the ones that an administrator mistyped.
     pub fn read(known: impl FnOnce() -> Vec<String>) -> Result<Option<RawPolicy>, String> {
         let mut names = known();
         names.extend(names_in_file()?);

@@ -28,7 +28,7 @@ pub fn others_may_replace(path: &Path) -> bool {
     let loose = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|file| {
             let strangers = !super::is_us(file.uid());
-            // A group is often the user's own. In a folder with the sticky bit nobody replaces another's file.
+            // A group is often the user's own. In a folder with the sticky bit no user replaces another's file.
             strangers || (file.mode() & 0o002 != 0 && file.mode() & 0o1000 == 0)
         })
     };

@@ -88,7 +88,7 @@ pub fn start_detached(arguments: &[OsString], with_log: bool) -> io::Result<Deta
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // Never our own standard error: a host may wait until everybody has closed it.
+        // Never our own standard error: a host may wait until every process has closed it.
         .stderr(if with_log {
             Stdio::piped()
         } else {
@@ -105,12 +105,12 @@ pub fn start_detached(arguments: &[OsString], with_log: bool) -> io::Result<Deta
     })
 }
 
-/// Binds an address; Unix gives one that is listened on to nobody else.
+/// Binds an address; on Unix no other process can bind one that is listened on.
 pub fn exclusive_listener(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where nobody holds that end any
+/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where no process holds that end any
 /// more, `None` where the kernel does not tell.
 ///
 /// Linux lists both ends of a loopback connection with their users in `/proc/net/tcp` (proc(5)); a program on
@@ -118,11 +118,11 @@ pub fn exclusive_listener(address: SocketAddr) -> io::Result<TcpListener> {
 #[cfg(target_os = "macos")]
 pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>> {
     let table = super::connections::table()?;
-    // What is not found is not held against anybody: the table's form is Apple's own.
+    // What is not found is held against no program: the table's form is Apple's own.
     super::connections::user_of(&table, ours, peer).map(Some)
 }
 
-/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where nobody holds that end any
+/// Whose program has connected from `peer` to `ours` on this machine: `Some(None)` where no process holds that end any
 /// more, `None` where the kernel does not tell.
 #[cfg(not(target_os = "macos"))]
 pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>> {
@@ -137,8 +137,8 @@ pub fn connected_user(ours: SocketAddr, peer: SocketAddr) -> Option<Option<u32>>
     tells.then_some(found)
 }
 
-/// The user who holds the end `peer` of a connection to `ours`, if anybody does. Whole addresses are compared:
-/// somebody on 127.0.0.2 may have chosen the port of somebody on 127.0.0.1.
+/// The user who holds the end `peer` of a connection to `ours`, if any does. Whole addresses are compared: a program
+/// on 127.0.0.2 may have chosen the port of one on 127.0.0.1.
 #[cfg(not(target_os = "macos"))]
 fn holder(table: &str, ours: SocketAddr, peer: SocketAddr) -> Option<u32> {
     let (ours, peer) = (as_listed(ours), as_listed(peer));

@@ -1,4 +1,4 @@
-//! A clock that nobody sets: time since the machine started, sleep included.
+//! A clock that cannot be set: time since the machine started, sleep included.
 
 /// Milliseconds since the machine started, counted through sleep. 0 where the system does not tell.
 #[cfg(unix)]

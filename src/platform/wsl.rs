@@ -48,7 +48,7 @@ pub fn may_be() -> bool {
 /// The Windows binary's path, if this is WSL and gatepass is installed on Windows.
 ///
 /// # Errors
-/// Where somebody else could have put it there.
+/// Where another user could have put it there.
 pub fn windows_binary() -> Result<Option<&'static Path>> {
     if !is_wsl() {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! Kernel locks: one writer, one open sign-in, one start of a worker, any number of waiters, per profile and user.
+//! Kernel locks (`flock`, `LockFileEx`): one writer, one active sign-in, one start of a worker, any number of waiting
+//! callers, per profile and user.
 //!
 //! The kernel releases a lock when its holder ends, however it ends. Lock files are empty and never deleted.
 
@@ -11,7 +12,7 @@ use crate::caller::Deadline;
 use crate::error::{Failure, Id, Result};
 use crate::platform::files::Unsafe;
 
-/// Shortest and longest pause between two looks at something that another process is busy with.
+/// Shortest and longest pause between two polls of something that another process is busy with.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
 
 /// What a lock is for.
@@ -23,12 +24,12 @@ pub enum Purpose {
     SignIn,
     /// Starting a worker, so that many callers at once start one.
     Start,
-    /// Waiting for a sign-in. Many share it; the sign-in looks whether anybody does.
+    /// Waiting for a sign-in. Many callers share it; the sign-in looks whether any does.
     Wait,
 }
 
 impl Purpose {
-    /// Name of the lock's file. Whoever changes a session holds the whole profile: sessions of all its issuers and
+    /// Name of the lock's file. A process that changes a session locks the whole profile: sessions of all its issuers and
     /// clients take the same entry in the secret store.
     fn file(self, files: &StateFiles) -> String {
         match self {
@@ -45,11 +46,14 @@ impl Purpose {
 pub struct Lock(File);
 
 impl Lock {
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if no other process holds it.
+    ///
+    /// # Errors
+    /// `config` where the lock file is not safe to use, or its file system has no locks.
     pub fn try_take(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
         let file = open(files, purpose)?;
         match file.try_lock() {
-            // A lock on a file that was removed or replaced between opening and locking excludes nobody: the next
+            // A lock on a file that was removed or replaced between opening and locking excludes no process: the next
             // try opens the file that is there now.
             Ok(()) => {
                 let lock = Self(file);
@@ -78,7 +82,7 @@ impl Lock {
         }
     }
 
-    /// Holds the lock together with others, unless somebody has it alone at this moment.
+    /// Holds the lock together with others, unless a process has it alone at this moment.
     pub fn share(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
         let file = open(files, purpose)?;
         match file.try_lock_shared() {
@@ -88,18 +92,18 @@ impl Lock {
         }
     }
 
-    /// Whether somebody shares the lock at this moment.
+    /// Whether another process shares the lock at this moment.
     pub fn is_shared(files: &StateFiles, purpose: Purpose) -> Result<bool> {
         Ok(Self::try_take(files, purpose)?.is_none())
     }
 
-    /// Whether others still meet at this lock: its file is the one that is found under its name. Somebody who deletes
-    /// the state folder while we work makes it a lock on nothing.
+    /// Whether others still meet at this lock: its file is the one that is found under its name. If another
+    /// process deletes the state folder meanwhile, this is a lock on nothing.
     pub fn is_in_force(&self, files: &StateFiles, purpose: Purpose) -> bool {
         files.dir().is_named(&purpose.file(files), &self.0)
     }
 
-    /// Whether somebody holds the lock at this moment. Looking excludes nobody else from looking.
+    /// Whether a process holds the lock at this moment. Looking keeps no other process from looking.
     pub fn is_held(files: &StateFiles, purpose: Purpose) -> Result<bool> {
         match open(files, purpose)?.try_lock_shared() {
             Ok(()) => Ok(false),
@@ -109,7 +113,7 @@ impl Lock {
     }
 }
 
-/// Pauses that grow, between looks at what another process does.
+/// Polling with pauses that grow, for what another process does.
 #[derive(Clone, Copy, Debug)]
 pub struct Polling(Duration);
 

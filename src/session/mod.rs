@@ -2,8 +2,8 @@
 //!
 //! [`record`] is the entry in the keychain; [`state`] the file beside it, without secrets; [`validity`] says
 //! whether a token may be printed; [`verdict`] what the end of a refresh means for the session, and [`back_off`] when
-//! it is tried again; [`lock`] admits one writer; [`active_sign_in`] is what everybody knows of the one
-//! open sign-in; [`last_printed`] which token each host was given last.
+//! it is tried again; [`lock`] admits one writer; [`active_sign_in`] is what every process knows of the one
+//! active sign-in; [`last_printed`] which token each host was given last.
 
 pub mod active_sign_in;
 pub mod back_off;

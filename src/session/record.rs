@@ -59,7 +59,7 @@ pub fn missing_header(name: &str) -> String {
     format!("the secret for the header {name} has not been given yet")
 }
 
-/// How somebody signed in.
+/// How the user signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignedInBy {

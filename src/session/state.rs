@@ -54,7 +54,7 @@ fn any_generation() -> u64 {
 pub struct Ends {
     /// In seconds since 1970.
     pub at: u64,
-    /// When the person signed in, in seconds since 1970.
+    /// When the user signed in, in seconds since 1970.
     pub began: u64,
     /// Whether a refresh moves the end; not known before the first one.
     #[serde(rename = "slides")]
@@ -152,7 +152,7 @@ impl Ended {
 }
 
 /// A refresh request that was sent and whose answer has not been stored yet. If this is found at the start of
-/// a run, somebody died in between.
+/// a run, the process that sent it died in between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// When it was sent, in seconds since 1970.

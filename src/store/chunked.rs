@@ -188,7 +188,7 @@ pub(super) fn write(entries: &impl Entries, name: &str, secret: &[u8]) -> Result
 
 /// Removes the secret; says whether there was one, or a part of one.
 ///
-/// The index goes last: while any chunk is there, somebody who asks again is not told that all is gone.
+/// The index goes last: while any chunk is there, a process that asks again is not told that all is gone.
 pub(super) fn remove(entries: &impl Entries, name: &str) -> Result<bool, StoreError> {
     let mut there = false;
     for set in ChunkSet::BOTH {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The user keyring of this process's user.
 ///
-/// A process that was given no session keyring, or somebody else's (su, services), does not possess it and could
+/// A process that was given no session keyring, or another user's (su, services), does not possess it and could
 /// add keys without being allowed to limit or remove them. Linking it to the process's own keyring, which ends
 /// with the process, makes it ours.
 fn keyring() -> Option<KeyRing> {
@@ -17,7 +17,7 @@ fn keyring() -> Option<KeyRing> {
     Some(user)
 }
 
-/// How often a key is read that somebody replaces at this very moment.
+/// How often a key is read that another process replaces at this very moment.
 const LOOKS: u32 = 5;
 
 /// Finds a key; one that has ended is as good as none.
@@ -71,7 +71,7 @@ pub(super) fn write(name: &str, bytes: &[u8], lifetime: Option<u64>) -> Result<(
 }
 
 /// By default only a possessor may read a key, and a process that PAM gave no session keyring possesses nothing. The
-/// same user may do everything, nobody else anything.
+/// same user may do everything, other users nothing.
 fn owner_only() -> KeyPermissions {
     KeyPermissionsBuilder::builder()
         .posessor(Permission::ALL)
@@ -85,8 +85,8 @@ pub(super) fn clear(name: &str) -> Result<bool, KeyError> {
     let Some(key) = find(keyring, name)? else {
         return Ok(false);
     };
-    // Unlinking is allowed to whoever possesses the keyring, also where the key itself was made by somebody
-    // who could not set its permissions.
+    // A process that possesses the keyring may unlink a key, also one whose maker could not set its
+    // permissions.
     let _ = key.invalidate();
     let _ = keyring.unlink_key(key);
     Ok(true)
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(kept(), Ok(Some(b"first".to_vec())));
         write(&name, b"second", None).unwrap();
         assert_eq!(kept(), Ok(Some(b"second".to_vec())));
-        // Somebody has taken the right to change permissions away.
+        // Another process has taken the right to change permissions away.
         let all_but = || Permission::ALL & !Permission::SETATTR;
         let fixed = KeyPermissionsBuilder::builder()
             .posessor(all_but())

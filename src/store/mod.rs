@@ -83,7 +83,7 @@ impl From<StoreError> for Failure {
 pub enum Prompting {
     /// A person waits for us: it may.
     Allowed,
-    /// Nobody would see it: a prompt needed is a locked store.
+    /// The user would not see it: a store that needs a prompt counts as locked.
     Forbidden,
 }
 

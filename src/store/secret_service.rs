@@ -1,7 +1,7 @@
 //! Reading from the Linux Secret Service, over one connection and without ever causing a prompt. (Writing is its
 //! library's.)
 //!
-//! Where the session bus is a socket of this machine, the secret comes over a `plain` session: whoever could read it
+//! Where the session bus is a socket of this machine, the secret comes over a `plain` session: a process that could read it
 //! there may ask the service for it as well. The other kind costs two modular exponentiations, more than all the rest.
 //!
 //! Specification: freedesktop.org Secret Service API.
@@ -145,7 +145,7 @@ impl Item {
     }
 }
 
-/// Whether the session bus is a socket of this machine, as it always is unless somebody has chosen otherwise.
+/// Whether the session bus is a socket of this machine, as it always is unless the user has chosen another.
 fn is_near() -> bool {
     std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_none_or(|addresses| {
         addresses

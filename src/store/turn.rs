@@ -1,9 +1,8 @@
 //! Calls to the keychain take turns, in all processes of a user: some keychains (macOS at times) refuse a read that
 //! overlaps another one, and on such systems the keychain is the cache as well.
 //!
-//! A turn is a courtesy and no right: whoever has waited long enough asks all the same, since the process whose turn
-//! it is may hang. Calls that may show a prompt wait for nobody's answer in turn: they would keep the others waiting
-//! for a person.
+//! A turn is no right: a process that has waited long enough asks all the same, since the process whose turn it is may
+//! hang. Calls that may show a prompt take no turn: the others would have to wait for the user.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;

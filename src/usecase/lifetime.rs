@@ -1,4 +1,4 @@
-//! How long the provider's tokens live, as far as this machine knows without asking anybody.
+//! How long the provider's tokens live, as far as this machine knows without asking the provider.
 
 use std::time::Duration;
 

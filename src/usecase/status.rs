@@ -70,7 +70,7 @@ pub struct Status {
     /// How the last attempt to refresh ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_refresh: Option<RefreshStatus>,
-    /// When a person will have to sign in again.
+    /// When the user will have to sign in again.
     pub next_sign_in: NextSignIn,
     /// The sign-in that is open, or until when hosts may open none.
     pub sign_in: SignInStatus,
@@ -78,7 +78,7 @@ pub struct Status {
     pub store: &'static str,
     /// Where the token to print is cached.
     pub cache: &'static str,
-    /// What a person should know.
+    /// What the user should know.
     pub warnings: Vec<Warning>,
     /// Every configured profile, where several are and none was asked for by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -121,7 +121,7 @@ pub struct ParkedStatus {
     pub why: String,
 }
 
-/// When a person will have to sign in again.
+/// When the user will have to sign in again.
 #[derive(Clone, Debug, Serialize)]
 pub struct NextSignIn {
     /// When (RFC 3339, UTC), if that can be known.
@@ -203,7 +203,7 @@ pub struct SignInStatus {
 /// The session behind the token.
 #[derive(Clone, Debug, Serialize)]
 pub struct SessionStatus {
-    /// How the person signed in.
+    /// How the user signed in.
     pub flow: SignedInBy,
     /// When (RFC 3339, UTC).
     pub signed_in_at: String,
@@ -308,7 +308,7 @@ fn last_refresh(ended: &Ended) -> RefreshStatus {
     }
 }
 
-/// When a person will have to sign in again, as far as that can be known.
+/// When the user will have to sign in again, as far as that can be known.
 fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
     let plain = |at: Option<u64>, why| NextSignIn {
         at: at.map(text::moment),

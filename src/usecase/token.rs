@@ -1,7 +1,8 @@
-//! Printing a token: the stored one if it is good, else one refresh, else (where a person is present) a sign-in.
+//! Printing a token: the stored one if it is good, else one refresh, else (where a user is present) a sign-in.
 //!
-//! This process only reads and waits. What changes the session is a worker's, or, at a terminal, the sign-in in
-//! the foreground that Ctrl-C ends.
+//! This process reads and waits; of its own it only fills the cache and the note of what was printed last, and forgets
+//! a session that the organisation has ended. A worker changes the session otherwise, or, at a terminal, the sign-in
+//! in the foreground that Ctrl-C ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl TokenCommand<'_> {
             return Err(failure);
         }
         let asked_at_ms = clock::now_millis();
-        // Nobody can issue another key than the pasted one.
+        // There is no other key than the pasted one.
         let call = self.call.filter(|_| settings.kind != Kind::Key);
         let mut last = call.and_then(|call| LastPrinted::open(&reader.files, call, asked_at_ms));
         let mut token = self.find(&reader, last.as_mut())?;
@@ -73,8 +74,8 @@ impl TokenCommand<'_> {
         }
     }
 
-    /// A token of a new session, if the old one is in its last stretch and a person is there to sign in: so no turn
-    /// is cut off later. If nobody does, the token that there is is as good as before.
+    /// A token of a new session, if the old one is in its last stretch and a user is there to sign in: so no turn
+    /// is cut off later. If the user does not, the token at hand is as good as before.
     fn renewed_early(&self, reader: &Reader<'_>, mut token: IssuedToken) -> Result<IssuedToken> {
         if !self.caller.may_prompt || !self.ends_soon(&reader.state) {
             return Ok(token);
@@ -151,7 +152,7 @@ impl TokenCommand<'_> {
     fn find(&self, reader: &Reader<'_>, mut last: Option<&mut LastPrinted>) -> Result<IssuedToken> {
         let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
-            // Nobody can issue another key than the pasted one.
+            // There is no other key than the pasted one.
             renew: if self.force_refresh && self.configuration.settings.kind != Kind::Key {
                 Renew::Forced
             } else {
@@ -208,7 +209,7 @@ impl TokenCommand<'_> {
         found.filter(Reader::is_valid)
     }
 
-    /// A session that the keychain did not take waits for a call that finds it willing. Nobody waits for that.
+    /// A session that the keychain did not take is stored by a later call's worker. No caller waits for that.
     fn bring_home_what_is_parked(&self, reader: &Reader<'_>, need: TokenRequirement) {
         let is_due = |parked: &Parked| clock::now().abs_diff(parked.tried_at) >= STORE_AGAIN;
         if reader.state.parked.as_ref().is_some_and(is_due) {
@@ -252,7 +253,7 @@ impl TokenCommand<'_> {
         self.client(&*store, *need).refresh()
     }
 
-    /// Caches what the store has, unless somebody signed out while it was read.
+    /// Caches what the store has, unless the user signed out while it was read.
     fn cache(reader: &Reader<'_>, generation: u64, token: &IssuedToken) {
         if generation != reader.state.generation {
             return;
@@ -356,6 +357,6 @@ const STORE_AGAIN: u64 = 60;
 /// Time that is kept for the answer when the keychain does not give one.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// Longest wait for a keychain that nobody has to unlock, and for one that asks the person to.
+/// Longest wait for an unlocked keychain, and for one that asks the user to unlock it.
 const KEYCHAIN: Duration = Duration::from_secs(20);
 const UNLOCK: Duration = Duration::from_secs(120);

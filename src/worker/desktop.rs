@@ -1,4 +1,4 @@
-//! What a worker tells a person whose application has no place for it: by desktop notifications.
+//! What a worker tells the user, whose application has no place for it: desktop notifications.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::platform::notify;
 use crate::sign_in_ui::{AuthorizationLink, SignInUi};
 
-/// Somebody at a desktop, for whom a tab opens that they did not ask for.
+/// The user at a desktop, for whom a tab opens that they did not ask for.
 pub(super) struct AtDesktop<'a> {
     pub(super) settings: &'a Settings,
     pub(super) host: Host,
@@ -29,7 +29,7 @@ impl SignInUi for AtDesktop<'_> {
         let text = format!(
             "{asker} needs a sign-in{gateway}, so a tab has been opened in your browser. If you expected none, close it."
         );
-        // The person may be quicker than the desktop.
+        // The user may be quicker than the desktop.
         let shown = thread::Builder::new().spawn(move || notify::show(&title, &text));
         if let Err(error) = shown {
             log::info!("no notification was shown: {error}");
@@ -37,7 +37,7 @@ impl SignInUi for AtDesktop<'_> {
     }
 }
 
-/// Tells that a session has ended in a call that nobody saw, and how to sign in again.
+/// Tells the user that a session has ended in a host's call, and how to sign in again.
 pub(super) fn tell_the_end(settings: &Settings, host: Host, failure: &Failure) {
     let title = format!("Please sign in again at {}", settings.display_name);
     let profile = if settings.profile.is_default() {

@@ -28,7 +28,7 @@ pub struct SignedIn {
     pub token: IssuedToken,
 }
 
-/// A provider that was asked to sign somebody in, and what it gave.
+/// What the provider gave for a sign-in.
 pub(super) struct Outcome {
     pub(super) grant: Grant,
     /// The claims of the validated ID token; a plain OAuth server issues none.

@@ -55,7 +55,8 @@ enum Kept {
     Overtaken,
 }
 
-/// Until when what may be waited for. One budget is handed through; nothing below adds time of its own.
+/// Until when what may be waited for. It is handed through a whole attempt; what comes after the user's part of a
+/// sign-in (storing, revoking what was replaced) has a budget of its own, with the constant beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// The caller must have its answer by then: waiting for locks, reading the store and connecting end here.
@@ -155,7 +156,7 @@ impl<'a> Writer<'a> {
     }
 
     /// `false` if the entry is not the one that was read. The lock keeps other processes of this home folder away, and
-    /// no one else: one with another home folder has another lock and the same keychain.
+    /// no others: one with another home folder has another lock and the same keychain.
     fn keep_once(&self, record: &Record, bytes: &[u8]) -> Result<bool, StoreError> {
         let now = self.store.read(self.entry(), self.budget.finish_by)?;
         let before = now.as_ref().and_then(|bytes| Record::from_bytes(bytes));
@@ -175,7 +176,7 @@ impl<'a> Writer<'a> {
         Ok(is_as_read)
     }
 
-    /// Forgets what is parked: it is in the store by now, or nobody may use it any more. Also where the configuration
+    /// Forgets what is parked: it is in the store by now, or it may not be used any more. Also where the configuration
     /// no longer allows the place.
     fn unpark(&mut self) {
         if self.reader.state.parked.take().is_none() {
@@ -204,7 +205,7 @@ impl<'a> Writer<'a> {
         }
         Err(Failure::new(
             Id::Unavailable,
-            "somebody has removed or replaced gatepass's lock while it was working",
+            "another process has removed or replaced gatepass's lock file",
             "run it again, and leave the state folder alone while gatepass runs",
         ))
     }

@@ -68,7 +68,7 @@ enum Mood {
 enum Step {
     Call(Renew),
     SignIn,
-    /// Somebody signs in at another issuer on the same profile.
+    /// The user signs in at another issuer on the same profile.
     SignInElsewhere,
     SignOut,
     Sleep(u64),
@@ -136,7 +136,7 @@ struct World {
     requests: Cell<u32>,
     /// The gateway's issuer does not take the provider's token.
     refuses_exchange: Cell<bool>,
-    /// A rotated token may have been lost for a reason that nobody can help: the stored one may be used up.
+    /// A rotated token may have been lost for a reason that no client can help: the stored one may be used up.
     excused: Cell<bool>,
     /// The provider has said that the session is over, or that it is another person's.
     has_ended_it: Cell<bool>,
@@ -654,7 +654,7 @@ fn check(kind: WorldKind, events: &[Incident]) {
             }
             (Step::SignIn, _) => owners.push(newest),
             (Step::SignInElsewhere, Some(Ok(_))) => {
-                // A token that is cached lives on until it ends or somebody signs in here.
+                // A token that is cached lives on until it ends or the user signs in here.
                 machine.world.excused.set(false);
             }
             (Step::SignOut, Some(Ok(_))) => {
@@ -964,7 +964,7 @@ fn a_wrong_answer_followed_by_one_without_an_id_token_prints_nothing() {
             .is_some_and(|record| record.unproven.is_some())
         {
             assert_eq!(second.unwrap_err().id, Id::SignInRequired, "{dies_at:?}");
-            // Nothing is sent any more until somebody signs in.
+            // Nothing is sent any more until the user signs in.
             machine.run(&calm(Step::Sleep(7200)));
             let sent = machine.world.requests.get();
             assert!(sent > requests);

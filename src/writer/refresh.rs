@@ -1,4 +1,4 @@
-//! Refreshing: one request to the token endpoint, its result stored before anybody sees it.
+//! Refreshing (RFC 6749 section 6): one request to the token endpoint, its result stored before any caller gets it.
 
 use sha2::{Digest, Sha256};
 
@@ -27,7 +27,7 @@ const WORTH_EXCHANGING: u64 = 30;
 const SLACK: u64 = 60;
 
 impl Writer<'_> {
-    /// A token that meets the need: one that somebody else got in the meantime, or a new one.
+    /// A token that meets the need: one that another process got in the meantime, or a new one.
     ///
     /// # Errors
     /// Every id but `usage`: see [`AttemptEnd::verdict`] for what the provider's answers mean.
@@ -111,8 +111,8 @@ impl Writer<'_> {
         result
     }
 
-    /// The provider's answer to an attempt that this caller waited for: it is everybody's answer. A failure of
-    /// that attempt's own environment is for those who have the same one.
+    /// The provider's answer to an attempt that this caller waited for: it is every waiting caller's answer. A failure of
+    /// that attempt's own environment is for callers that have the same one.
     fn answer_of_the_attempt_waited_for(&self, need: TokenRequirement) -> Option<Failure> {
         let ended = self.reader.state.refreshed.as_ref()?;
         if !clock::has_been_since(ended.at_ms, need.asked_at_ms) {
@@ -140,7 +140,7 @@ impl Writer<'_> {
         patient: bool,
     ) -> Result<IssuedToken> {
         let mut interrupted = false;
-        // With a valid token in hand nobody waits for a network that may come back.
+        // With a valid token in hand the caller does not wait for a network that may come back.
         let answer = renewal.renew(&record, refresh_token, patient, &mut || {
             self.check_lock()?;
             interrupted = self.mark_in_flight(refresh_token)?;
@@ -461,7 +461,7 @@ impl Writer<'_> {
         if left < WORTH_EXCHANGING && (can_renew || left == 0) {
             return None;
         }
-        // Whoever wants another token than the last one wants one that is made of a new one.
+        // A caller that wants another token than the last one wants one that is exchanged for a new one.
         if need.renew != Renew::IfNeeded && can_renew {
             return None;
         }

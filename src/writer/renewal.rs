@@ -87,7 +87,7 @@ impl From<Failure> for NoAnswer {
     }
 }
 
-/// Whoever can renew a session.
+/// What can renew a session: the provider, and in tests a model of one.
 pub trait Renewal {
     /// Sends the record's refresh token and judges the answer without further requests. `before_sending` is called
     /// when nothing but the request is left to do. `patient` says whether an unreachable provider is worth waiting for.

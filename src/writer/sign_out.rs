@@ -89,8 +89,8 @@ impl Writer<'_> {
         })
     }
 
-    /// The same for a session that is older than the organisation allows. Whoever has signed in since it was read
-    /// keeps what is new; cached tokens of before are of no use already, since their digest has the moment in it.
+    /// The same for a session that is older than the organisation allows. A session that was signed in for since it was read
+    /// stays; cached tokens of before are of no use already, since their digest has the moment in it.
     pub fn forget_recalled(&mut self) -> Result<bool> {
         let settings = self.settings();
         let entry = self.look()?;
@@ -115,8 +115,8 @@ impl Writer<'_> {
         self.forget_session()
     }
 
-    /// First nobody finds a token any more, then the rest may take its time. A state file that cannot be written
-    /// keeps nobody from signing out; the caches are cleared in any case.
+    /// First no caller finds a token any more, then the rest may take its time. A state file that cannot be written
+    /// does not prevent the sign-out; the caches are cleared in any case.
     fn forget_tokens(&mut self) {
         self.reader.raise_generation();
         self.unpark();

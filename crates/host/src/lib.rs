@@ -196,7 +196,8 @@ impl Target {
     }
 }
 
-/// Why an export or a merge is refused. Its texts may quote a file as it is: whoever shows them makes them printable.
+/// Why an export or a merge is refused. Its texts may quote a file as it is: the caller makes them
+/// printable before it shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// Whose mistake it is.
@@ -244,8 +245,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a person should know about a result, gathered while it is made. Its texts may quote a file as it is: whoever
-/// shows them makes them printable.
+/// What a person should know about a result, gathered while it is made. Its texts may quote a file as it is: the
+/// caller makes them printable before it shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes(pub Vec<String>);
 

@@ -85,7 +85,7 @@ enum LockedKeys {
 pub struct Policy {
     /// Values that nothing below can change.
     pub locked: Document,
-    /// Values where nobody else sets one.
+    /// Values where no other source sets one.
     pub defaults: Document,
     locked_keys: LockedKeys,
     /// The only profiles that may be used, if there is such a list.

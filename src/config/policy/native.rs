@@ -50,7 +50,7 @@ pub(super) fn to_toml(values: &Map<String, Json>) -> Result<String, String> {
     Ok(rules + &out)
 }
 
-/// Problems of a text that nobody wrote name no lines.
+/// Problems without lines: the text was made by the program, so an administrator does not know its lines.
 pub(super) fn without_lines(problems: Vec<Problem>) -> Vec<Problem> {
     problems
         .into_iter()

@@ -97,12 +97,12 @@ fn configured<'a>(key: &str, path: Option<&'a Path>) -> Result<&'a Path> {
     })
 }
 
-/// A file that nobody but its owner may read.
+/// A file that only its owner may read.
 fn private(key: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     read(key, path, Access::OwnerOnly, SECRET, "chmod 600").map(Zeroizing::new)
 }
 
-/// A file that nobody but its owner may change.
+/// A file that only its owner may change.
 fn public(key: &str, path: &Path) -> Result<Vec<u8>> {
     read(key, path, Access::OwnerWrites, CERTIFICATES, "chmod 644")
 }

@@ -18,7 +18,7 @@ use crate::text;
 /// How far the provider's clock may differ from ours, in seconds.
 const LEEWAY: u64 = 60;
 
-/// How old an ID token may be when somebody just signed in, in seconds.
+/// How old an ID token may be when the user has just signed in, in seconds.
 const OLDEST: u64 = 600;
 
 /// Largest ID token that is read, in bytes.
@@ -181,7 +181,7 @@ pub(crate) fn check(
     let (header, claims, signature) = match parts[..] {
         [header, claims, signature] => (header, claims, signature),
         // Section 3.1.3.7, item 1: encryption was not negotiated.
-        [_, _, _, _, _] => return Err(failed("it is encrypted, which nobody asked for")),
+        [_, _, _, _, _] => return Err(failed("it is encrypted, which gatepass did not ask for")),
         _ => return Err(failed("it is not a signed token")),
     };
     let header = object(header).ok_or_else(|| failed("its header is malformed"))?;
@@ -344,13 +344,13 @@ fn check_person(
     }
     let failed = |what: &str| Err(Rejection::Failed(what.to_owned()));
     match claims.get("sub").and_then(Value::as_str) {
-        None | Some("") => failed("it names nobody (`sub`)"),
+        None | Some("") => failed("it names no account (`sub`)"),
         Some(subject) if subject.len() > 255 => failed("its `sub` is too long"),
         Some(subject) => match context {
             ValidationContext::Refresh {
                 subject: before, ..
             } if subject != *before => Err(Rejection::AnotherPerson(
-                "it names somebody else than the person who signed in (`sub`)".to_owned(),
+                "it names another person than the one who signed in (`sub`)".to_owned(),
             )),
             _ => Ok(()),
         },

@@ -14,7 +14,7 @@ fn settings(more: &str) -> Settings {
     crate::config::load(&Sources::of_text(&text), &ProfileName::default()).unwrap()
 }
 
-/// Somebody who signs with ES256 and publishes the key under the name `k`.
+/// An issuer that signs with ES256 and publishes the key under the name `k`.
 struct Issuer {
     pair: EcdsaKeyPair,
 }

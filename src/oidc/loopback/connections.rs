@@ -101,7 +101,7 @@ async fn accept(
         });
         if let Ok(mut open) = connections.lock() {
             open.retain(|connection: &Connection| !connection.task.is_finished());
-            // Whoever crowds us crowds out one another, and never the browser that has brought the response.
+            // Programs that open many connections crowd out one another, never the browser that has brought the response.
             if open.len() >= CONNECTIONS
                 && let Some(oldest) = open
                     .iter()

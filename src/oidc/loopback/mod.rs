@@ -80,7 +80,7 @@ impl Loopback {
         let (stop, stopped) = oneshot::channel();
         let endpoint = RedirectEndpoint {
             authority: self.authority,
-            // Not to be guessed, so that nobody else uses up the page.
+            // Not to be guessed, so that no other program uses up the page.
             done_path: format!(
                 "{}/done-{}",
                 self.path.trim_end_matches('/'),
@@ -117,8 +117,8 @@ fn bind_port(host: RedirectHost, port: u16) -> std::io::Result<(Vec<TcpListener>
     let port = first.local_addr()?.port();
     let mut sockets = vec![first];
     if host == RedirectHost::Localhost {
-        // A machine without IPv6 has only one `localhost`; one where somebody else holds the port on the
-        // other family would hand them our response.
+        // A machine without IPv6 has only one `localhost`; one where another program holds the port on the
+        // other family would hand that program our response.
         match v6(port) {
             Ok(second) => sockets.push(second),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
@@ -149,7 +149,7 @@ impl LoopbackServer {
         self.handler.visit(address).is_some()
     }
 
-    /// From now on whoever brings the response is told that it is too late.
+    /// From now on a browser that brings the response is told that it is too late.
     pub fn expire(&self) {
         self.handler.expire();
     }

@@ -19,7 +19,7 @@ pub enum Ending {
     SignedIn {
         /// The name that people know the account by.
         account: String,
-        /// Whether whoever asked still waits for the token.
+        /// Whether the caller still waits for the token.
         awaited: bool,
     },
     /// The person or the provider said no.

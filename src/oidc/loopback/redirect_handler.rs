@@ -1,4 +1,4 @@
-//! Answering requests to the redirect: the first right response is handed on, everybody is shown a page.
+//! Answering requests to the redirect: the first right response is handed on, and each request gets a page.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ impl RedirectHandler {
         }
     }
 
-    /// From now on whoever brings the response is told that it is too late.
+    /// From now on a browser that brings the response is told that it is too late.
     pub(super) fn expire(&self) {
         self.claimed.store(true, Ordering::SeqCst);
         if let Ok(mut ended) = self.ending.lock() {
@@ -146,7 +146,7 @@ impl RedirectHandler {
             let _ = ended.await;
         }
         if let Ok(mut ended) = self.ending.lock() {
-            // Whoever should have told the end has gone without a word.
+            // The sign-in has ended without telling how.
             ended.get_or_insert(Ending::Failed);
         }
         self.to_the_end()

@@ -50,7 +50,7 @@ impl RedirectEndpoint {
             return RequestKind::Refused(StatusCode::MISDIRECTED_REQUEST);
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // No browser sends one, and whoever does wants two readers to see two bodies.
+            // No browser sends one; a sender that does wants two readers to see two bodies (request smuggling).
             return RequestKind::Refused(StatusCode::BAD_REQUEST);
         }
         if target.path() == self.done_path {

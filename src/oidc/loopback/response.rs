@@ -37,7 +37,8 @@ pub enum AuthorizationResult {
 
 /// The answer in a redirect's parameters, or `None` if it is not a response to our request.
 ///
-/// `state` comes before everything else, also before `error`: whoever does not know it has no say.
+/// `state` comes before everything else, also before `error`: a sender that does not know it cannot end a sign-in
+/// (cross-site request forgery, RFC 6749 section 10.12).
 pub fn read_parameters(parameters: &[u8], expected: &Expected) -> Option<AuthorizationResult> {
     let mut state = None;
     let mut code = None;

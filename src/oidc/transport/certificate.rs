@@ -1,8 +1,8 @@
-//! Who signed a server's certificate, also where nobody here trusts them: what a person must know of a network
-//! that inspects TLS.
+//! Who signed a server's certificate, also where this machine does not trust them: what the user must know of a
+//! network that inspects TLS.
 //!
 //! The look is a handshake of its own that always ends in a refusal, so that nothing can be sent over a
-//! connection whose certificate nobody has verified.
+//! connection whose certificate was not verified.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

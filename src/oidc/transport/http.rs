@@ -74,7 +74,7 @@ pub enum HttpError {
         /// Why not.
         why: String,
     },
-    /// The proxy lets nobody through, or not us; nothing was sent.
+    /// The proxy lets no program through, or not this one; nothing was sent.
     #[error("the proxy {proxy} does not let gatepass through to {host}: {why}")]
     Proxy {
         /// The proxy, without name and password.
@@ -134,7 +134,7 @@ pub enum HttpError {
         /// What it said.
         answer: Box<HttpResponse>,
     },
-    /// More than anybody needs to say.
+    /// A longer answer than the protocol ever needs.
     #[error("{host} sent more than a megabyte")]
     TooLarge {
         /// Who answered.
@@ -142,7 +142,7 @@ pub enum HttpError {
     },
 }
 
-/// A hotel's or an airport's network answers in place of everybody until one has signed in to it.
+/// A hotel's or an airport's network answers in place of every server until the user has signed in to it (captive portal).
 const PORTAL: &str = "open any web page: a network sign-in page may be in the way";
 
 impl From<HttpError> for Failure {
@@ -444,7 +444,7 @@ impl Http {
         let not_now = status.is_redirection()
             || status.is_server_error()
             || status == StatusCode::TOO_MANY_REQUESTS
-            // A part of an answer that nobody asked to be cut.
+            // A part of an answer, without a request for a part.
             || status == StatusCode::PARTIAL_CONTENT;
         if not_now {
             return Err(HttpError::Status { host, status });
@@ -556,8 +556,8 @@ fn trusting(
         Some(path) => certificates(path)?,
         None => Vec::new(),
     };
-    // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: whoever
-    // starts us could choose whom we trust. So they are read from where the system keeps them.
+    // On Linux the usual way to find the system's certificates lets `SSL_CERT_FILE` replace them: a
+    // program that starts us could choose whom we trust. So they are read from where the system keeps them.
     Ok(if cfg!(target_os = "linux") {
         let mut all = system_certificates()?;
         all.extend(added);
@@ -691,7 +691,7 @@ fn system_certificates() -> Result<Vec<Certificate>> {
     };
     let path = paths::system_certificates()
         .ok_or_else(|| unusable("no known file is there".to_owned()))?;
-    // Root's file in a place that only root can write. Its owner may look like somebody else's in a container.
+    // Root's file in a place that only root can write. In a container its owner may look like another user.
     let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let mut usable = rustls::RootCertStore::empty();
     let mut found = Vec::new();

@@ -16,7 +16,7 @@ pub struct Proxies {
 
 #[derive(Debug)]
 enum Rules {
-    /// As somebody wrote them down.
+    /// As the configuration or the environment has them.
     Written(Written),
     /// As the system's own settings have them (Windows, macOS).
     #[cfg(not(target_os = "linux"))]
@@ -151,12 +151,12 @@ impl Proxies {
         Rules::System(Matcher::from_system())
     }
 
-    /// The way to an address. This machine is never reached through somebody else's.
+    /// The way to an address. This machine is never reached through another one.
     pub fn route(&self, url: &Url) -> Option<Route> {
         self.written_route(url)?.ok()
     }
 
-    /// Refuses a proxy that gatepass cannot speak to or whose address nobody understands: going past it in silence
+    /// Refuses a proxy that gatepass cannot speak to or whose address it cannot understand: going past it in silence
     /// would be no better. Nothing of the address is shown, which may have a password anywhere.
     pub fn check(&self, url: &Url) -> Result<()> {
         let proxy = format!("the proxy from {}", self.source);

@@ -1,4 +1,4 @@
-//! A second question to a proxy that let nobody through, to say what it wants. Nothing of the request is ever sent.
+//! A second question to a proxy that did not let us through, to say what it wants. Nothing of the request is ever sent.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -369,7 +369,7 @@ mod tests {
         }
     }
 
-    /// The real list: the test runner has ancestors, whoever they are, and this very process is found from a child.
+    /// The real list: the test runner has ancestors, whichever they are, and this very process is found from a child.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_child_of_a_shell_of_ours_is_ours() {

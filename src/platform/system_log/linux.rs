@@ -15,7 +15,7 @@ use super::Weight;
 /// Where the daemon listens.
 const SOCKET: &str = "/dev/log";
 
-/// `LOG_AUTHPRIV` of `<syslog.h>`: lines about who was let in, which not everybody should read.
+/// `LOG_AUTHPRIV` of `<syslog.h>`: lines about who was let in, which not every user should read.
 const AUTHPRIV: u8 = 10 << 3;
 
 /// Longest wait for a daemon that is behind with its work.
@@ -66,7 +66,7 @@ mod tests {
     fn a_line_arrives_in_the_form_of_syslog() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        assert!(connected(&path).is_err(), "nobody listens yet");
+        assert!(connected(&path).is_err(), "no daemon listens yet");
         let daemon = UnixDatagram::bind(&path).unwrap();
         write_to(&path, Weight::Notice, "event=token profile=\"a\"").unwrap();
         write_to(&path, Weight::Warning, "event=refused").unwrap();

@@ -12,7 +12,7 @@ mod system;
 pub enum Weight {
     /// Something normal that is worth a line.
     Notice,
-    /// Somebody was refused.
+    /// A user was refused.
     Warning,
 }
 

@@ -128,7 +128,7 @@ impl Start<'_> {
         if done == 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: two handles that a success gave us, and that nobody else closes.
+        // SAFETY: two handles that a success gave us, and that nothing else closes.
         unsafe {
             drop(OwnedHandle::from_raw_handle(process.hProcess));
             drop(OwnedHandle::from_raw_handle(process.hThread));

@@ -75,7 +75,7 @@ fn call(
     if out.pbData.is_null() {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    // SAFETY: the call succeeded, so `out` describes memory that it allocated for us and that nobody else uses.
+    // SAFETY: the call succeeded, so `out` describes memory that it allocated for us and that nothing else uses.
     let given = unsafe { slice::from_raw_parts_mut(out.pbData, out.cbData as usize) };
     let copy = Zeroizing::new(given.to_vec());
     given.zeroize();

@@ -13,8 +13,8 @@ pub use detached::start_detached;
 pub use socket::exclusive_listener;
 pub use uptime::uptime_millis;
 
-/// Keeps the process to itself: no program that it starts gets the pipes of its caller, who may wait until
-/// everybody has closed them; no library is loaded from the folder of a program or a person; a crash is not
+/// Keeps the process to itself: no program that it starts gets the pipes of its caller, which may wait until
+/// every process has closed them; no library is loaded from the folder of a program or a user; a crash is not
 /// reported in a window. Without a debugger's privilege other users cannot read this process anyway.
 pub fn harden() {
     console::keep_streams();
@@ -43,13 +43,13 @@ pub fn belongs_to_somebody_else(_: &std::path::Path) -> bool {
     false
 }
 
-/// Not asked: on Windows other users cannot read the command line in which `state` stands, and nobody else can
+/// Not asked: on Windows other users cannot read the command line in which `state` stands, and no other process can
 /// have the port ([`exclusive_listener`]).
 pub fn connected_user(_: SocketAddr, _: SocketAddr) -> Option<Option<u32>> {
     None
 }
 
-/// Nobody is told apart.
+/// Users are not told apart.
 pub fn is_us(_: u32) -> bool {
     true
 }

@@ -37,7 +37,7 @@ impl Processes {
         if snapshot == INVALID_HANDLE_VALUE {
             return None;
         }
-        // SAFETY: a valid handle that the call has just given us and that belongs to nobody else.
+        // SAFETY: a valid handle that the call has just given us and that has no other owner.
         let snapshot = unsafe { OwnedHandle::from_raw_handle(snapshot) };
         let mut entry = PROCESSENTRY32W {
             dwSize: u32::try_from(size_of::<PROCESSENTRY32W>()).ok()?,
@@ -108,7 +108,7 @@ fn started(id: u32) -> Option<u64> {
     if process.is_null() {
         return None;
     }
-    // SAFETY: a valid handle that the call has just given us and that belongs to nobody else.
+    // SAFETY: a valid handle that the call has just given us and that has no other owner.
     let process = unsafe { OwnedHandle::from_raw_handle(process) };
     let [mut created, mut ended, mut in_kernel, mut in_program] = [FILETIME::default(); 4];
     // SAFETY: the handle is open and may be asked this; four places for a time each outlive the call.

@@ -1,4 +1,4 @@
-//! A listening socket that nobody else can share.
+//! A listening socket that no other process can share.
 #![allow(unsafe_code, reason = "one socket option has no safe call")]
 
 use std::io;

@@ -1,4 +1,4 @@
-//! A support bundle: what somebody else needs to help, without what is none of their business.
+//! A support bundle: what a helper needs, without what is secret or personal.
 //!
 //! Nothing secret is put in. Should a secret or a name have found its way into a text all the same (a server's
 //! message, a path), it is taken out again at the end, so that one forgotten place does no harm.
@@ -138,7 +138,7 @@ fn document(contents: &Contents<'_>) -> Json {
     all
 }
 
-/// The log, unless nobody could say which secrets to take out of it.
+/// The log, unless it is unknown which secrets must be taken out of it.
 fn log(contents: &Contents<'_>) -> Json {
     if contents.report.secrets_are_known {
         contents.log.clone().into()

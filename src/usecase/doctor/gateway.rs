@@ -118,7 +118,7 @@ fn not_now(base: &str, status: StatusCode) -> CheckResult {
     Failure::new(
         Id::Unavailable,
         format!("{base} answers {}: it cannot serve now", status.as_u16()),
-        "run it again in a few minutes, then tell whoever runs the gateway",
+        "run it again in a few minutes, then tell the gateway's administrator",
     )
     .into()
 }
@@ -200,7 +200,7 @@ fn unanswered(settings: &Settings, url: &Url, error: HttpError) -> CheckResult {
         HttpError::NoAnswer { host, why } | HttpError::Lost { host, why } => Failure::new(
             Id::Unavailable,
             format!("the gateway {host} does not answer: {why}"),
-            "run it again in a few minutes, then tell whoever runs the gateway",
+            "run it again in a few minutes, then tell the gateway's administrator",
         )
         .into(),
         _ => Failure::from(error).into(),
@@ -263,7 +263,7 @@ fn judge(
         ),
         403 => failed(
             format!("the gateway knows the token and refuses what it is for (403){said}"),
-            "ask whoever runs the gateway to allow this account (role, group, model)",
+            "ask the gateway's administrator to allow this account (role, group, model)",
         ),
         404 if ends_in_v1 => failed(
             format!(
@@ -294,7 +294,7 @@ fn judge(
             ),
             What::Models => failed(
                 format!("the gateway does not understand the request ({code}){said}"),
-                "check `headers`, and ask whoever runs the gateway which ones it needs",
+                "check `headers`, and ask the gateway's administrator which ones it needs",
             ),
         },
         407 => failed(
@@ -303,17 +303,17 @@ fn judge(
         ),
         429 => CheckResult::warning(
             format!("the gateway takes the token and answers \"too many requests\" (429){said}"),
-            "wait, or ask whoever runs the gateway about limits",
+            "wait, or ask the gateway's administrator about limits",
         ),
         500..=599 => Failure::new(
             Id::Unavailable,
             format!("the gateway fails ({code}){said}"),
-            "run it again in a few minutes, then tell whoever runs the gateway",
+            "run it again in a few minutes, then tell the gateway's administrator",
         )
         .into(),
         _ => failed(
             format!("the gateway answers {code}{said}"),
-            "ask whoever runs the gateway what that means",
+            "ask the gateway's administrator what that means",
         ),
     }
 }
@@ -331,7 +331,7 @@ fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> CheckResu
         What::Models => match models_of(answer).as_slice() {
             [] if body.get("data").is_some_and(Json::is_array) => CheckResult::warning(
                 "the gateway takes the token and lists no model",
-                "ask whoever runs the gateway to allow this account a model",
+                "ask the gateway's administrator to allow this account a model",
             ),
             [] => CheckResult::ok(
                 "the gateway takes the token (its list of models has a form of its own)",
@@ -353,7 +353,7 @@ fn judge_success(base: &str, answer: &HttpResponse, what: What<'_>) -> CheckResu
         }
         What::Message { model, .. } => CheckResult::warning(
             format!("the gateway's answer for {model} is no message of the Anthropic API"),
-            "ask whoever runs the gateway for its Anthropic-compatible address",
+            "ask the gateway's administrator for its Anthropic-compatible address",
         ),
     }
 }
@@ -374,7 +374,7 @@ fn unknown_model(model: &str, listed: &[String]) -> String {
         Some(near) if near != model => format!("did you mean --model {near}?"),
         _ => match listed.first() {
             Some(first) => format!("name a model that the gateway lists, such as {first}"),
-            None => "ask whoever runs the gateway for the names of its models".to_owned(),
+            None => "ask the gateway's administrator for the names of its models".to_owned(),
         },
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! One module per group of checks: [`machine`] (this program, its files, the system's log), [`network`] (proxy,
 //! DNS, TLS, clock, the provider's documents), [`sign_in`] (redirect, browser), [`session`] (keychain, session,
-//! token), [`hosts`] and [`gateway`]. [`bundle`] writes what was found for somebody else to read.
+//! token), [`hosts`] and [`gateway`]. [`bundle`] writes what was found for another person to read.
 
 pub mod bundle;
 mod gateway;
@@ -64,7 +64,7 @@ const LONGEST: usize = 600;
 pub enum CheckResult {
     /// As it should be.
     Ok(String),
-    /// It works, or may work, and somebody should know.
+    /// It works, or may work, and the user should know.
     Warning {
         /// What was seen.
         what: String,
@@ -317,7 +317,7 @@ impl Examination<'_> {
     }
 }
 
-/// The checks so far, and whoever is told of each.
+/// The checks so far, and the function that is told of each.
 pub(super) struct Chain<'a> {
     checks: Vec<Check>,
     hidden: Vec<Secret>,

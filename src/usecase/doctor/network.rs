@@ -35,7 +35,7 @@ const CLOCK: (u64, u64) = (60, 30);
 /// Looks at everything up to the provider's documents, which it gives back if they are good.
 pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Provider> {
     let is_key = settings.kind == Kind::Key;
-    // Whoever pastes a key has no provider; the way to the gateway is what can be looked at then.
+    // A user who pastes a key has no provider; then the way to the gateway is looked at.
     let target = if is_key {
         settings.gateway_url.as_deref()
     } else {
@@ -265,7 +265,7 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
     if seen.not_after < clock::now() + ENDS_SOON {
         return CheckResult::warning(
             format!("the certificate of {host} ends soon, at {end}; {signed}"),
-            "tell whoever runs that server",
+            "tell the administrator of that server",
         );
     }
     let by_own = match &settings.ca_file {
@@ -279,9 +279,9 @@ pub(super) fn tls(settings: &Settings, address: &Url, failed: Option<&HttpError>
 fn distrust(why: &str) -> &'static str {
     let why = why.to_ascii_lowercase();
     if why.contains("expired") || why.contains("not valid yet") {
-        "check this machine's clock, then tell whoever runs that server"
+        "check this machine's clock, then tell the administrator of that server"
     } else if why.contains("not valid for name") {
-        "check the address, then tell whoever runs that server: its certificate is for another name"
+        "check the address, then tell the administrator of that server: its certificate is for another name"
     } else {
         "ask your network's administrators for the certificate of that authority and set it as `ca_file`"
     }
@@ -395,7 +395,7 @@ fn offers(settings: &Settings, provider: &Provider) -> CheckResult {
             "S256",
             browser,
             "the provider lists PKCE methods, and S256 is not among them",
-            "ask whoever runs the provider to allow PKCE with S256",
+            "ask the provider's administrator to allow PKCE with S256",
         ),
         (
             "token_endpoint_auth_methods_supported",

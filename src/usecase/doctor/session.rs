@@ -111,7 +111,7 @@ fn hide(chain: &mut Chain<'_>, settings: &Settings, record: &Record) {
     chain.hidden.extend(claims.map(Secret::new));
 }
 
-/// A token, and the headers that go with it, as far as the configuration does not say them to everybody.
+/// A token, and the headers that go with it, as far as the configuration does not show them to every reader.
 fn hide_token(chain: &mut Chain<'_>, settings: &Settings, token: &IssuedToken) {
     chain.hidden.push(token.value.clone());
     for (name, value) in &token.headers {
@@ -171,7 +171,7 @@ pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) ->
     }
 }
 
-/// Whether somebody is signed in, and what stands in the way of the next sign-in.
+/// Whether a user is signed in, and what stands in the way of the next sign-in.
 fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> CheckResult {
     let state = reader.map(|reader| &reader.state);
     if let Some(why) = state.and_then(|state| state.over(state.generation)) {

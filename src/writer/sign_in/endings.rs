@@ -7,7 +7,7 @@ use crate::oidc::tokens::Refusal;
 pub(super) fn overtaken() -> Failure {
     Failure::new(
         Id::SignInFailed,
-        "somebody signed in or out before this sign-in was complete",
+        "another gatepass signed in or out before this sign-in was complete",
         "gatepass login",
     )
     .told_by_provider()

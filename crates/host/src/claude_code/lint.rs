@@ -235,7 +235,7 @@ fn environment(
             _ if is_placeholder(value) && name.starts_with("ANTHROPIC_") => add(
                 Error,
                 &key,
-                "holds a text that somebody meant to replace",
+                "holds a placeholder that was meant to be replaced",
                 "write the real value, or remove it",
             ),
             _ => (),

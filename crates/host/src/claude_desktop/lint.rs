@@ -85,7 +85,7 @@ impl EntryCheck<'_> {
             self.add(
                 Error,
                 name,
-                "holds a text that somebody meant to replace",
+                "holds a placeholder that was meant to be replaced",
                 "write the real value, or remove the key",
             );
         }

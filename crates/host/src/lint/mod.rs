@@ -23,7 +23,7 @@ pub enum Severity {
     Error,
 }
 
-/// One thing that somebody should look at.
+/// One thing that the administrator or the user should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How much it weighs.
@@ -83,8 +83,8 @@ pub struct Judged {
     pub policies: Vec<Object>,
 }
 
-/// Checks the content of a file. Nothing is found if it is fine. Findings may quote the file as it is: whoever shows
-/// them makes them printable.
+/// Checks the content of a file. Nothing is found if it is fine. Findings may quote the file as it is: the
+/// caller makes them printable before it shows them.
 pub fn check(bytes: &[u8], context: &Context) -> Judged {
     let mut report = LintReport::default();
     let mut policies = Vec::new();
