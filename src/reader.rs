@@ -113,11 +113,17 @@ pub struct Reader<'s> {
 
 impl<'s> Reader<'s> {
     /// Opens the profile's files and reads its state.
+    ///
+    /// # Errors
+    /// `config` where the state folder or its files are not safe to use.
     pub fn open(settings: &'s Settings) -> Result<Self> {
         Self::with(settings, StateFiles::open(settings)?)
     }
 
     /// Reads the state from these files.
+    ///
+    /// # Errors
+    /// `config` where the state file is not safe to use.
     pub fn with(settings: &'s Settings, files: StateFiles) -> Result<Self> {
         let cache = Cache::open(settings, &files);
         let state = files.read()?;

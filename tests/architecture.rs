@@ -92,7 +92,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "config",
             "error",
             "logging",
-            "oidc",
             "sign_in_ui",
             "platform",
             "reader",

@@ -47,7 +47,7 @@ pub(super) fn token_digest(layers: &Layers<'_>) -> String {
             add(&mut hash, &value);
         }
     }
-    // Sign-out from afar makes every cached token worthless.
+    // A remote sign-out makes every cached token worthless.
     if let Some(moment) = layers.policy.and_then(|policy| policy.session_not_before) {
         hash.update(moment.to_le_bytes());
     }

@@ -133,7 +133,7 @@ pub struct Settings {
     pub notify: bool,
     /// Last stretch of a session, in seconds, in which an interactive call signs in early.
     pub session_renew_before: u64,
-    /// Sessions from before this moment (seconds since 1970) are dropped: sign-out from afar.
+    /// Sessions from before this moment (seconds since 1970) are dropped: remote sign-out.
     pub session_not_before: Option<u64>,
     /// Why the organisation's policy disables gatepass at present.
     pub disabled: Option<String>,

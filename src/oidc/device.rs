@@ -96,6 +96,10 @@ impl DeviceAuthorization {
     /// Polls until the person has decided, the code has expired or `pause` says to stop.
     ///
     /// `pause` sleeps for the time it is given, and fails to end the waiting.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantOver`] where the user or the provider refuses or the code has expired; else why there is no
+    /// answer (`unavailable`, `untrusted-response`), or what `pause` fails with.
     pub fn wait(
         &self,
         http: &Http,

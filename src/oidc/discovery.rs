@@ -205,6 +205,10 @@ struct RawSnapshot {
 
 impl Provider {
     /// Fetches both documents and keeps them for later refreshes.
+    ///
+    /// # Errors
+    /// `unavailable` where the provider cannot be reached; `untrusted-response` where the document is not the
+    /// configured issuer's (RFC 8414 section 3.3).
     pub fn fetch(http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
         let provider = Self::look(http, settings)?;
         provider.keep(files);
@@ -212,6 +216,9 @@ impl Provider {
     }
 
     /// Fetches both documents and keeps nothing.
+    ///
+    /// # Errors
+    /// As [`Provider::fetch`].
     pub fn look(http: &Http, settings: &Settings) -> Result<Self> {
         let bytes = fetch_metadata(http, settings)?;
         let metadata = Metadata::parse(&bytes, settings)?;
@@ -253,6 +260,9 @@ impl Provider {
     }
 
     /// The kept documents, or fresh ones.
+    ///
+    /// # Errors
+    /// As [`Provider::fetch`].
     pub fn kept_or_fetch(http: &Http, settings: &Settings, files: &StateFiles) -> Result<Self> {
         match Self::kept(settings, files) {
             Some(provider) => Ok(provider),
@@ -262,6 +272,9 @@ impl Provider {
 
     /// Documents that were fetched since this moment, in milliseconds since 1970: by this process, by another one
     /// meanwhile, or now. A verdict on an answer never rests on what was kept for a day (OIDC Core section 10.1.1).
+    ///
+    /// # Errors
+    /// As [`Provider::fetch`].
     pub fn fetched_since(
         began_ms: u64,
         http: &Http,

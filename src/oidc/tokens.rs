@@ -64,6 +64,9 @@ impl From<Failure> for Refusal {
 }
 
 /// Redeems an authorization code. Never repeated: a code is good for one request.
+///
+/// # Errors
+/// [`Refusal::GrantOver`] where the provider does not take the code; else [`Refusal::Failure`].
 pub fn redeem_code(
     http: &Http,
     client: &Client,
@@ -296,6 +299,9 @@ fn is_opaque(token: &str) -> bool {
 /// Revokes a refresh token (RFC 7009). `Ok(false)` if the provider offers no revocation.
 ///
 /// Sent by ourselves: the protocol library refuses to revoke at a provider on this machine.
+///
+/// # Errors
+/// `unavailable` where the provider cannot be reached or refuses.
 pub fn revoke(
     http: &Http,
     client: &Client,
@@ -459,6 +465,9 @@ fn bound_to_us() -> Failure {
 }
 
 /// Whether a token may be printed and put into a header: `b64token` of RFC 6750 section 2.1, at most 16 KiB.
+///
+/// # Errors
+/// `untrusted-response` where it may not.
 pub fn check_printable(token: &Secret) -> Result<()> {
     let text = token.expose();
     let body = text.trim_end_matches('=');

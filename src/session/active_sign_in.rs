@@ -132,7 +132,7 @@ impl ActiveSignIn {
     /// Begins a sign-in, unless another process has one open.
     ///
     /// # Errors
-    /// `internal` where the lock cannot be asked for.
+    /// `config` as [`Lock::try_take`].
     pub fn begin(files: &StateFiles) -> Result<Option<Self>> {
         // A process that only looks holds the lock for a moment, too.
         let until = Deadline::after(LOOKED_AT);

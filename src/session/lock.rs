@@ -65,6 +65,9 @@ impl Lock {
     }
 
     /// Waits for the lock until the deadline.
+    ///
+    /// # Errors
+    /// `unavailable` where another process holds it until then; `config` as [`Lock::try_take`].
     pub fn take(files: &StateFiles, purpose: Purpose, deadline: Deadline) -> Result<Self> {
         let mut pause = Polling::default();
         loop {
@@ -83,6 +86,9 @@ impl Lock {
     }
 
     /// Holds the lock together with others, unless a process has it alone at this moment.
+    ///
+    /// # Errors
+    /// `config` as [`Lock::try_take`].
     pub fn share(files: &StateFiles, purpose: Purpose) -> Result<Option<Self>> {
         let file = open(files, purpose)?;
         match file.try_lock_shared() {
@@ -93,6 +99,9 @@ impl Lock {
     }
 
     /// Whether another process shares the lock at this moment.
+    ///
+    /// # Errors
+    /// `config` as [`Lock::try_take`].
     pub fn is_shared(files: &StateFiles, purpose: Purpose) -> Result<bool> {
         Ok(Self::try_take(files, purpose)?.is_none())
     }
@@ -104,6 +113,9 @@ impl Lock {
     }
 
     /// Whether a process holds the lock at this moment. Looking keeps no other process from looking.
+    ///
+    /// # Errors
+    /// `config` as [`Lock::try_take`].
     pub fn is_held(files: &StateFiles, purpose: Purpose) -> Result<bool> {
         match open(files, purpose)?.try_lock_shared() {
             Ok(()) => Ok(false),

@@ -271,6 +271,9 @@ impl IssuedToken {
     }
 
     /// The bytes of a cache entry, which belongs to a generation.
+    ///
+    /// # Errors
+    /// `internal` where it cannot be written.
     pub fn to_cache(&self, generation: u64) -> Result<Zeroizing<Vec<u8>>> {
         to_json(&(generation, WireToken::of(self)))
     }
@@ -395,7 +398,7 @@ impl Record {
         self.issuer == settings.issuer && same_client && is_key == (settings.kind == Kind::Key)
     }
 
-    /// Whether the organisation has ended this session from afar.
+    /// Whether the organisation has ended this session by a remote sign-out (`session_not_before`).
     pub fn is_recalled(&self, settings: &Settings) -> bool {
         settings
             .session_not_before

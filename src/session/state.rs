@@ -309,6 +309,9 @@ pub struct StateFiles {
 
 impl StateFiles {
     /// Opens the folder, creating it if need be.
+    ///
+    /// # Errors
+    /// `config` where the folder is not safe to use or cannot be made.
     pub fn open(settings: &Settings) -> Result<Self> {
         let path = paths::state_dir()?;
         let dir = PrivateDir::create(&path).map_err(|reason| unusable(&path, &reason))?;
@@ -321,6 +324,9 @@ impl StateFiles {
     }
 
     /// Opens the folder if it is there, and creates nothing.
+    ///
+    /// # Errors
+    /// `config` where the folder is not safe to use.
     pub fn existing(settings: &Settings) -> Result<Option<Self>> {
         let path = paths::state_dir()?;
         let dir = PrivateDir::open(&path).map_err(|reason| unusable(&path, &reason))?;
@@ -450,7 +456,25 @@ fn unusable(path: &std::path::Path, reason: &Unsafe) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{OUTDATED, StateFiles};
+    use super::{BackOff, Ends, OUTDATED, State, StateFiles};
+    use crate::error::Failure;
+
+    #[test]
+    fn names_in_the_file_are_those_of_every_version() {
+        let failure = Failure::config("a", "b");
+        let state = State {
+            back_off: Some(BackOff::after(None, &failure, "c".to_owned())),
+            ends: Some(Ends {
+                at: 2,
+                began: 1,
+                sliding_expiry: Some(true),
+            }),
+            ..State::default()
+        };
+        let file = serde_json::to_value(state).unwrap();
+        assert_eq!(file["pause"]["attempts"], 1);
+        assert_eq!(file["ends"]["slides"], true);
+    }
 
     #[test]
     fn what_earlier_versions_kept_is_removed_and_nothing_else() {

@@ -217,6 +217,9 @@ pub struct SessionStatus {
 }
 
 /// Looks without changing anything.
+///
+/// # Errors
+/// Those of [`Reader::open`], and `keychain` where the store does not give the session.
 pub fn status(settings: &Settings) -> Result<Status> {
     let reader = Reader::open(settings)?;
     let record = if reader.state.session == Session::None {

@@ -41,6 +41,12 @@ pub struct TokenCommand<'a> {
 
 impl TokenCommand<'_> {
     /// Gives a token that may be printed.
+    ///
+    /// # Errors
+    /// `config` where the policy or the configuration stops the call; `sign-in-required` where there is no usable
+    /// session and this caller may not be prompted; `sign-in-failed` where a sign-in was refused; `unavailable` where
+    /// the provider cannot be reached and no valid token is stored; `keychain` where the store does not give the
+    /// session; `untrusted-response` where the provider's answer fails validation.
     pub fn answer(&self) -> Result<IssuedToken> {
         let settings = self.configuration.settings;
         let reader = Reader::open(settings)?;
@@ -62,7 +68,7 @@ impl TokenCommand<'_> {
         Ok(token)
     }
 
-    /// Forgets what the organisation has ended from afar. That it could not be forgotten changes nothing: it is not
+    /// Forgets what the organisation has signed out remotely. That it could not be forgotten changes nothing: it is not
     /// used any more in any case.
     fn forget(&self, reader: &Reader<'_>) {
         if reader.state.session == Session::None {

@@ -38,6 +38,9 @@ pub struct Worker {
 
 impl Worker {
     /// Starts a worker and waits until it has begun (or ended).
+    ///
+    /// # Errors
+    /// `internal` where no process can be started.
     pub fn start(
         task: Task,
         configuration: Configuration<'_>,

@@ -52,6 +52,9 @@ pub(super) struct CompletedExchange {
 
 impl Writer<'_> {
     /// Replaces the stored session by a complete new one.
+    ///
+    /// # Errors
+    /// `keychain` where the store does not take it, `unavailable` where another process was faster.
     pub(super) fn replace_session(&mut self, outcome: Outcome) -> Result<SignedIn> {
         let settings = self.settings();
         let claims = outcome.claims.as_ref();
@@ -119,6 +122,10 @@ impl Writer<'_> {
     }
 
     /// Replaces whatever is stored by a pasted key. What is not given is taken from what is stored.
+    ///
+    /// # Errors
+    /// `config` where a header cannot carry the key, or another issuer's session must not be replaced;
+    /// `sign-in-required` where the key or a secret header is missing; `keychain` where the store does not take it.
     pub fn keep_key(
         &mut self,
         key: Option<&Secret>,
@@ -139,7 +146,7 @@ impl Writer<'_> {
         }
         let entry = self.look()?;
         replace.check(self.settings(), &entry, ui)?;
-        // What the organisation has ended from afar does not come back by an empty line.
+        // What a remote sign-out has ended does not come back by an empty line.
         let before = entry.session;
         let before = before
             .as_ref()

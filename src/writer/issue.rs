@@ -101,6 +101,9 @@ impl IssueContext<'_> {
     }
 
     /// The token to print, if the grant has the configured one.
+    ///
+    /// # Errors
+    /// `untrusted-response` where what would be printed is no token, or a header cannot be made of the claims.
     pub(super) fn of_grant(
         &self,
         grant: &Grant,
@@ -118,6 +121,9 @@ impl IssueContext<'_> {
     }
 
     /// The token to print, from the gateway's own issuer.
+    ///
+    /// # Errors
+    /// `untrusted-response` where a header cannot be made of the claims.
     pub(super) fn of_exchange(&self, exchanged: Exchanged) -> Result<IssuedToken> {
         let expires_at_ms = match exchanged.end {
             End::At(at_ms) => at_ms,
@@ -174,6 +180,9 @@ pub(super) fn kept_claims(claims: &Claims, settings: &Settings) -> Map<String, J
 }
 
 /// Whether the account is one that the organisation allows.
+///
+/// # Errors
+/// `sign-in-failed` where it is not (`required_claims`).
 pub(super) fn check_account(claims: &Claims, settings: &Settings) -> Result<()> {
     for (name, allowed) in &settings.required_claims {
         let given = match name.as_str() {

@@ -83,6 +83,10 @@ impl Budget {
 
 impl<'a> Writer<'a> {
     /// Takes the lock and reads the state anew.
+    ///
+    /// # Errors
+    /// `unavailable` where another process holds the lock until the deadline; `config` where the state folder is not
+    /// safe to use.
     pub fn take(
         settings: &'a Settings,
         files: &StateFiles,

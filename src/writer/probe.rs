@@ -10,6 +10,9 @@ use crate::store::{SecretStore, StoreError, probe};
 const USUAL: usize = 8 * 1024;
 
 /// Tries a value as large as the session that is there, or a usual one.
+///
+/// # Errors
+/// `keychain` where the store would not keep it.
 pub(super) fn check(
     store: &dyn SecretStore,
     profile: &ProfileName,

@@ -11,6 +11,9 @@ use crate::session::state::StateFiles;
 
 /// Revokes a refresh token as the client of these settings; says whether the provider took it back. It belongs to the
 /// endpoint that issued it: a provider that has another one by now is told nothing.
+///
+/// # Errors
+/// `unavailable` where the provider cannot be reached or refuses.
 pub(super) fn revoke(
     settings: &Settings,
     files: &StateFiles,

@@ -52,7 +52,10 @@ pub struct SignedOut {
 }
 
 impl Writer<'_> {
-    /// Ends the session.
+    /// Ends the session: at the provider (RFC 7009), in the caches and in the store.
+    ///
+    /// # Errors
+    /// `keychain` where the store does not remove the session. That the provider could not be told is in the result.
     pub fn sign_out(&mut self) -> Result<SignedOut> {
         let parked = self.reader.parked();
         self.forget_tokens();
@@ -89,8 +92,12 @@ impl Writer<'_> {
         })
     }
 
-    /// The same for a session that is older than the organisation allows. A session that was signed in for since it was read
-    /// stays; cached tokens of before are of no use already, since their digest has the moment in it.
+    /// The same for a session that is older than the organisation allows (remote sign-out, `session_not_before`). One
+    /// that was signed in for since it was read stays; cached tokens of before are of no use already, since their digest
+    /// has the moment in it.
+    ///
+    /// # Errors
+    /// `keychain` where the store does not remove the session.
     pub fn forget_recalled(&mut self) -> Result<bool> {
         let settings = self.settings();
         let entry = self.look()?;
@@ -109,7 +116,11 @@ impl Writer<'_> {
         self.forget_session()
     }
 
-    /// Ends the session on this machine without a word to the provider: the organisation switched gatepass off.
+    /// Ends the session on this machine without a word to the provider: the organisation has
+    /// disabled gatepass (remote sign-out).
+    ///
+    /// # Errors
+    /// `keychain` where the store does not remove the session.
     pub fn forget(&mut self) -> Result<bool> {
         self.forget_tokens();
         self.forget_session()

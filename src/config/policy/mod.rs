@@ -52,8 +52,8 @@ pub static ONLY_IN_POLICY: &[Rule] = &[
     rule("allowed_stores", Shape::TextList, "the only places where a session may be kept"),
     rule("min_version", Shape::Text, "the oldest version of gatepass that may run"),
     rule("schema", Shape::Number(1, 1_000_000), "the version of the list of keys that this policy was written for"),
-    rule("session_not_before", Shape::Text, "sessions from before this moment (RFC 3339) are dropped: sign-out from afar"),
-    rule("disabled", Shape::Text, "gatepass stops with this message: sign-out from afar"),
+    rule("session_not_before", Shape::Text, "sessions from before this moment (RFC 3339) are dropped: remote sign-out"),
+    rule("disabled", Shape::Text, "gatepass stops with this message: remote sign-out"),
 ];
 
 /// Keys that are frozen together with a locked `issuer` or `gateway_url`: each could send a token elsewhere or make

@@ -67,6 +67,9 @@ pub struct Contents<'a> {
 
 impl<'a> Bundle<'a> {
     /// Makes the file, for its owner alone. One that is there already is never overwritten.
+    ///
+    /// # Errors
+    /// `config` where the file cannot be made, or is there already.
     pub fn create(path: &'a Path) -> Result<Self> {
         match files::create_new(path) {
             Ok(file) => Ok(Self { path, file }),
@@ -81,6 +84,9 @@ impl<'a> Bundle<'a> {
     }
 
     /// Writes everything.
+    ///
+    /// # Errors
+    /// `config` where the file cannot be written.
     pub fn write(mut self, contents: &Contents<'_>) -> Result<()> {
         let mut text = serde_json::to_string_pretty(&document(contents))
             .map_err(|error| Failure::internal(error.to_string()))?;

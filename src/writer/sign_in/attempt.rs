@@ -43,6 +43,9 @@ pub(super) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// The client is the configured one, or one that is registered for this session (RFC 7591).
+    ///
+    /// # Errors
+    /// `config` where no client can be registered, or the provider does not offer what the configuration asks for.
     pub(super) fn new(
         sign_in: &'a SignIn<'a>,
         http: &'a Http,
@@ -81,6 +84,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// Looks at what the provider has granted, and has it exchanged if that is configured.
+    ///
+    /// # Errors
+    /// `untrusted-response` where the ID token fails validation, `sign-in-failed` where the account is not allowed,
+    /// and what the exchange's server refuses with.
     pub(super) fn checked(
         mut self,
         grant: Grant,

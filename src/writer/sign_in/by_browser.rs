@@ -59,6 +59,9 @@ impl Unfinished {
 }
 
 /// Signs in by a browser on this machine.
+///
+/// # Errors
+/// `config` where every redirect port is taken; else those of [`SignInRequest::run`].
 pub(super) fn by_browser(
     sign_in: &SignIn<'_>,
     http: &Http,

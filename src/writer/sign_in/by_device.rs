@@ -19,6 +19,9 @@ use crate::session::record::SignedInBy;
 use crate::writer::install::SignedIn;
 
 /// Signs in by a code; `since` says why it is a code, if the user did not ask for one.
+///
+/// # Errors
+/// Those of [`SignInRequest::run`](super::SignInRequest::run).
 pub(super) fn by_device(
     sign_in: &SignIn<'_>,
     http: &Http,

@@ -21,6 +21,9 @@ const REVOCATION: Duration = Duration::from_secs(5);
 
 impl SignIn<'_> {
     /// Replaces the stored session by the complete new one.
+    ///
+    /// # Errors
+    /// `sign-in-failed` where another process signed in or out meanwhile; `keychain` where the store does not take it.
     pub(super) fn keep(&self, mut outcome: Outcome, before: Before) -> Result<SignedIn> {
         let budget = Budget::of(Deadline::after(LOCK));
         let mut writer = Writer::take(
