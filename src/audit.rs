@@ -28,9 +28,9 @@ pub enum Event<'a> {
     /// The provider ended a session, or it was of no use any more.
     Ended(&'a str),
     /// The last answer to a refresh failed its checks: the session is kept, and nothing of it is printed.
-    Unproven(&'a Failure),
+    Unproven(&'a Failure, Held<'a>),
     /// The provider did not renew a session, which is kept.
-    NotRenewed(&'a Failure),
+    NotRenewed(&'a Failure, Held<'a>),
     /// A user signed out.
     SignedOut {
         /// The account, if it was known.
@@ -54,6 +54,15 @@ pub enum Event<'a> {
     },
 }
 
+/// Since when a session is kept that is not renewed, and what happens next.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// In seconds since 1970.
+    pub since: u64,
+    /// When it is tried again: a moment, `next call` or `next sign-in`.
+    pub next: &'a str,
+}
+
 impl Event<'_> {
     /// From which setting on it is written.
     fn from(self) -> Audit {
@@ -65,7 +74,7 @@ impl Event<'_> {
 
     fn weight(self) -> Weight {
         match self {
-            Self::Refused(_) | Self::Ended(_) | Self::Unproven(_) | Self::NotRenewed(_) => {
+            Self::Refused(_) | Self::Ended(_) | Self::Unproven(..) | Self::NotRenewed(..) => {
                 Weight::Warning
             }
             _ => Weight::Notice,
@@ -95,21 +104,27 @@ pub fn sign_in(settings: &Settings, account: Result<(&str, &str), &Failure>) {
     }
 }
 
-fn line(profile: &str, event: &Event<'_>, now: u64) -> String {
+fn line<'a>(profile: &'a str, event: &Event<'a>, now: u64) -> String {
+    let since = match event {
+        Event::Unproven(_, held) | Event::NotRenewed(_, held) => text::moment(held.since),
+        _ => String::new(),
+    };
+    let kept = |failure: &'a Failure, held: &Held<'a>| {
+        vec![
+            ("id", failure.id.as_str()),
+            ("reason", &*failure.what),
+            ("since", since.as_str()),
+            ("next", held.next),
+        ]
+    };
     let (word, mut fields) = match event {
         Event::SignedIn { account, by } => ("sign-in", vec![("account", *account), ("by", *by)]),
         Event::Refused(failure) => (
             "refused",
             vec![("id", failure.id.as_str()), ("reason", &failure.what)],
         ),
-        Event::Unproven(failure) => (
-            "session-unproven",
-            vec![("id", failure.id.as_str()), ("reason", &failure.what)],
-        ),
-        Event::NotRenewed(failure) => (
-            "session-not-renewed",
-            vec![("id", failure.id.as_str()), ("reason", &failure.what)],
-        ),
+        Event::Unproven(failure, held) => ("session-unproven", kept(failure, held)),
+        Event::NotRenewed(failure, held) => ("session-not-renewed", kept(failure, held)),
         Event::Ended(why) => ("session-ended", vec![("reason", *why)]),
         Event::SignedOut {
             account,
@@ -175,6 +190,26 @@ mod tests {
                     revocation: "revoked",
                 },
                 r#"event=sign-out time="1970-01-01T00:00:00Z" profile="work" provider="revoked""#,
+            ),
+            (
+                Event::Unproven(
+                    &refused,
+                    Held {
+                        since: 60,
+                        next: "next call",
+                    },
+                ),
+                r#"event=session-unproven time="1970-01-01T00:00:00Z" profile="work" id="sign-in-failed" reason="the provider refused: \"no\"" since="1970-01-01T00:01:00Z" next="next call""#,
+            ),
+            (
+                Event::NotRenewed(
+                    &refused,
+                    Held {
+                        since: 60,
+                        next: "next sign-in",
+                    },
+                ),
+                r#"event=session-not-renewed time="1970-01-01T00:00:00Z" profile="work" id="sign-in-failed" reason="the provider refused: \"no\"" since="1970-01-01T00:01:00Z" next="next sign-in""#,
             ),
             (
                 token(Host::Codex),

@@ -1,5 +1,6 @@
 //! The commands that people and hosts run.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::time::Duration;
@@ -31,8 +32,9 @@ use crate::usecase;
 use crate::usecase::token::TokenCommand;
 use crate::worker::serve::serve;
 use crate::worker::start::Configuration;
+use crate::writer::revocation::Revocation;
 use crate::writer::sign_in::{Replace, SignInRequest};
-use crate::writer::sign_out::Revocation;
+use crate::writer::sign_out::{Others, SignedOut};
 use crate::{logging, text};
 
 /// The name that this program was run by, without folder and `.exe`.
@@ -299,9 +301,13 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
     } else {
         Some(settings(args, &[])?)
     };
-    let targets = match configured {
-        Some(settings) => vec![settings],
-        None => everywhere(args)?,
+    let mut targets = match configured {
+        Some(settings) => VecDeque::from([(settings, Others::Forgotten)]),
+        // Each session is ended by settings of its own: what a profile's entry holds of another issuer stays for those.
+        None => everywhere(args)?
+            .into_iter()
+            .map(|settings| (settings, Others::Stay))
+            .collect(),
     };
     let prompting = if Host::recognise(Default::default(), &CallerSigns::read()).is_terminal() {
         Prompting::Allowed
@@ -313,39 +319,23 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
     if targets.is_empty() {
         report.push_str("nobody is signed in\n");
     }
-    for settings in &targets {
-        warn_person(settings);
+    while let Some((settings, others)) = targets.pop_front() {
+        warn_person(&settings);
         let name = &settings.profile;
-        match usecase::logout::logout(settings, prompting) {
+        match usecase::logout::logout(&settings, prompting, others) {
             Ok(done) => {
-                let whom = done.account.map_or_else(String::new, |account| {
-                    format!(" ({})", text::from_server(&account))
-                });
-                let _ = match done.revocation {
-                    Revocation::Done => writeln!(report, "{name}: revoked at the provider{whom}"),
-                    Revocation::NotOffered => {
-                        writeln!(report, "{name}: the provider offers no revocation{whom}")
+                tell_signed_out(&mut report, name, &done);
+                if let Some(left) = done.left {
+                    let is_next = targets.iter().any(|(next, _)| {
+                        next.profile == *name
+                            && next.issuer == left.issuer
+                            && next.client_id == left.client_id
+                    });
+                    if !is_next {
+                        let own = Settings::of_session(name, &left.issuer, &left.client_id);
+                        targets.push_back((own.unwrap_or(settings), Others::Forgotten));
                     }
-                    Revocation::Off => {
-                        writeln!(
-                            report,
-                            "{name}: not revoked: `revoke_on_logout` is false{whom}"
-                        )
-                    }
-                    Revocation::Nothing => Ok(()),
-                    Revocation::Failed(failure) => {
-                        writeln!(
-                            report,
-                            "{name}: NOT revoked at the provider: {}",
-                            failure.what
-                        )
-                    }
-                };
-                let _ = if done.forgotten {
-                    writeln!(report, "{name}: forgotten on this machine")
-                } else {
-                    writeln!(report, "{name}: nobody was signed in")
-                };
+                }
             }
             Err(failure) => {
                 let _ = writeln!(report, "{name}: NOT forgotten: {}", failure.what);
@@ -355,6 +345,39 @@ pub(super) fn logout(args: &Args, all: bool) -> Result<()> {
     }
     output::print(report.as_bytes())?;
     first_failure.map_or(Ok(()), Err)
+}
+
+/// What signing out of a profile did.
+fn tell_signed_out(report: &mut String, name: &ProfileName, done: &SignedOut) {
+    let whom = done.account.as_ref().map_or_else(String::new, |account| {
+        format!(" ({})", text::from_server(account))
+    });
+    let _ = match &done.revocation {
+        Revocation::Done => writeln!(report, "{name}: revoked at the provider{whom}"),
+        Revocation::NotOffered => {
+            writeln!(report, "{name}: the provider offers no revocation{whom}")
+        }
+        Revocation::Off => writeln!(
+            report,
+            "{name}: not revoked: `revoke_on_logout` is false{whom}"
+        ),
+        Revocation::AnotherIssuers(issuer) => writeln!(
+            report,
+            "{name}: NOT revoked: it was a session of {}, which is not the configured issuer{whom}",
+            text::from_server(issuer)
+        ),
+        Revocation::Nothing => Ok(()),
+        Revocation::Failed(failure) => writeln!(
+            report,
+            "{name}: NOT revoked at the provider: {}",
+            failure.what
+        ),
+    };
+    let _ = if done.forgotten {
+        writeln!(report, "{name}: forgotten on this machine")
+    } else {
+        writeln!(report, "{name}: nobody was signed in")
+    };
 }
 
 /// Every profile of the configuration and every one that left a state file.

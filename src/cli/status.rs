@@ -92,7 +92,8 @@ fn in_words(status: &Status) -> String {
     match (&status.account, status.signed_in) {
         (Some(account), true) => row("signed in", &format!("as {account}")),
         (Some(account), false) => row("signed in", &format!("no (was {account})")),
-        (None, _) => row("signed in", "no"),
+        (None, true) => row("signed in", "yes; the store does not say as whom"),
+        (None, false) => row("signed in", "no"),
     }
     if status.issuer.is_empty() {
         row("provider", &status.organisation);
@@ -122,23 +123,10 @@ fn in_words(status: &Status) -> String {
         row("refreshed", &session.refreshed_at);
     }
     if let Some(held) = &status.held_back {
-        let next = held.next_try.as_ref().map_or_else(
-            || "only a sign-in helps".to_owned(),
-            |at| format!("tried again at {at}"),
-        );
-        row(
-            "not renewed",
-            &format!("since {}: {}; {next}", held.since, held.what),
-        );
+        row("not renewed", &held.in_words());
     }
     if let Some(parked) = &status.parked {
-        row(
-            "waiting",
-            &format!(
-                "the renewed session waits for the {} since {}: {}",
-                status.store, parked.since, parked.why
-            ),
-        );
+        row("waiting", &parked.in_words(status.store));
     }
     if let Some(refresh) = &status.last_refresh
         && let Some(what) = &refresh.what

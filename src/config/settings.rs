@@ -629,13 +629,18 @@ impl Settings {
 
     /// Name under which this profile's files are kept: it depends on profile, issuer and client.
     pub fn key(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.profile.as_str(), &self.issuer, &self.client_id] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        hex(&hash.finalize()[..16])
+        key(&self.profile, &self.issuer, &self.client_id)
     }
+}
+
+/// Name under which the files of a profile's session are kept that belongs to this issuer and client.
+pub fn key(profile: &ProfileName, issuer: &str, client_id: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [profile.as_str(), issuer, client_id] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex(&hash.finalize()[..16])
 }
 
 /// Parameters that gatepass sets itself; configuration must not be able to replace them.

@@ -40,9 +40,62 @@ impl<'de> Deserialize<'de> for UniqueObject {
     }
 }
 
+/// All members of a JSON object, those that appear more than once included: for what must not be lost although the
+/// object is refused.
+#[derive(Debug)]
+pub struct Members(Vec<(String, Value)>);
+
+impl Members {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// What is no JSON object.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The member of this name, if there is exactly one.
+    pub fn only(&self, name: &str) -> Option<&Value> {
+        let mut found = self.0.iter().filter(|(member, _)| member == name);
+        let (_, value) = found.next()?;
+        found.next().is_none().then_some(value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = access.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::UniqueObject;
+    use super::{Members, UniqueObject};
+
+    #[test]
+    fn of_repeated_members_none_is_believed_and_the_others_are_found() {
+        let members = Members::parse(br#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(members.only("a"), None);
+        assert_eq!(members.only("b"), Some(&2.into()));
+        assert_eq!(members.only("c"), None);
+        assert!(Members::parse(b"[]").is_err());
+    }
 
     #[test]
     fn only_objects_without_repetition_are_read() {

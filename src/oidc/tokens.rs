@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::client_auth::client::{self, Client, TokenResponse};
 use super::discovery::Metadata;
 use super::dpop::{self, Prover};
-use super::json::UniqueObject;
+use super::json::{Members, UniqueObject};
 use super::transport::http::{Http, HttpError};
 use crate::clock;
 use crate::config::settings::{Settings, TokenChoice};
@@ -137,11 +137,19 @@ const REPEAT_WITHIN: u64 = 10_000;
 /// Pauses before the repeat, in milliseconds: at least, and at most so much more.
 const REPEAT_AFTER: (u64, u64) = (200, 300);
 
+/// How often a refresh token is sent in one attempt, at most.
+const SENDINGS: u32 = 2;
+
 /// Redeems a refresh token (RFC 6749 section 6).
 ///
 /// The request is sent once more where its answer was lost: the connection ended after part of the request was sent,
 /// and before the whole answer had come. It is never repeated after a complete answer, nor after a time-out: the first
-/// request may still be under way, and a provider that detects reuse would revoke what the repeat has brought.
+/// request may still be under way, and a provider that detects reuse would revoke what the repeat has brought. Both sendings
+/// share the time that the client waits for an answer, and a sending that the provider has answered by asking for its nonce
+/// (RFC 9449 section 8) is one of the two.
+///
+/// # Errors
+/// [`NotRefreshed`].
 pub fn refresh(
     http: &Http,
     client: &Client,
@@ -156,13 +164,17 @@ pub fn refresh(
     let was_repeated = Cell::new(false);
     let seen = RefCell::new(SeenResponse::default());
     let send = |request: HttpRequest| {
+        let sendings = Cell::new(SENDINGS);
         // Each sending makes a client assertion and a proof of its own.
-        let response = match client.send(http, request.clone()) {
-            Err(HttpError::Lost { host, why }) if seen.borrow().may_be_repeated() => {
+        let response = match client.send_at_most(&sendings, http, request.clone()) {
+            Err(HttpError::Lost { host, why })
+                if sendings.get() > 0 && seen.borrow().may_be_repeated() =>
+            {
                 log::info!("the answer of {host} was lost ({why}); asking once more");
                 std::thread::sleep(repeat_pause());
                 was_repeated.set(true);
-                client.send(http, request)
+                let http = http.waiting_since(seen.borrow().began_ms);
+                client.send_at_most(&sendings, &http, request)
             }
             result => result,
         };
@@ -264,10 +276,10 @@ impl SeenResponse {
             .and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok())
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
             .map(|date| date.as_secs());
-        let Ok(object) = UniqueObject::parse(answer.body()) else {
+        let Ok(members) = Members::parse(answer.body()) else {
             return response;
         };
-        let member = |name: &str| object.0.get(name);
+        let member = |name: &str| members.only(name);
         self.granted = self.succeeded;
         if self.succeeded {
             self.refresh_token = member("refresh_token")

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::back_off::BackOff;
 use crate::clock;
 use crate::config::profile::ProfileName;
-use crate::config::settings::Settings;
+use crate::config::settings::{self, Settings};
 use crate::error::{Cure, Failure, Id, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
 use crate::platform::{paths, variables};
@@ -380,6 +380,28 @@ impl StateFiles {
         format!("{}.{kind}", self.profile_key)
     }
 
+    /// The files of a session of another issuer or client that has taken, or had, the same profile's entry.
+    #[must_use]
+    pub fn of_another(&self, profile: &ProfileName, issuer: &str, client_id: &str) -> Self {
+        Self {
+            key: settings::key(profile, issuer, client_id),
+            ..self.clone()
+        }
+    }
+
+    /// Changes a state that is there, whatever configuration it belongs to. Only the holder of the lock may call this.
+    ///
+    /// # Errors
+    /// As [`StateFiles::write`].
+    pub fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
+        let mut state = read(&self.dir, &self.name("state"))?;
+        if state.v == 0 {
+            return Ok(());
+        }
+        change(&mut state);
+        self.replace(&state)
+    }
+
     /// Reads the state. A damaged or newer file counts as one that knows nothing; an unsafe one is an error.
     pub fn read(&self) -> Result<State> {
         let mut state = read(&self.dir, &self.name("state"))?;
@@ -400,8 +422,12 @@ impl StateFiles {
             store: settings.store.as_str().to_owned(),
             ..state.clone()
         };
+        self.replace(&state)
+    }
+
+    fn replace(&self, state: &State) -> Result<()> {
         // An empty file would forget what is known; nothing is written in its place.
-        let bytes = serde_json::to_vec(&state)
+        let bytes = serde_json::to_vec(state)
             .map_err(|error| Failure::internal(format!("the state cannot be written: {error}")))?;
         self.dir
             .replace(&self.name("state"), &bytes)

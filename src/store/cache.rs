@@ -156,7 +156,7 @@ impl Cache {
     /// The cache that the configuration asks for.
     pub fn open(settings: &Settings, files: &StateFiles) -> Self {
         let private = private_places(files);
-        let file = CachePlace::StateFile(files.dir().clone(), files.name("token"));
+        let file = file(files);
         let places = match settings.cache {
             CacheChoice::Auto => private.clone(),
             CacheChoice::File => vec![file.clone()],
@@ -206,6 +206,12 @@ impl Cache {
         }
     }
 
+    /// Forgets the token of these files in every place where any configuration could have kept it.
+    pub fn clear_for(files: &StateFiles) {
+        private_places(files).iter().for_each(CachePlace::clear);
+        file(files).clear();
+    }
+
     /// Forgets the token in every place where it could lie.
     pub fn clear(&self) {
         self.everywhere.iter().for_each(CachePlace::clear);
@@ -217,6 +223,10 @@ impl Cache {
             .first()
             .map_or(self.otherwise, CachePlace::describe)
     }
+}
+
+fn file(files: &StateFiles) -> CachePlace {
+    CachePlace::StateFile(files.dir().clone(), files.name("token"))
 }
 
 /// Places in memory that only this user can read.

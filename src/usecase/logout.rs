@@ -8,24 +8,23 @@ use crate::error::Result;
 use crate::session::active_sign_in::ControlRequest;
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
-use crate::writer::sign_out::SignedOut;
+use crate::writer::sign_out::{Others, SignedOut};
 use crate::writer::{Budget, Writer};
 
 /// Longest time that signing out may take.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Ends a profile's session at the provider (RFC 7009) and on this machine.
+/// Ends a profile's session at the provider and on this machine.
 ///
 /// # Errors
-/// `unavailable` where another process holds the profile's lock for too long, `keychain` where the store does not
-/// remove the session; that the provider could not be told is in the result.
-pub fn logout(settings: &Settings, prompting: Prompting) -> Result<SignedOut> {
+/// As [`Writer::sign_out`]; `unavailable` where another process works on the session for longer than a minute.
+pub fn logout(settings: &Settings, prompting: Prompting, others: Others) -> Result<SignedOut> {
     // A sign-in that another process still has open would undo this.
     let files = StateFiles::open(settings)?;
     ControlRequest::Stop.leave(&files);
     let store = store::open(settings, prompting);
     let budget = Budget::of(Deadline::after(TIME));
-    Writer::take(settings, &files, &*store, budget)?.sign_out()
+    Writer::take(settings, &files, &*store, budget)?.sign_out(others)
 }
 
 /// Longest time that forgetting may take: the caller waits for another answer.

@@ -13,8 +13,9 @@ use crate::reader::{Reader, Renew, sign_in_required, without_session};
 use crate::session::active_sign_in::Progress;
 use crate::session::last_printed;
 use crate::session::lock::{Lock, Purpose};
-use crate::session::record::{Record, SignedInBy};
+use crate::session::record::{Proof, Record, SignedInBy};
 use crate::session::state::{Ended, Session, State, Warning};
+use crate::session::verdict::AttemptEnd;
 use crate::store::{self, Prompting};
 use crate::text;
 
@@ -107,9 +108,62 @@ pub struct HeldBack {
     pub what: String,
     /// Since when (RFC 3339, UTC).
     pub since: String,
-    /// When it is tried again (RFC 3339, UTC); missing where only a sign-in helps.
+    /// When it is tried again (RFC 3339, UTC), by the next call if that moment is over; missing where only a sign-in
+    /// helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_try: Option<String>,
+    /// Whether the next call tries it.
+    #[serde(skip)]
+    is_due: bool,
+    /// What a person can do.
+    #[serde(skip)]
+    pub remedy: String,
+}
+
+impl HeldBack {
+    /// What is wrong with a session that is kept, since when, and what happens next.
+    pub fn of(reader: &Reader<'_>, record: Option<&Record>) -> Option<Self> {
+        let unproven = record.and_then(|record| record.unproven.as_ref());
+        let back_off = reader.state.back_off.as_ref();
+        let in_force = reader.held_back(record, Renew::IfNeeded);
+        let needs_sign_in = unproven.is_some_and(|one| one.proof == Proof::NextSignIn);
+        let is_due = in_force.is_none();
+        let failure = match (in_force, back_off, unproven) {
+            (_, Some(back_off), _) if !needs_sign_in => back_off.reason(),
+            (Some(failure), _, _) => failure,
+            (None, _, Some(unproven)) => AttemptEnd::Untrusted.failure(&unproven.why),
+            (None, _, None) => return None,
+        };
+        let since = unproven.map(|unproven| unproven.since);
+        let now = clock::now();
+        let next_try = match (needs_sign_in, back_off) {
+            (true, _) => None,
+            (false, Some(back_off)) if !is_due => Some(back_off.until()),
+            (false, _) => Some(now),
+        };
+        Some(Self {
+            error: failure.id.as_str(),
+            what: failure.what,
+            since: text::moment(
+                since
+                    .or(back_off.map(|back_off| back_off.since))
+                    .unwrap_or(now),
+            ),
+            next_try: next_try.map(text::moment),
+            is_due,
+            remedy: failure.remedy,
+        })
+    }
+
+    /// The same in a sentence.
+    pub fn in_words(&self) -> String {
+        let next = match &self.next_try {
+            None => "only a sign-in helps".to_owned(),
+            Some(_) if self.is_due => "tried again by the next call".to_owned(),
+            Some(at) => format!("tried again at {at}"),
+        };
+        format!("since {}: {}; {next}", self.since, self.what)
+    }
 }
 
 /// A renewed session that the store did not take.
@@ -121,7 +175,25 @@ pub struct ParkedStatus {
     pub why: String,
 }
 
-/// When the user will have to sign in again.
+impl ParkedStatus {
+    /// Whether a renewed session waits, and why.
+    pub fn of(state: &State) -> Option<Self> {
+        state.parked.as_ref().map(|parked| Self {
+            since: text::moment(parked.since),
+            why: parked.why.clone(),
+        })
+    }
+
+    /// The same in a sentence; `store` is the store's name for people.
+    pub fn in_words(&self, store: &str) -> String {
+        format!(
+            "the renewed session waits for the {store} since {}: {}",
+            self.since, self.why
+        )
+    }
+}
+
+/// When a person will have to sign in again.
 #[derive(Clone, Debug, Serialize)]
 pub struct NextSignIn {
     /// When (RFC 3339, UTC), if that can be known.
@@ -219,16 +291,30 @@ pub struct SessionStatus {
 /// Looks without changing anything.
 ///
 /// # Errors
-/// Those of [`Reader::open`], and `keychain` where the store does not give the session.
+/// Those of [`Reader::open`], and `keychain` where the store does not give the session and no call would print a token
+/// without it.
 pub fn status(settings: &Settings) -> Result<Status> {
     let reader = Reader::open(settings)?;
-    let record = if reader.state.session == Session::None {
-        None
+    let now = clock::now_millis();
+    let cached = reader.cached().filter(Reader::is_valid);
+    let mut warnings = warnings(&reader.state, last_printed::refused_in_vain(&reader.files));
+    let (record, is_silent) = if reader.state.session == Session::None {
+        (None, false)
     } else {
         let store = store::open(settings, Prompting::Forbidden);
-        reader.stored(&*store, Deadline::after(KEYCHAIN))?
+        match reader.stored(&*store, Deadline::after(KEYCHAIN)) {
+            Ok(record) => (record, false),
+            // A call would print the cached token without asking the store.
+            Err(failure) if cached.is_some() => {
+                warnings.push(Warning {
+                    at: clock::now(),
+                    text: failure.what,
+                });
+                (None, true)
+            }
+            Err(failure) => return Err(failure),
+        }
     };
-    let now = clock::now_millis();
     let unusable = unusable(&reader, record.as_ref(), now);
     let usable = unusable.is_none();
     let progress = Progress::read(&reader.files);
@@ -238,11 +324,8 @@ pub fn status(settings: &Settings) -> Result<Status> {
         signed_in: usable,
         why: unusable.as_ref().map(|failure| failure.what.clone()),
         failure: unusable,
-        held_back: held_back(&reader, record.as_ref()),
-        parked: reader.state.parked.as_ref().map(|parked| ParkedStatus {
-            since: text::moment(parked.since),
-            why: parked.why.clone(),
-        }),
+        held_back: HeldBack::of(&reader, record.as_ref()),
+        parked: ParkedStatus::of(&reader.state),
         account: record.as_ref().map(|r| text::from_server(r.account())),
         subject: record.as_ref().map(|r| text::from_server(&r.subject)),
         organisation: settings.display_name.clone(),
@@ -253,6 +336,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
             .as_ref()
             .filter(|record| record.signed_in_by != SignedInBy::Key)
             .and_then(|record| record.token_for(settings))
+            .or(cached.filter(|_| settings.kind != Kind::Key))
             .map(|token| TokenStatus {
                 kind: match settings.token {
                     TokenChoice::AccessToken => "access_token",
@@ -274,7 +358,14 @@ pub fn status(settings: &Settings) -> Result<Status> {
             Flow::Device => "device",
         },
         last_refresh: reader.state.refreshed.as_ref().map(last_refresh),
-        next_sign_in: next_sign_in(record.as_ref().filter(|_| usable), settings),
+        next_sign_in: match is_silent {
+            true => NextSignIn {
+                at: reader.state.ends.map(|ends| text::moment(ends.at)),
+                early_from: None,
+                why: "the store does not say",
+            },
+            false => next_sign_in(record.as_ref().filter(|_| usable), settings),
+        },
         sign_in: SignInStatus {
             open: Lock::is_held(&reader.files, Purpose::SignIn)?,
             closed_until: progress
@@ -283,22 +374,8 @@ pub fn status(settings: &Settings) -> Result<Status> {
         },
         store: store::describe(settings.store),
         cache: reader.cache.describe(),
-        warnings: warnings(&reader.state, last_printed::refused_in_vain(&reader.files)),
+        warnings,
         profiles: Vec::new(),
-    })
-}
-
-/// What is wrong with a session that is kept, since when, and what happens next.
-fn held_back(reader: &Reader<'_>, record: Option<&Record>) -> Option<HeldBack> {
-    let failure = reader.held_back(record, Renew::IfNeeded)?;
-    let unproven = record.and_then(|record| record.unproven.as_ref());
-    let back_off = reader.state.back_off.as_ref();
-    let since = unproven.map(|unproven| unproven.since);
-    Some(HeldBack {
-        error: failure.id.as_str(),
-        what: back_off.map_or_else(|| failure.what.clone(), |back_off| back_off.reason().what),
-        since: text::moment(since.or(back_off.map(|back_off| back_off.since))?),
-        next_try: back_off.map(|back_off| text::moment(back_off.until())),
     })
 }
 

@@ -51,11 +51,16 @@ pub(super) struct CompletedExchange {
 }
 
 impl Writer<'_> {
-    /// Replaces the stored session by a complete new one.
+    /// Replaces the stored session by a complete new one. `other` is the session of another issuer or client that the
+    /// entry holds.
     ///
     /// # Errors
     /// `keychain` where the store does not take it, `unavailable` where another process was faster.
-    pub(super) fn replace_session(&mut self, outcome: Outcome) -> Result<SignedIn> {
+    pub(super) fn replace_session(
+        &mut self,
+        outcome: Outcome,
+        other: Option<&Record>,
+    ) -> Result<SignedIn> {
         let settings = self.settings();
         let claims = outcome.claims.as_ref();
         let kept = claims.map_or_else(serde_json::Map::new, |claims| {
@@ -118,7 +123,7 @@ impl Writer<'_> {
             Some(_) => None,
             None => Some(false),
         };
-        self.install(record, token, sliding_expiry)
+        self.install(record, token, sliding_expiry, other)
     }
 
     /// Replaces whatever is stored by a pasted key. What is not given is taken from what is stored.
@@ -146,6 +151,7 @@ impl Writer<'_> {
         }
         let entry = self.look()?;
         replace.check(self.settings(), &entry, ui)?;
+        let other = entry.other;
         // What a remote sign-out has ended does not come back by an empty line.
         let before = entry.session;
         let before = before
@@ -198,7 +204,11 @@ impl Writer<'_> {
             .token
             .clone()
             .ok_or_else(|| Failure::internal("a key cannot be kept"))?;
-        self.install(record, token, None)
+        let signed_in = self.install(record, token, None, other.as_ref())?;
+        if let Some(other) = other.filter(|other| other.refresh_token.is_some()) {
+            ui.replaced_without_revocation(&other.issuer);
+        }
+        Ok(signed_in)
     }
 
     /// First the old tokens lose their validity for readers, then the new session takes the old one's place.
@@ -207,11 +217,15 @@ impl Writer<'_> {
         mut record: Record,
         token: IssuedToken,
         sliding_expiry: Option<bool>,
+        other: Option<&Record>,
     ) -> Result<SignedIn> {
         interrupt::change_begins();
         self.reader.raise_generation();
         self.write_state()?;
         self.reader.cache.clear();
+        if let Some(other) = other {
+            self.withdraw_tokens_of(other);
+        }
         record.generation = self.reader.state.generation;
         match self.keep(&record)? {
             Kept::Stored => {}
@@ -219,6 +233,9 @@ impl Writer<'_> {
             Kept::Overtaken => return Err(overtaken()),
         }
         self.unpark();
+        if let Some(other) = other {
+            self.forget_files_of(other);
+        }
         self.publish(&token);
         // Only now is what was known of the old session of no use.
         let state = &mut self.reader.state;

@@ -10,7 +10,7 @@ mod model;
 mod probe;
 pub mod refresh;
 pub mod renewal;
-mod revocation;
+pub mod revocation;
 pub mod sign_in;
 pub mod sign_out;
 
@@ -22,7 +22,8 @@ use crate::error::{Failure, Id, Result};
 use crate::reader::{Entry, Held, Reader};
 use crate::session::lock::{Lock, Purpose};
 use crate::session::record::{IssuedToken, Record};
-use crate::session::state::{Session, StateFiles};
+use crate::session::state::{Session, State, StateFiles};
+use crate::store::cache::Cache;
 use crate::store::parking::Parking;
 use crate::store::{SecretStore, StoreError};
 
@@ -191,6 +192,49 @@ impl<'a> Writer<'a> {
             Parking::place(&self.reader.files),
         ];
         places.iter().flatten().for_each(Parking::clear);
+    }
+
+    /// The files of a session of another issuer or client. A client that registered itself has none in their name.
+    fn files_of(&self, other: &Record) -> impl Iterator<Item = StateFiles> {
+        let files = &self.reader.files;
+        let profile = &self.settings().profile;
+        let of = |client_id: &str| files.of_another(profile, &other.issuer, client_id);
+        let own = files.key().to_owned();
+        [of(&other.client_id), of("")]
+            .into_iter()
+            .filter(move |files| files.key() != own)
+    }
+
+    /// No cached token of a session of another issuer or client is found any more: this profile's entry is about to be
+    /// another's. The session itself stays.
+    fn withdraw_tokens_of(&self, other: &Record) {
+        for files in self.files_of(other) {
+            if let Err(failure) = files.change(State::raise_generation) {
+                log::warn!("{}", failure.what);
+            }
+            Cache::clear_for(&files);
+        }
+    }
+
+    /// The entry no longer holds this session of another issuer or client: what is parked and noted of it is of no use.
+    fn forget_files_of(&self, other: &Record) {
+        for files in self.files_of(other) {
+            let changed = files.change(|state| {
+                if state.parked.take().is_some()
+                    && let Some(place) = Parking::place(&files)
+                {
+                    place.clear();
+                }
+                state.session = Session::None;
+                state.in_flight = None;
+                state.ends = None;
+                state.back_off = None;
+                state.warnings.clear();
+            });
+            if let Err(failure) = changed {
+                log::warn!("{}", failure.what);
+            }
+        }
     }
 
     /// Notes what is known about the session.

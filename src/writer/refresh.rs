@@ -214,22 +214,32 @@ impl Writer<'_> {
     fn conclude(&mut self, end: &AttemptEnd, what: &str) -> Failure {
         let verdict = end.verdict();
         let failure = end.failure(what);
-        match verdict.fate {
-            Fate::Ends => {
-                self.reader.state.end(what);
-                audit::note(self.settings(), audit::Event::Ended(what));
-            }
-            Fate::Unproven => audit::note(self.settings(), audit::Event::Unproven(&failure)),
-            Fate::Kept if verdict.next_try == NextTry::AfterBackOff => {
-                audit::note(self.settings(), audit::Event::NotRenewed(&failure));
-            }
-            Fate::Kept => {}
-        }
         match verdict.next_try {
             NextTry::AfterBackOff => self.pause(&failure),
             // What was paused for is not what is wrong now.
             NextTry::NextSignIn => self.reader.state.back_off = None,
             NextTry::NextCall => {}
+        }
+        let back_off = self.reader.state.back_off.as_ref();
+        let next = match (verdict.next_try, back_off) {
+            (NextTry::NextSignIn, _) => "next sign-in".to_owned(),
+            (NextTry::AfterBackOff, Some(back_off)) => crate::text::moment(back_off.until()),
+            _ => "next call".to_owned(),
+        };
+        let held = audit::Held {
+            since: back_off.map_or_else(clock::now, |back_off| back_off.since),
+            next: &next,
+        };
+        match verdict.fate {
+            Fate::Ends => {
+                self.reader.state.end(what);
+                audit::note(self.settings(), audit::Event::Ended(what));
+            }
+            Fate::Unproven => audit::note(self.settings(), audit::Event::Unproven(&failure, held)),
+            Fate::Kept if verdict.next_try == NextTry::AfterBackOff => {
+                audit::note(self.settings(), audit::Event::NotRenewed(&failure, held));
+            }
+            Fate::Kept => {}
         }
         failure
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Writer, revocation};
+use super::Writer;
+use super::revocation::{self, Revocation};
 use crate::audit;
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::session::record::Record;
 use crate::session::state::Session;
 use crate::store;
@@ -12,32 +13,22 @@ use crate::store;
 /// Longest time that the provider gets.
 const REVOCATION: Duration = Duration::from_secs(10);
 
-/// What became of the session at the provider.
-#[derive(Debug)]
-pub enum Revocation {
-    /// The provider took it back.
-    Done,
-    /// The provider offers no revocation.
-    NotOffered,
-    /// The configuration forbids it.
-    Off,
-    /// There was nothing to revoke.
-    Nothing,
-    /// The provider could not be told.
-    Failed(Failure),
+/// What becomes of a session of another issuer or client that the profile's entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// It stays for a sign-out by settings of its own.
+    Stay,
+    /// It is forgotten as well.
+    Forgotten,
 }
 
-impl Revocation {
-    /// For a line in a log.
-    fn in_words(&self) -> &'static str {
-        match self {
-            Self::Done => "revoked",
-            Self::NotOffered => "offers no revocation",
-            Self::Off => "not asked to revoke",
-            Self::Nothing => "had nothing to revoke",
-            Self::Failed(_) => "could not be told",
-        }
-    }
+/// Whose session it is that was left in the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The issuer.
+    pub issuer: String,
+    /// The client.
+    pub client_id: String,
 }
 
 /// What signing out did.
@@ -49,21 +40,28 @@ pub struct SignedOut {
     pub revocation: Revocation,
     /// Whether there was something to forget on this machine.
     pub forgotten: bool,
+    /// The session of another issuer or client that stays ([`Others::Stay`]).
+    pub left: Option<Left>,
 }
 
 impl Writer<'_> {
-    /// Ends the session: at the provider (RFC 7009), in the caches and in the store.
+    /// Ends the session: at the provider (RFC 7009), in the caches, in the parking place and in the store.
     ///
     /// # Errors
     /// `keychain` where the store does not remove the session. That the provider could not be told is in the result.
-    pub fn sign_out(&mut self) -> Result<SignedOut> {
+    pub fn sign_out(&mut self, others: Others) -> Result<SignedOut> {
         let parked = self.reader.parked();
         self.forget_tokens();
-        let record = match (self.look(), parked) {
-            (Ok(entry), parked) => match (entry.session, parked) {
-                (Some(stored), Some(parked)) if parked.rotations > stored.rotations => Some(parked),
-                (stored, parked) => stored.or(parked),
-            },
+        let (record, other) = match (self.look(), parked) {
+            (Ok(entry), parked) => {
+                let record = match (entry.session, parked) {
+                    (Some(stored), Some(parked)) if parked.rotations > stored.rotations => {
+                        Some(parked)
+                    }
+                    (stored, parked) => stored.or(parked),
+                };
+                (record, entry.other)
+            }
             // What was parked is forgotten by now, and nothing else will ever revoke it.
             (Err(failure), parked) => {
                 if let Some(parked) = parked {
@@ -72,12 +70,36 @@ impl Writer<'_> {
                 return Err(failure);
             }
         };
-        let revocation = match &record {
-            Some(record) => self.revoke(record),
-            None => Revocation::Nothing,
+        let revocation = match (&record, &other) {
+            (Some(record), _) => self.revoke(record),
+            (None, Some(other)) if others == Others::Forgotten => revocation::revoke_other(
+                self.settings(),
+                &self.reader.files,
+                other,
+                self.budget.answer_by.at_most(REVOCATION),
+            ),
+            (None, _) => Revocation::Nothing,
         };
+        if let (Some(other), Others::Stay) = (&other, others) {
+            self.note(Session::None)?;
+            return Ok(SignedOut {
+                account: None,
+                revocation,
+                forgotten: false,
+                left: Some(Left {
+                    issuer: other.issuer.clone(),
+                    client_id: other.client_id.clone(),
+                }),
+            });
+        }
+        if let Some(other) = &other {
+            self.withdraw_tokens_of(other);
+        }
         let forgotten = self.forget_session()?;
-        let account = record.as_ref().map(|record| record.account().to_owned());
+        if let Some(other) = &other {
+            self.forget_files_of(other);
+        }
+        let account = record.or(other).map(|record| record.account().to_owned());
         if forgotten {
             let event = audit::Event::SignedOut {
                 account: account.as_deref(),
@@ -89,6 +111,7 @@ impl Writer<'_> {
             account,
             revocation,
             forgotten,
+            left: None,
         })
     }
 
@@ -158,17 +181,13 @@ impl Writer<'_> {
         if !self.settings().revoke_on_logout {
             return Revocation::Off;
         }
-        let told = revocation::revoke(
+        revocation::revoke(
             &self.settings().as_client_of(record),
             &self.reader.files,
             &record.token_endpoint,
             refresh_token,
             self.budget.answer_by.at_most(REVOCATION),
-        );
-        match told {
-            Ok(true) => Revocation::Done,
-            Ok(false) => Revocation::NotOffered,
-            Err(failure) => Revocation::Failed(failure),
-        }
+        )
+        .into()
     }
 }

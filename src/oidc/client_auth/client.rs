@@ -1,5 +1,6 @@
 //! The OAuth client as it is registered, aimed at one provider's endpoints.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
@@ -156,8 +157,19 @@ impl Client {
     pub(in crate::oidc) fn send(
         &self,
         http: &Http,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, HttpError> {
+        self.send_at_most(&Cell::new(u32::MAX), http, request)
+    }
+
+    /// The same, at most as often as `sendings` still allows, which is counted down. The first sending is always made.
+    pub(in crate::oidc) fn send_at_most(
+        &self,
+        sendings: &Cell<u32>,
+        http: &Http,
         mut request: HttpRequest,
     ) -> Result<HttpResponse, HttpError> {
+        let count = || sendings.set(sendings.get().saturating_sub(1));
         request
             .headers_mut()
             .insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -166,13 +178,15 @@ impl Client {
             .prover
             .as_ref()
             .filter(|_| request.uri().to_string() == self.token_endpoint);
+        count();
         let Some(prover) = prover else {
             return self.send_once(http, request);
         };
         let response = self.send_once(http, proven(prover, request.clone())?)?;
         let learnt = prover.learn(nonce(&response));
         // Section 8: the provider has done nothing but asked for its nonce.
-        if learnt && asks_for_nonce(&response) {
+        if learnt && asks_for_nonce(&response) && sendings.get() > 0 {
+            count();
             let response = self.send_once(http, proven(prover, request)?)?;
             prover.learn(nonce(&response));
             return Ok(response);

@@ -18,6 +18,7 @@ use super::connection;
 use super::proxy::{Proxies, Route};
 use super::proxy_probe;
 use crate::caller::Deadline;
+use crate::clock;
 use crate::config::settings::Settings;
 use crate::error::{Failure, Id, Result};
 use crate::oidc::sent_secrets::SentSecrets;
@@ -176,7 +177,7 @@ impl From<HttpError> for Failure {
 pub const DPOP_NONCE: &str = "dpop-nonce";
 
 /// A client for one run and one deadline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
     /// The one that shows a certificate, if one is configured. Only the provider's endpoints for clients see it.
@@ -254,6 +255,20 @@ impl Http {
         Self {
             answer_within,
             ..self
+        }
+    }
+
+    /// The same client, of whose wait for an answer the time since then is over, in milliseconds since the machine
+    /// started ([`clock::uptime_millis`]).
+    #[must_use]
+    pub fn waiting_since(&self, began_ms: u64) -> Self {
+        let over = clock::uptime_millis().saturating_sub(began_ms);
+        let answer_within = self
+            .answer_within
+            .saturating_sub(Duration::from_millis(over));
+        Self {
+            answer_within,
+            ..self.clone()
         }
     }
 

@@ -20,6 +20,7 @@ use crate::session::state::{Session, StateFiles};
 use crate::store::probe::probe;
 use crate::store::{self, Prompting, SecretStore};
 use crate::text;
+use crate::usecase::status::{HeldBack, ParkedStatus};
 
 /// Longest wait for one answer of the keychain.
 const KEYCHAIN: Duration = Duration::from_secs(10);
@@ -35,7 +36,9 @@ const LEAST_TTL: u64 = 121;
 /// Looks at everything about the session and gives the token that a gateway can be shown now.
 pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<IssuedToken> {
     let store = store::open(settings, Prompting::Forbidden);
-    let stored = read(settings, &*store);
+    let reader = reader(settings);
+    let known = reader.as_ref().ok().and_then(Option::as_ref);
+    let stored = read(settings, known, &*store);
     let size = match &stored {
         Ok(Some(record)) => record
             .to_bytes()
@@ -46,7 +49,7 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
         "keychain",
         round_trip(&*store, settings.profile.as_str(), size),
     );
-    let reader = match reader(settings) {
+    let reader = match reader {
         Ok(reader) => reader,
         Err(failure) => {
             chain.found("session", failure);
@@ -152,11 +155,21 @@ fn reader(settings: &Settings) -> Result<Option<Reader<'_>>> {
         .transpose()
 }
 
-fn read(settings: &Settings, store: &dyn SecretStore) -> Result<Option<Record>> {
-    let bytes = store.read(settings.profile.as_str(), Deadline::after(KEYCHAIN))?;
-    Ok(bytes
-        .and_then(|bytes| Record::from_bytes(&bytes))
-        .filter(|record| record.belongs_to(settings) && !record.is_recalled(settings)))
+/// The session as a call would use it: the stored one, or the one that waits for the store.
+fn read(
+    settings: &Settings,
+    reader: Option<&Reader<'_>>,
+    store: &dyn SecretStore,
+) -> Result<Option<Record>> {
+    let deadline = Deadline::after(KEYCHAIN);
+    let record = match reader {
+        Some(reader) => reader.stored(store, deadline)?,
+        None => store
+            .read(settings.profile.as_str(), deadline)?
+            .and_then(|bytes| Record::from_bytes(&bytes))
+            .filter(|record| record.belongs_to(settings)),
+    };
+    Ok(record.filter(|record| !record.is_recalled(settings)))
 }
 
 /// Tries a value as large as a session, beside the sessions.
@@ -187,8 +200,20 @@ fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> CheckResult 
             .unwrap_or_else(|| sign_in_required("nobody is signed in"))
             .into();
     };
+    if let Some(held) = reader.and_then(|reader| HeldBack::of(reader, Some(record))) {
+        return CheckResult::warning(
+            format!("it is kept and not renewed {}", held.in_words()),
+            held.remedy,
+        );
+    }
     if let Some(back_off) = back_off {
         return CheckResult::warning(back_off.what, back_off.remedy);
+    }
+    if let (Some(parked), Some(reader)) = (state.and_then(ParkedStatus::of), reader) {
+        return CheckResult::warning(
+            parked.in_words(store::describe(reader.settings.store)),
+            "unlock or repair the keychain: the next call that finds it willing brings the session home",
+        );
     }
     if let Some(warning) = reader.and_then(|reader| refused_in_vain(&reader.files)) {
         return CheckResult::warning(

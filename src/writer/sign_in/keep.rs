@@ -11,7 +11,8 @@ use crate::secret::Secret;
 use crate::session::record::Record;
 use crate::session::state::Session;
 use crate::writer::install::{Outcome, SignedIn};
-use crate::writer::{Budget, Writer, revocation};
+use crate::writer::revocation::{self, Revocation};
+use crate::writer::{Budget, Writer};
 
 /// Longest wait for the profile's lock once the user has signed in: a refresh that is under way is waited for.
 const LOCK: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ impl SignIn<'_> {
             .replace
             .check(self.request.settings, &entry, self.request.ui)?;
         outcome.secret_headers = self.request.all_secret_headers(entry.session.as_ref())?;
-        let signed_in = writer.replace_session(outcome)?;
+        let signed_in = writer.replace_session(outcome, entry.other.as_ref())?;
         drop(writer);
         if let Some(other) = entry.other {
             self.end_replaced(&other);
@@ -59,19 +60,17 @@ impl SignIn<'_> {
     }
 
     /// Revokes a session that was replaced and that belonged to another client: it will never be refreshed again.
-    /// Another issuer's is left alone: nothing is sent to a provider by settings that are not its own.
     fn end_replaced(&self, other: &Record) {
-        let Some(refresh_token) = &other.refresh_token else {
-            return;
-        };
-        if other.issuer != self.request.settings.issuer {
-            self.request.ui.replaced_without_revocation(&other.issuer);
-            return;
-        }
-        if self.request.settings.revoke_on_logout {
-            let secret = other.client_secret.as_ref();
-            let settings = self.request.settings.as_client(&other.client_id, secret);
-            self.revoke(&settings, &other.token_endpoint, refresh_token);
+        let deadline = Deadline::after(REVOCATION);
+        let (settings, files) = (self.request.settings, self.active.files());
+        match revocation::revoke_other(settings, files, other, deadline) {
+            Revocation::AnotherIssuers(issuer) => {
+                self.request.ui.replaced_without_revocation(&issuer);
+            }
+            revocation => log::info!(
+                "the session that was replaced: the provider {}",
+                revocation.in_words()
+            ),
         }
     }
 
