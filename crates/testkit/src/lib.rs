@@ -6,6 +6,7 @@
 //! - [`lab`]: real parts around one run of gatepass: a private session bus with a real keyring, a real
 //!   certified provider, a real browser, an isolated home;
 //! - [`installed`]: what tests of installed programs share;
+//! - [`scissors`]: a wire to a provider that a test cuts;
 //! - [`run_keys`]: private keys that all tests of a run share.
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,7 @@ pub mod key_desk;
 pub mod lab;
 pub mod provider;
 pub mod run_keys;
+pub mod scissors;
 
 /// Says that a test cannot be done on this machine, and why. The test then returns; `cargo xtask test` counts and lists it.
 #[expect(

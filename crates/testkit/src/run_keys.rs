@@ -54,8 +54,12 @@ pub(crate) fn rsa(number: usize) -> &'static [u8] {
 }
 
 /// A new key for P-256 (PKCS #8), which costs nothing.
+///
+/// # Panics
+/// Where the system has no random numbers.
+#[must_use]
 #[cfg(target_os = "linux")]
-pub(crate) fn p256() -> Vec<u8> {
+pub fn p256() -> Vec<u8> {
     let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
     made.expect("a new P-256 key").as_ref().to_vec()
 }

@@ -1,6 +1,6 @@
 //! The shared state of a provider, and the way of a request through script, endpoint and answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) pages: Mutex<HashMap<String, AuthorizationRequest>>,
     /// Pushed authorization requests, by their `request_uri`.
     pub(crate) pushed: Mutex<HashMap<String, Params>>,
+    /// The `jti` of every assertion that was shown.
+    pub(crate) assertions: Mutex<HashSet<String>>,
     secrets: Mutex<Vec<String>>,
 }
 
@@ -56,6 +58,7 @@ impl Engine {
             log: Log::default(),
             pages: Mutex::default(),
             pushed: Mutex::default(),
+            assertions: Mutex::default(),
             secrets: Mutex::default(),
         }
     }

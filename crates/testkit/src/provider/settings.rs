@@ -21,6 +21,8 @@ pub struct Settings {
     pub redirect_path: Option<String>,
     /// Secret that clients must show, by HTTP Basic or in the body.
     pub client_secret: Option<String>,
+    /// Whether clients show an assertion (RFC 7523) with each token request, of which each counts only once.
+    pub single_use_assertions: bool,
     /// Signature algorithm of all tokens.
     pub signing: Signing,
 
@@ -96,6 +98,7 @@ impl Default for Settings {
             client_id: None,
             redirect_path: None,
             client_secret: None,
+            single_use_assertions: false,
             signing: Signing::default(),
             access_token_seconds: 300,
             id_token_seconds: 300,

@@ -13,6 +13,9 @@ use super::mint::IdToken;
 impl Engine {
     pub(crate) fn token(&self, call: &Call) -> Result<Response, OauthError> {
         let client_id = authenticate(call)?;
+        if call.settings.single_use_assertions {
+            self.take_assertion(call, &client_id)?;
+        }
         match call.form.require("grant_type")? {
             "authorization_code" => self.code_grant(call, &client_id),
             "refresh_token" => self.refresh_grant(call, &client_id),
@@ -27,6 +30,24 @@ impl Engine {
                 "no such grant here",
             )),
         }
+    }
+
+    /// RFC 7523 section 3: the assertion is the client's own, and was not shown before. That its signature is right is
+    /// tried with a certified provider.
+    fn take_assertion(&self, call: &Call, client_id: &str) -> Result<(), OauthError> {
+        let refuse = |description| Err(OauthError::new("invalid_client", description));
+        let Some(assertion) = call.form.get("client_assertion").and_then(Jwt::decode) else {
+            return refuse("no client assertion");
+        };
+        let text = |name: &str| assertion.claims[name].as_str().unwrap_or_default();
+        if text("iss") != client_id || text("sub") != client_id {
+            return refuse("another client's assertion");
+        }
+        let id = text("jti");
+        if id.is_empty() || !lock(&self.assertions).insert(id.to_owned()) {
+            return refuse("the assertion was used before");
+        }
+        Ok(())
     }
 
     fn code_grant(&self, call: &Call, client_id: &str) -> Result<Response, OauthError> {
