@@ -27,6 +27,7 @@ mod network;
 mod notify;
 mod one_writer;
 mod page;
+mod parking;
 mod policy;
 mod record;
 mod refresh;
@@ -36,6 +37,8 @@ mod stdout;
 mod tabs;
 mod terminal;
 mod tls;
+mod two_issuers;
+mod waits;
 mod wsl;
 
 const GATEPASS: &str = env!("CARGO_BIN_EXE_gatepass");

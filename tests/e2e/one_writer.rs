@@ -47,7 +47,7 @@ fn moments(count: usize, below: u64) -> impl Iterator<Item = Duration> {
 }
 
 /// Processes of this scene's gatepass that do a worker's task.
-fn workers(home: &str) -> Vec<u32> {
+pub(crate) fn workers(home: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
@@ -63,7 +63,7 @@ fn workers(home: &str) -> Vec<u32> {
     found
 }
 
-fn kill(id: u32) {
+pub(crate) fn kill(id: u32) {
     let _ = std::process::Command::new("kill")
         .args(["-KILL", &id.to_string()])
         .stderr(std::process::Stdio::null())

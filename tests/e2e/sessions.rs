@@ -1,13 +1,15 @@
 //! What ends a session and what does not: the ordinary life of an organisation, as a provider that does exactly this
 //! shows it. Only the provider's word, a person or the organisation ends a session.
 
+use std::fs;
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Outcome, Person, Scene};
-use gatepass_testkit::provider::{self, Fault, Hook, Provider, When};
+use gatepass_testkit::provider::{self, Fault, Forgery, Hook, Provider, Response, Signing, When};
 use serde_json::{Value, json};
 
 use crate::GATEPASS;
+use crate::one_writer::{kill, workers};
 
 fn scene(settings: provider::Settings) -> Scene<Provider> {
     let provider = Provider::start(settings);
@@ -86,6 +88,10 @@ fn an_answer_that_fails_its_checks_is_no_reason_to_forget() {
     let status = scene.gatepass(["status", "--json"]).run().json();
     assert_eq!(status["held_back"]["error"], "untrusted-response");
     assert!(status["held_back"]["next_try"].is_string(), "{status}");
+    let doctor = scene.gatepass(["doctor"]).run();
+    let told = "it is kept and not renewed since";
+    assert!(doctor.stdout.contains(told), "{doctor:?}");
+    assert!(doctor.stdout.contains("tried again at"), "{doctor:?}");
     // For a moment it is not asked again, then it is.
     let sent = scene.provider.token_grants("refresh_token");
     insists(&scene).expect(8);
@@ -162,17 +168,28 @@ fn an_odd_access_token_is_no_fault_where_the_id_token_is_printed() {
 /// Each error code of OAuth but `invalid_grant` keeps the session.
 #[test]
 fn what_the_token_endpoint_refuses_is_kept_and_told() {
-    for (error, code) in [
+    let scene = signed_in();
+    for (number, (error, code)) in [
         ("invalid_request", 3),
+        ("invalid_token", 3),
         ("invalid_client", 3),
+        ("unauthorized_client", 3),
+        ("unsupported_grant_type", 3),
         ("invalid_scope", 3),
         ("invalid_target", 3),
         ("something_new", 3),
         ("access_denied", 5),
         ("interaction_required", 4),
+        ("login_required", 4),
+        ("consent_required", 4),
+        ("account_selection_required", 4),
+        ("mfa_required", 4),
+        ("server_error", 6),
         ("temporarily_unavailable", 6),
-    ] {
-        let scene = signed_in();
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let before = scene.background().token();
         scene
             .provider
@@ -180,8 +197,191 @@ fn what_the_token_endpoint_refuses_is_kept_and_told() {
         let refused = insists(&scene);
         assert_eq!(refused.code, code, "{error}: {}", refused.stderr);
         assert_eq!(scene.background().token(), before, "{error}");
+        scene.provider.clear_script();
+        // A change of the configuration ends any pause.
+        scene.configure(&format!("notify = {}", number % 2 != 0));
+        insists(&scene).expect(0);
+    }
+    assert_eq!(scene.provider.families_revoked(), 0);
+    assert_eq!(scene.provider.count("/authorize"), 0);
+}
+
+/// Entra says in a further member whether a refresh token is dead, or a person is needed.
+#[test]
+fn a_further_code_that_asks_for_the_person_ends_nothing() {
+    let says = |suberror: &str| {
+        let answer = json!({"error": "invalid_grant", "suberror": suberror});
+        Fault::reply(Response::json(400, &answer))
+    };
+    let scene = signed_in();
+    scene
+        .provider
+        .script(Hook::RefreshGrant, says("consent_required"));
+    insists(&scene).expect(4);
+    goes_on(&scene);
+    scene.provider.script(Hook::RefreshGrant, says("bad_token"));
+    insists(&scene).expect(4);
+    scene.provider.clear_script();
+    let sent = scene.provider.token_grants("refresh_token");
+    scene.configure("notify = true");
+    insists(&scene).expect(4);
+    assert_eq!(scene.provider.token_grants("refresh_token"), sent);
+}
+
+/// A person who is there signs in at once, where the provider asks for that, and where it may mean a dead token.
+#[test]
+fn a_caller_that_may_prompt_signs_in_where_that_helps() {
+    for (error, code, tabs) in [
+        ("interaction_required", 0, 1),
+        ("invalid_request", 0, 1),
+        ("invalid_scope", 3, 0),
+    ] {
+        let scene = signed_in();
+        scene
+            .provider
+            .script(Hook::RefreshGrant, Fault::oauth_error(error));
+        scene
+            .gatepass(["token", "--force-refresh"])
+            .context("interactive")
+            .run()
+            .expect(code);
+        assert_eq!(scene.provider.count("/authorize"), tabs, "{error}");
+    }
+}
+
+/// The provider signs with another algorithm from now on, with a key of a new name.
+#[test]
+fn another_algorithm_is_looked_up_before_the_verdict() {
+    let scene = scene(provider::Settings {
+        signing: Signing::Rs256,
+        ..provider::Settings::default()
+    });
+    scene
+        .provider
+        .set(|settings| settings.signing = Signing::Es256);
+    scene.provider.clear_requests();
+    insists(&scene).expect(0);
+    assert_eq!(scene.provider.token_grants("refresh_token"), 1);
+    assert_eq!(scene.provider.count("/jwks"), 1);
+    goes_on(&scene);
+}
+
+/// The keys are elsewhere from now on, and others.
+#[test]
+fn keys_that_have_moved_are_looked_up_before_the_verdict() {
+    let scene = signed_in();
+    let moved = scene.provider.url("/jwks?moved=yes");
+    scene.provider.script(
+        Hook::Discovery,
+        Fault::json(move |metadata| metadata["jwks_uri"] = json!(moved)),
+    );
+    scene.provider.rotate_keys();
+    insists(&scene).expect(0);
+    assert_eq!(scene.provider.token_grants("refresh_token"), 1);
+    let asked = scene.provider.requests();
+    let keys: Vec<_> = asked.iter().filter(|seen| seen.path == "/jwks").collect();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].parameter("moved"), Some("yes"));
+    insists(&scene).expect(0);
+    assert_eq!(scene.provider.count("/jwks"), 1);
+}
+
+/// The refresh token goes to the endpoint that issued it and to no other; when that is back, the session goes on.
+#[test]
+fn a_token_endpoint_that_moves_and_comes_back_ends_nothing() {
+    let scene = signed_in();
+    let before = scene.background().token();
+    let moved = scene.provider.url("/token2");
+    scene.provider.script(
+        Hook::Discovery,
+        Fault::json(move |metadata| metadata["token_endpoint"] = json!(moved)),
+    );
+    // What was kept of the provider is a day old.
+    for file in fs::read_dir(scene.home.state()).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "provider") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let refused = insists(&scene);
+    refused.expect(4);
+    assert!(refused.stderr.contains("token endpoint"), "{refused:?}");
+    assert_eq!(scene.provider.count("/token"), 0);
+    assert_eq!(scene.provider.count("/token2"), 0);
+    assert_eq!(scene.background().token(), before);
+    goes_on(&scene);
+}
+
+/// The process dies between the two writes: the mark is in the same entry as the new refresh token, so an answer without
+/// an ID token prints nothing afterwards.
+#[test]
+fn the_mark_of_an_unproven_answer_outlives_its_process() {
+    let scene = signed_in();
+    let forged = Fault::Forge(Forgery::UnknownKid);
+    scene.provider.script_times(Hook::RefreshGrant, ..1, forged);
+    // The fetch of new documents, which comes after the first write, never ends.
+    scene
+        .provider
+        .script(Hook::Discovery, Fault::Stall(When::Before));
+    let call = scene.gatepass(["token", "--force-refresh"]).spawn();
+    let discovery = "/.well-known/openid-configuration";
+    assert!(
+        scene
+            .provider
+            .wait_for(discovery, 1, Duration::from_secs(30))
+    );
+    scene
+        .provider
+        .set(|settings| settings.id_token_on_refresh = false);
+    let home = scene.home.path().display().to_string();
+    for id in workers(&home) {
+        kill(id);
+    }
+    // Another worker takes over, with the refresh token that the dead one has stored.
+    call.wait().expect(4);
+    assert_eq!(scene.provider.token_grants("refresh_token"), 2);
+    assert_eq!(scene.provider.families_revoked(), 0);
+    let entry = scene.keyring.lookup("default").expect("a session");
+    assert!(entry.contains("\"unproven\""));
+}
+
+/// However odd an answer is, its refresh token is taken: the old one is used up.
+#[test]
+fn the_refresh_token_of_an_odd_answer_is_kept() {
+    let odd: [(&str, fn(&mut Value)); 4] = [
+        ("no access token", |answer| {
+            answer.as_object_mut().unwrap().remove("access_token");
+        }),
+        ("a lifetime that is none", |answer| {
+            answer["expires_in"] = json!({"minutes": 5});
+        }),
+        ("a token type that is none", |answer| {
+            answer["token_type"] = json!(7);
+        }),
+        ("an ID token that is none", |answer| {
+            answer["id_token"] = json!("a.b");
+        }),
+    ];
+    for (what, edit) in odd {
+        let scene = signed_in();
+        scene
+            .provider
+            .script_times(Hook::RefreshGrant, ..1, Fault::json(edit));
+        let refused = insists(&scene);
+        assert!([0, 8].contains(&refused.code), "{what}: {refused:?}");
         goes_on(&scene);
     }
+    // A member that appears twice, and is not the refresh token.
+    let scene = signed_in();
+    let twice = Fault::response(|answer| {
+        let text = String::from_utf8(answer.body.clone()).unwrap();
+        answer.body = text
+            .replacen('{', "{\"scope\":\"a\",\"scope\":\"b\",", 1)
+            .into();
+    });
+    scene.provider.script_times(Hook::RefreshGrant, ..1, twice);
+    insists(&scene).expect(8);
+    goes_on(&scene);
 }
 
 #[test]
