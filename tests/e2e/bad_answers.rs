@@ -45,6 +45,11 @@ fn now() -> i64 {
     i64::try_from(now.unwrap().as_secs()).unwrap()
 }
 
+/// A moment that is counted from when the token is issued, not from when the table was written.
+fn from_now(name: &'static str, seconds: i64) -> impl Fn(&mut Value) + Send + Sync + 'static {
+    move |object| object[name] = json!(now() + seconds)
+}
+
 /// What is refused in any answer of the token endpoint, whatever its ID token says.
 fn bad_token_responses(hook: Hook) -> Vec<Case> {
     table! {
@@ -85,6 +90,9 @@ fn bad_id_tokens(hook: Hook) -> Vec<Case> {
         "oidcc-client-test-missing-iat" at hook: Fault::claims(drop_member("iat")) => 8;
         "issued in the future" at hook: Fault::claims(set("iat", json!(now() + 3600))) => 8;
         "expired" at hook: Fault::claims(set("exp", json!(now() - 360))) => 8;
+        "issued a little more than 60 s in the future" at hook: Fault::claims(from_now("iat", 75)) => 8;
+        "expired a little more than 60 s ago" at hook: Fault::claims(from_now("exp", -61)) => 8;
+        "valid in a little more than 60 s" at hook: Fault::claims(from_now("nbf", 75)) => 8;
         "no exp" at hook: Fault::claims(drop_member("exp")) => 8;
         "no iss" at hook: Fault::claims(drop_member("iss")) => 8;
         "another azp" at hook: Fault::claims(set("azp", json!("other"))) => 8;
@@ -356,7 +364,9 @@ fn unusual_but_right_answers_are_accepted() {
         "one method" at CodeGrant: Fault::claims(set("amr", json!("pwd")));
         "an address in one line" at CodeGrant: Fault::claims(set("address", json!("x")));
         "no hash" at CodeGrant: Fault::claims(set("at_hash", Value::Null));
-        "a clock 30 s ahead" at CodeGrant: Fault::claims(set("iat", json!(now() + 30)));
+        "issued by a clock that is 50 s ahead" at CodeGrant: Fault::claims(from_now("iat", 50));
+        "valid by a clock that is 50 s ahead" at CodeGrant: Fault::claims(from_now("nbf", 50));
+        "expired by a clock that is 50 s ahead" at CodeGrant: Fault::claims(from_now("exp", -50));
         "oidcc-client-test-kid-absent-multiple-jwks" at CodeGrant: Fault::jose_header(drop_member("kid"));
         "oidcc-client-test-kid-absent-single-jwks" at Keys: Fault::json(|set| {
             // Only the key that signs, without its name.

@@ -1,10 +1,14 @@
 //! An administrator's policy: what it locks, what it proposes, what it ends, and that it is never skipped.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatepass_testkit::lab::{Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene, Stdout};
+use gatepass_testkit::lab::{
+    Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene, Stdout, wait_until,
+};
+use gatepass_testkit::provider::{self, Fault, Hook};
+use serde_json::json;
 
 use crate::GATEPASS;
 
@@ -253,6 +257,131 @@ fn switched_off_means_for_everybody_and_at_once() {
         .policy(&policy)
         .run()
         .expect(0);
+}
+
+/// A process of the user's that changes the session, and does not come to an end: it holds the profile's lock.
+fn another_writer(home: &Home) -> File {
+    let locks: Vec<_> = fs::read_dir(home.state())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "lock"))
+        .collect();
+    let [path] = &locks[..] else {
+        panic!("one profile, one lock: {locks:?}")
+    };
+    let file = File::open(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+/// That gatepass is switched off is said within each caller's time, though what it would forget is in another process's
+/// hands, or in those of a keychain that says nothing.
+#[test]
+fn switched_off_is_said_in_time_whoever_holds_the_session() {
+    let scene = Scene::scripted(GATEPASS, provider::Settings::default()).signed_in();
+    let policy = PolicyFolder::new("disabled = 'maintenance until Monday'\n");
+    let says_so_in_time = || {
+        for (caller, seconds) in [("codex", 4), ("claude-code", 9), ("script", 30)] {
+            let call = ["token", "--caller", caller];
+            let outcome = scene.gatepass(call).policy(&policy).run();
+            outcome.expect(3);
+            assert!(outcome.stderr.contains("until Monday"), "{outcome:?}");
+            assert!(
+                outcome.elapsed < Duration::from_secs(seconds),
+                "{caller}: {:?}",
+                outcome.elapsed
+            );
+        }
+    };
+    let writer = another_writer(&scene.home);
+    says_so_in_time();
+    assert!(
+        !scene.keyring.items_snapshot().is_empty(),
+        "the other process had the session all the time"
+    );
+    drop(writer);
+    scene.keyring.stop_answering();
+    says_so_in_time();
+    scene.keyring.resume();
+    scene
+        .gatepass(["token", "--caller", "codex"])
+        .policy(&policy)
+        .run()
+        .expect(3);
+    assert!(scene.keyring.items_snapshot().is_empty());
+}
+
+/// A tab that is open when gatepass is switched off ends without a session, whatever the person does in it.
+#[test]
+fn an_open_sign_in_ends_when_gatepass_is_switched_off() {
+    for is_disabled in [false, true] {
+        let scene = Scene::scripted(GATEPASS, provider::Settings::default()).signed_in();
+        let before = scene.keyring.items_snapshot();
+        let slow = ["sh", "-c", "sleep 6; exec \"$@\"", "sh"].map(str::to_owned);
+        let browser = [&slow[..], &scene.person.command()[..]].concat();
+        scene.home.config(&format!(
+            "issuer = \"{}\"\nclient_id = \"gatepass\"\nbrowser = {}\n",
+            scene.provider.issuer(),
+            json!(browser)
+        ));
+        let login = scene.gatepass(["login", "--browser"]).spawn();
+        let opened = wait_until(Duration::from_secs(10), || {
+            fs::read_dir(scene.home.state())
+                .unwrap()
+                .flatten()
+                .filter(|entry| {
+                    entry
+                        .path()
+                        .extension()
+                        .is_some_and(|kind| kind == "sign-in")
+                })
+                .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+                .any(|progress| progress.contains("\"tabs\":1,\"ended\":null"))
+        });
+        assert!(opened, "a tab is open");
+        if !is_disabled {
+            // What is kept out: without that policy the person finishes, and the session is another one.
+            login.wait().expect(0);
+            assert_ne!(scene.keyring.items_snapshot(), before);
+            continue;
+        }
+        let policy = PolicyFolder::new("disabled = true\n");
+        scene.gatepass([]).policy(&policy).run().expect(3);
+        login.wait().expect(5);
+        assert!(scene.keyring.items_snapshot().is_empty());
+    }
+}
+
+/// A locked issuer's ID tokens are for its client alone, whatever the user's file trusts.
+#[test]
+fn what_the_user_trusts_does_not_weaken_a_locked_issuer() {
+    let scene = Scene::scripted(GATEPASS, provider::Settings::default());
+    scene.configure("trusted_audiences = ['other']");
+    let more = Fault::claims(|claims| claims["aud"] = json!(["gatepass", "other"]));
+    scene.provider.script(Hook::CodeGrant, more);
+    let issuer = scene.provider.issuer();
+    let login = |policy: &str| {
+        let policy = PolicyFolder::new(policy);
+        scene.gatepass(["login"]).policy(&policy).run()
+    };
+    for locked in [
+        format!("[locked]\nissuer = '{issuer}'\n"),
+        format!("[locked.profile.default]\nissuer = '{issuer}'\n"),
+        "locked_keys = ['issuer']\n[default]\nissuer = '@'\n".replace('@', &issuer),
+        "[locked]\ngateway_url = 'https://gateway.example'\n".to_owned(),
+        "locked_keys = ['trusted_audiences']\n".to_owned(),
+        "locked_keys = ['*']\n[default]\nissuer = '@'\nclient_id = 'gatepass'\n@browser"
+            .replace("@browser", &scene.person.config())
+            .replace('@', &issuer),
+    ] {
+        login(&locked).expect(8);
+        assert!(scene.keyring.items_snapshot().is_empty(), "{locked}");
+    }
+    // The organisation itself may trust another audience; and so may a user whose issuer it has not locked.
+    let theirs = format!("[locked]\nissuer = '{issuer}'\ntrusted_audiences = ['other']\n");
+    login(&theirs).expect(0);
+    login("[default]\nmin_validity = 60\n").expect(0);
 }
 
 /// The hidden command that other commands start, as any program of the user's could start it.
