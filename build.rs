@@ -1,5 +1,5 @@
-//! Puts resources into the Windows program, its icon, its manifest and what Explorer and Task Manager show about it, and
-//! leaves an index out of the Linux one.
+//! Puts resources into the Windows program, its icon, its manifest and what Explorer and Task Manager show about it, says
+//! there where its libraries are looked for, and leaves an index out of the Linux one.
 //!
 //! The resources stand in one object file, which is written here: a resource compiler is on no machine by itself, and linkers
 //! take one such file only. Microsoft's linker embeds the manifest by itself and shows nothing about the program.
@@ -17,6 +17,9 @@ const ICON_TYPE: u32 = 3;
 const ICONS_TYPE: u32 = 14;
 const VERSION_TYPE: u32 = 16;
 const MANIFEST_TYPE: u32 = 24;
+
+/// `LOAD_LIBRARY_SEARCH_SYSTEM32` (libloaderapi.h).
+const FROM_SYSTEM32: u16 = 0x800;
 
 /// American English, in which the program speaks, and Unicode.
 const LANGUAGE: u16 = 0x0409;
@@ -42,8 +45,8 @@ fn windows() -> io::Result<()> {
         let manifest = fs::canonicalize(MANIFEST)?;
         println!("cargo:rustc-link-arg-bins=/MANIFEST:EMBED");
         println!("cargo:rustc-link-arg-bins=/MANIFESTUAC:NO");
-        // Also what is loaded before `main` comes from the system's folder alone (LOAD_LIBRARY_SEARCH_SYSTEM32).
-        println!("cargo:rustc-link-arg-bins=/DEPENDENTLOADFLAG:0x800");
+        // Also what is loaded before `main` comes from the system's folder alone.
+        println!("cargo:rustc-link-arg-bins=/DEPENDENTLOADFLAG:{FROM_SYSTEM32:#x}");
         println!(
             "cargo:rustc-link-arg-bins=/MANIFESTINPUT:{}",
             manifest.display()
@@ -57,12 +60,17 @@ fn windows() -> io::Result<()> {
         (VERSION_TYPE, version()?),
         (MANIFEST_TYPE, fs::read(MANIFEST)?),
     ]);
-    let file = Path::new(&variable("OUT_DIR")?).join("resources.o");
-    fs::write(
-        &file,
-        object(&variable("CARGO_CFG_TARGET_ARCH")?, &resources)?,
-    )?;
-    println!("cargo:rustc-link-arg-bins={}", file.display());
+    let processor = variable("CARGO_CFG_TARGET_ARCH")?;
+    for (name, object) in [
+        ("resources.o", object(&processor, &resources)?),
+        ("load-configuration.o", load_configuration(&processor)?),
+    ] {
+        let file = Path::new(&variable("OUT_DIR")?).join(name);
+        fs::write(&file, object)?;
+        println!("cargo:rustc-link-arg-bins={}", file.display());
+    }
+    // Nothing in the program refers to it, and the linker would leave it out.
+    println!("cargo:rustc-link-arg-bins=-Wl,-u,{LOAD_CONFIGURATION}");
     Ok(())
 }
 
@@ -131,12 +139,7 @@ fn object(processor: &str, section: &Section) -> io::Result<Vec<u8>> {
     const HEADS: usize = 20 + 40;
     /// Initialised data, readable and writable.
     const FLAGS: u32 = 0xC000_0040;
-    // The processor's number, and that of "address from the program's beginning".
-    let (machine, relative) = match processor {
-        "x86_64" => (0x8664_u16, 3_u16),
-        "aarch64" => (0xAA64, 2),
-        other => return Err(io::Error::other(format!("unknown processor {other}"))),
-    };
+    let (machine, relative) = machine(processor)?;
     let relocations = HEADS + section.bytes.len();
     let symbols = relocations + section.addresses.len() * 10;
     let mut out = Vec::new();
@@ -170,6 +173,56 @@ fn object(processor: &str, section: &Section) -> io::Result<Vec<u8>> {
     out.extend([0; 12]);
     put32(&mut out, 4);
     Ok(out)
+}
+
+/// The name by which linkers know a program's load configuration.
+const LOAD_CONFIGURATION: &str = "_load_config_used";
+
+/// What `/DEPENDENTLOADFLAG` is for Microsoft's linker: a load configuration ("PE Format", `IMAGE_LOAD_CONFIG_DIRECTORY64`)
+/// that says where Windows looks for the libraries which the program names. LLD tells Windows where it is; GNU's linker puts
+/// it into the program and says nothing about it, which `xtask/src/load_configuration.rs` makes up for.
+fn load_configuration(processor: &str) -> io::Result<Vec<u8>> {
+    /// Of the file's head and the section's.
+    const HEADS: usize = 20 + 40;
+    /// Initialised data, readable, at a multiple of eight bytes.
+    const FLAGS: u32 = 0x4040_0040;
+    /// Up to and with the number of exception handlers; what comes after it is about guards that are not used here.
+    const SIZE: usize = 112;
+    const DEPENDENT_LOAD_FLAGS: usize = 78;
+    let mut content = vec![0; SIZE];
+    content[..4].copy_from_slice(&number(SIZE).to_le_bytes());
+    content[DEPENDENT_LOAD_FLAGS..][..2].copy_from_slice(&FROM_SYSTEM32.to_le_bytes());
+    let mut out = Vec::new();
+    out.extend(machine(processor)?.0.to_le_bytes());
+    put16(&mut out, 1);
+    out.extend([0; 4]);
+    put32(&mut out, HEADS + SIZE);
+    put32(&mut out, 1);
+    out.extend([0; 4]);
+    out.extend(b".ldcfg\0\0");
+    out.extend([0; 8]);
+    put32(&mut out, SIZE);
+    put32(&mut out, HEADS);
+    out.extend([0; 12]);
+    out.extend(FLAGS.to_le_bytes());
+    out.extend(content);
+    // One symbol, which others may see, at the section's beginning; its name is too long to stand here.
+    out.extend([0; 4]);
+    put32(&mut out, 4);
+    out.extend([0, 0, 0, 0, 1, 0, 0, 0, 2, 0]);
+    put32(&mut out, 4 + LOAD_CONFIGURATION.len() + 1);
+    out.extend(LOAD_CONFIGURATION.as_bytes());
+    out.push(0);
+    Ok(out)
+}
+
+/// The processor's number in an object file, and that of "address from the program's beginning".
+fn machine(processor: &str) -> io::Result<(u16, u16)> {
+    match processor {
+        "x86_64" => Ok((0x8664, 3)),
+        "aarch64" => Ok((0xAA64, 2)),
+        other => Err(io::Error::other(format!("unknown processor {other}"))),
+    }
 }
 
 /// The sizes in which there is an icon of this many bytes: one.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use gatepass_testkit::installed::{
-    Outcome, VISITS, address_in, browser, eventually, refreshes, visit,
+    Outcome, VISITS, address_in, browser, dependent_load_flags, eventually, refreshes, visit,
 };
 use gatepass_testkit::provider::{Fault, Hook, Provider, Settings};
 use tempfile::TempDir;
@@ -264,11 +264,16 @@ fn a_silent_installation_writes_the_policy_and_a_removal_leaves_nothing() {
         assert!(shown.contains(value), "{value} in {shown}");
     }
     let folder = windows.drive_c().join("Program Files/Gatepass");
-    let files = fs::read_dir(folder).unwrap().flatten();
+    let files = fs::read_dir(&folder).unwrap().flatten();
     let files: BTreeSet<String> = files
         .map(|file| file.file_name().into_string().unwrap())
         .collect();
     assert_eq!(files, BTreeSet::from(FILES.map(str::to_owned)));
+    // Libraries beside it are not loaded (LOAD_LIBRARY_SEARCH_SYSTEM32).
+    assert_eq!(
+        dependent_load_flags(&folder.join("gatepass.exe")),
+        Some(0x800)
+    );
     // By its bare name, as a host's settings may have it.
     windows.run(&["cmd", "/c", "gatepass --version"]).expect(0);
     assert_eq!(windows.installed(), [Version::This.number()]);

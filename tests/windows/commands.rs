@@ -1,9 +1,12 @@
 //! The interface: the same table of commands that the other systems run, and what the program says about itself.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+
+use gatepass_testkit::installed;
 
 use crate::{Settings, Windows, gatepass_exe, scratch, wine};
 
@@ -81,4 +84,17 @@ fn the_program_says_what_it_is() {
     ] {
         assert!(resources.contains(&expected), "{expected} in:\n{resources}");
     }
+}
+
+/// The libraries that the program names are looked for in Windows' own folder, before `main` as well: `bcrypt.dll`,
+/// `userenv.dll` and `ktmw32.dll`, say, that somebody has put beside a downloaded program are not loaded.
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn libraries_come_from_windows_own_folder() {
+    const FROM_SYSTEM32: u16 = 0x800;
+    let flags = |program: &str| installed::dependent_load_flags(Path::new(program));
+    assert_eq!(flags(&gatepass_exe()), Some(FROM_SYSTEM32));
+    // What other programs of this linker say.
+    let host = env::var("GATEPASS_HOST_EXE").expect("run `cargo xtask test --windows`");
+    assert_eq!(flags(&host), None);
 }

@@ -17,6 +17,8 @@ mod hosts;
 mod install;
 #[cfg(target_os = "linux")]
 mod interop;
+#[cfg(unix)]
+mod load_configuration;
 mod native;
 #[cfg(unix)]
 mod package;

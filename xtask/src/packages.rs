@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::cross::toolchain::{self, Toolchain};
 use crate::install::{self, Part};
+use crate::load_configuration;
 use crate::package::trial::{self, Trial};
 use crate::package::version;
 use crate::process::{answer, cargo, command, root, run};
@@ -142,6 +143,7 @@ fn build(
     run(windows::build(toolchain, &["gatepass"]).current_dir(source))?;
     let built = target.join(windows::TARGET).join("debug/gatepass.exe");
     run(command("strip", &["-o"]).arg(&exe).arg(built))?;
+    load_configuration::complete(&exe)?;
     let trial = Trial {
         version: number.clone(),
         folder: folder.to_owned(),

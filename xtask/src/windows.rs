@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::cross::toolchain::{self, Toolchain};
 use crate::process::{self, Held, answer, command, find, run};
 use crate::test::{Tests, Which};
-use crate::{cross, install};
+use crate::{cross, install, load_configuration};
 
 /// The system that the program is built for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -70,9 +70,11 @@ fn build_all() -> Result<Built, String> {
     tools()?;
     let toolchain = Toolchain::provide(&[TARGET])?;
     cross::without_warnings(build(&toolchain, &["gatepass", HOST, PROOF]).arg("--locked"))?;
+    let programs = toolchain.target_dir().join(TARGET).join("debug");
+    load_configuration::complete(&programs.join("gatepass.exe"))?;
     Ok(Built {
         wine: wine(&toolchain::kept()?)?,
-        programs: toolchain.target_dir().join(TARGET).join("debug"),
+        programs,
     })
 }
 

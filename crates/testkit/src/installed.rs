@@ -141,3 +141,36 @@ pub fn address_in(answer: &str) -> Option<String> {
 pub fn refreshes(provider: &Provider) -> usize {
     provider.token_grants("refresh_token")
 }
+
+/// Where Windows looks for the libraries that a program of 64 bits names, as it reads that: by the load configuration of
+/// which the head has the address ("PE Format"). None where the program does not say, and Windows looks beside it first.
+///
+/// # Panics
+/// Where it cannot be read.
+#[must_use]
+pub fn dependent_load_flags(program: &std::path::Path) -> Option<u16> {
+    let bytes = std::fs::read(program).expect("a program");
+    let number = |at: usize, size: usize| {
+        let mut wide = [0; 8];
+        wide[..size].copy_from_slice(bytes.get(at..at + size)?);
+        usize::try_from(u64::from_le_bytes(wide)).ok()
+    };
+    let pe = number(0x3c, 4)?;
+    let optional = pe + 24;
+    assert_eq!(number(optional, 2), Some(0x20b), "a program of 64 bits");
+    let (address, size) = (number(optional + 192, 4)?, number(optional + 196, 4)?);
+    if address == 0 || size < 80 {
+        return None;
+    }
+    let heads = optional + number(pe + 20, 2)?;
+    let place = (0..number(pe + 6, 2)?).find_map(|index| {
+        let head = heads + index * 40;
+        let within = address.checked_sub(number(head + 12, 4)?)?;
+        (within < number(head + 16, 4)?).then_some(number(head + 20, 4)? + within)
+    })?;
+    assert!(
+        number(place, 4)? >= 80,
+        "as long as it must be to have the flags"
+    );
+    number(place + 78, 2)?.try_into().ok()
+}

@@ -7,6 +7,7 @@ use super::target::{System, Target};
 use super::{Release, make_folder, packaging, tools, write};
 use crate::cross::toolchain::Toolchain;
 use crate::install::{Part, missing_of};
+use crate::load_configuration;
 use crate::process::{answer, run};
 
 /// The oldest glibc that the Linux binaries run with: that of Red Hat Enterprise Linux 8 and Debian 10.
@@ -69,7 +70,11 @@ pub(super) fn binary(target: Target, release: &Release) -> Result<(), String> {
             .env("AR_x86_64_pc_windows_gnu", MINGW.1)
             .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", MINGW.0);
     }
-    run(&mut cargo)
+    run(&mut cargo)?;
+    if target.system() == System::Windows {
+        load_configuration::complete(&release.program(target))?;
+    }
+    Ok(())
 }
 
 /// Compiler flags: no path of this machine in the result.
