@@ -438,6 +438,18 @@ fn the_token_goes_to_another_host_only_by_an_explicit_word() {
         let named = asked.split([':', '/']).next().unwrap();
         ok(&place.gatepass(&[&args[..], &["--send-token-to", named]].concat()));
     }
+    // Nor by a key of the host's that is passed on, as `config import` proposes it for a gateway's download.
+    let servers = r#"managedMcpServers=[{"name":"a","transport":"http","url":"https://mcp.example","headersHelper":"/usr/bin/gatepass.headers"}]"#;
+    let args = [
+        "export",
+        "claude-desktop",
+        "--format",
+        "json",
+        "--set",
+        servers,
+    ];
+    refused(&place.gatepass(&args), 3, "another host than the gateway");
+    ok(&place.gatepass(&[&args[..], &["--send-token-to", "mcp.example"]].concat()));
     // What was allowed is still remarked where the file is looked at.
     let path = place.path("managed.json");
     let args = "claude-desktop --format json --for linux --mcp a=https://mcp.example --send-token-to mcp.example --output";

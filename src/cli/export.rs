@@ -157,7 +157,14 @@ fn write(args: &Args, export: &ExportArgs, host: &HostInfo) -> Result<()> {
     });
     plan.policy = policy.as_ref().map(ExportedPolicy::payload);
     let made = (host.write)(&plan, format.name, &mut notes)?;
-    judge(&made.document.to_judge()?, target, &mut notes)?;
+    // What is written now is answered for; what was in a file before is only remarked.
+    let context = Context {
+        target: Some(target),
+        gateway_url: settings.gateway_url.clone(),
+        receivers: Some(export.send_token_to.clone()),
+        ..Context::default()
+    };
+    judge(&made.document.to_judge()?, &context, &mut notes)?;
     // On Linux the policy is a file of its own: beside the host's, or shown where that is printed.
     let policy = policy
         .filter(|_| target == Target::Linux)
@@ -421,12 +428,8 @@ fn further_value(text: &str) -> Value {
 }
 
 /// The export is judged like any other file: what would not work is not handed out.
-fn judge(bytes: &[u8], target: Target, notes: &mut Notes) -> Result<()> {
-    let context = Context {
-        target: Some(target),
-        ..Context::default()
-    };
-    for finding in host_lint::check(bytes, &context) {
+fn judge(bytes: &[u8], context: &Context, notes: &mut Notes) -> Result<()> {
+    for finding in host_lint::check(bytes, context) {
         match finding.severity {
             Severity::Error => {
                 return Err(Failure::config(
@@ -492,7 +495,11 @@ fn merge(
         notes.say("the provider is there already");
         return Ok(());
     };
-    judge(merged.as_bytes(), target, notes).map_err(unchanged)?;
+    let context = Context {
+        target: Some(target),
+        ..Context::default()
+    };
+    judge(merged.as_bytes(), &context, notes).map_err(unchanged)?;
     files::replace(path, merged.as_bytes())
 }
 

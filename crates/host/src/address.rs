@@ -52,6 +52,13 @@ pub(crate) fn same_host(one: &str, other: &str) -> bool {
     place(one).is_some_and(|one| Some(one) == place(other))
 }
 
+/// Whether an address is on one of these hosts, which are named without ports. What is no address is on none.
+pub(crate) fn is_on_one_of(url: &str, hosts: &[String]) -> bool {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str);
+    host.is_some_and(|host| hosts.iter().any(|other| other.eq_ignore_ascii_case(host)))
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -39,6 +39,7 @@ pub(super) fn check(
         gateway_url: settings.gateway_url.clone(),
         interactive_timeout: Some(settings.interactive_timeout.as_secs()),
         profiles: profiles.to_vec(),
+        receivers: None,
     };
     judge(&places, &context)
 }

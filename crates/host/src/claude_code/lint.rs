@@ -8,6 +8,7 @@ use crate::lint::{
     is_placeholder, program,
 };
 use crate::secrets::looks_secret;
+use crate::value::Members;
 use crate::value::{Object, kind};
 
 use Severity::{Error, Warning};
@@ -66,6 +67,18 @@ pub(super) fn check(settings: &HostSettings, context: &Context, report: &mut Lin
         None => empty,
     };
     environment(&env, settings, context, &mut add);
+    if settings.text("otelHeadersHelper").is_some_and(is_ours) {
+        let gateway = env.text("ANTHROPIC_BASE_URL");
+        let gateway = gateway.or(context.gateway_url.as_deref());
+        for (name, value) in &env {
+            let is_endpoint = name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("ENDPOINT");
+            if let Some(url) = value.as_str().filter(|_| is_endpoint)
+                && let Some((severity, what)) = another_host(url, gateway, context)
+            {
+                add(severity, &format!("env.{name}"), &what, ANOTHER_HOST);
+            }
+        }
+    }
 }
 
 /// MCP servers, as managed-mcp.json and .mcp.json have them.
@@ -77,10 +90,10 @@ fn mcp(servers: &Object, context: &Context, add: &mut impl FnMut(Severity, &str,
             && is_ours(command)
         {
             prints_headers(&key, command, add);
-            if let Some(what) =
-                url.and_then(|url| another_host(url, context.gateway_url.as_deref()))
+            if let Some((severity, what)) =
+                url.and_then(|url| another_host(url, context.gateway_url.as_deref(), context))
             {
-                add(Warning, &key, &what, ANOTHER_HOST);
+                add(severity, &key, &what, ANOTHER_HOST);
             }
         }
         let headers = server.get("headers").and_then(Value::as_object);

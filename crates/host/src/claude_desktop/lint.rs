@@ -60,6 +60,7 @@ impl EntryCheck<'_> {
         self.headers(HEADERS);
         self.models();
         self.servers();
+        self.telemetry();
     }
 
     /// One key by itself: is it known, and is its value of the right type?
@@ -402,6 +403,21 @@ impl EntryCheck<'_> {
         }
     }
 
+    /// Whether telemetry takes the gateway's token to another host.
+    fn telemetry(&mut self) {
+        const KEY: &str = "otlpEndpoint";
+        let gateway = self.settings.text(BASE_URL);
+        let gateway = gateway.or(self.context.gateway_url.as_deref());
+        if let (Some(path), Some(url)) = (
+            self.settings.text("otlpHeadersHelper"),
+            self.settings.text(KEY),
+        ) && is_ours(path)
+            && let Some((severity, what)) = another_host(url, gateway, self.context)
+        {
+            self.add(severity, KEY, what, ANOTHER_HOST);
+        }
+    }
+
     fn server(&mut self, server: &Object) {
         const KEY: &str = "managedMcpServers";
         let name = server.text("name").unwrap_or("an entry without a name");
@@ -425,9 +441,9 @@ impl EntryCheck<'_> {
         let gateway = gateway.or(self.context.gateway_url.as_deref());
         if let (Some(path), Some(url)) = (server.text("headersHelper"), server.text("url"))
             && is_ours(path)
-            && let Some(what) = another_host(url, gateway)
+            && let Some((severity, what)) = another_host(url, gateway, self.context)
         {
-            self.add(Warning, KEY, format!("{name}: {what}"), ANOTHER_HOST);
+            self.add(severity, KEY, format!("{name}: {what}"), ANOTHER_HOST);
         }
         if let Some(path) = server.text("headersHelper") {
             if let Err((what, remedy)) = program(path, self.settings.target, self.context) {

@@ -72,6 +72,9 @@ pub struct Context {
     pub gateway_url: Option<String>,
     /// Names of the configured profiles.
     pub profiles: Vec<String>,
+    /// The hosts that may get the gateway's token beside the gateway's own, where somebody has been asked for them: any
+    /// other one is an error then.
+    pub receivers: Option<Vec<String>>,
 }
 
 /// What a file holds.
@@ -307,18 +310,30 @@ pub(crate) fn is_ours(command: &str) -> bool {
 
 /// Why a token should not go to an address: it is on another host than the gateway, whose owner could use the
 /// gateway with each person's token.
-pub(crate) fn another_host(url: &str, gateway: Option<&str>) -> Option<String> {
+pub(crate) fn another_host(
+    url: &str,
+    gateway: Option<&str>,
+    context: &Context,
+) -> Option<(Severity, String)> {
     let gateway = gateway?;
-    (!crate::address::same_host(url, gateway)).then(|| {
+    if crate::address::same_host(url, gateway) {
+        return None;
+    }
+    let severity = match &context.receivers {
+        Some(receivers) if !crate::address::is_on_one_of(url, receivers) => Severity::Error,
+        _ => Severity::Warning,
+    };
+    Some((
+        severity,
         format!(
             "{url} gets the gateway's token, and is on another host than the gateway ({gateway})"
-        )
-    })
+        ),
+    ))
 }
 
 /// What to do about it.
 pub(crate) const ANOTHER_HOST: &str =
-    "take headersHelper out, or make sure that this server may act as each of its users";
+    "take its headers helper out, or make sure that this server may act as each of its users";
 
 /// A program that the host is to run.
 pub(crate) fn program(

@@ -320,7 +320,15 @@ fn a_token_for_another_host_than_the_gateways_is_remarked() {
     let code = |url: &str| format!(
         "{{\"mcpServers\":{{\"a\":{{\"url\":\"{url}\",\"headersHelper\":\"/usr/bin/gatepass token --output headers\"}}}}}}"
     );
+    let desktop_otlp = |url: &str| profile(&format!("otlpEndpoint=\"{url}\",\"otlpHeadersHelper\":\"/usr/bin/gatepass.headers\""));
+    let code_otlp = |url: &str| format!(
+        "{{\"otelHeadersHelper\":\"/usr/bin/gatepass token --caller claude-code --output headers\",\"env\":{{\"ANTHROPIC_BASE_URL\":\"https://gateway.example\",\"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT\":\"{url}\"}}}}"
+    );
     for (file, remarked) in [
+        (desktop_otlp("https://gateway.example/otlp"), false),
+        (desktop_otlp("https://otel.example"), true),
+        (code_otlp("https://gateway.example/otlp"), false),
+        (code_otlp("https://otel.example"), true),
         (desktop("https://gateway.example/mcp"), false),
         (desktop("https://mcp.example"), true),
         (code("https://gateway.example/mcp"), false),
@@ -331,5 +339,11 @@ fn a_token_for_another_host_than_the_gateways_is_remarked() {
         let said = found.iter().any(|finding| finding.what.contains("another host"));
         assert_eq!(said, remarked, "{file}: {found:?}");
         assert!(is_fine(&found), "{found:?}");
+        // What `export` writes has been asked for, host by host.
+        for (receivers, fine) in [(&[][..], !remarked), (&["mcp.example", "OTEL.example"], true)] {
+            let receivers = receivers.iter().map(|host| (*host).to_owned()).collect();
+            let context = Context { receivers: Some(receivers), ..context.clone() };
+            assert_eq!(is_fine(&check(file.as_bytes(), &context)), fine, "{file}");
+        }
     }
 }
