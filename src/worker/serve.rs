@@ -10,12 +10,12 @@ use super::event::WorkerEvent;
 use crate::audit;
 use crate::caller::{Caller, Deadline, Host};
 use crate::clock;
-use crate::config::settings::{Interactive, Settings};
+use crate::config::settings::{Flow, Interactive, Kind, Settings};
 use crate::error::{Failure, Id, Result};
 use crate::platform;
 use crate::platform::environment::Environment;
 use crate::reader::TokenRequirement;
-use crate::session::active_sign_in::ActiveSignIn;
+use crate::session::active_sign_in::{ActiveSignIn, Progress};
 use crate::session::record::IssuedToken;
 use crate::session::state::StateFiles;
 use crate::store::{self, Prompting};
@@ -93,16 +93,27 @@ fn permitted(task: Task, settings: &Settings, caller: Caller) -> Result<()> {
         ));
     }
     settings.check_enabled()?;
-    if task == Task::SignIn && settings.interactive == Interactive::Never {
-        return Err(Failure::new(
-            Id::SignInRequired,
-            "a sign-in is needed, and `interactive` is \"never\"",
-            "gatepass login",
-        ));
+    if task == Task::SignIn {
+        may_open_a_tab(settings)?;
     }
     let (caller, task) = (caller.host, super::start::task_name(task));
     audit::note(settings, audit::Event::Worker { caller, task });
     Ok(())
+}
+
+/// Whether a sign-in in the browser may be opened without a person who has asked for it by name.
+fn may_open_a_tab(settings: &Settings) -> Result<()> {
+    let refused = |why: &str| Err(Failure::new(Id::SignInRequired, why, "gatepass login"));
+    if settings.interactive == Interactive::Never {
+        return refused("a sign-in is needed, and `interactive` is \"never\"");
+    }
+    if settings.kind == Kind::Key || settings.flow == Flow::Device {
+        return refused("a sign-in is needed, and the configuration allows none in the browser");
+    }
+    match Progress::read(&StateFiles::open(settings)?).back_off() {
+        Some(refused) => Err(refused),
+        None => Ok(()),
+    }
 }
 
 /// A refresh that brought no token.

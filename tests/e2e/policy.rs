@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepass_testkit::lab::{
-    Gatepass, Home, Keyring, Outcome, PolicyFolder, Scene, Stdout, wait_until,
+    Gatepass, Home, Keyring, Outcome, Person, PolicyFolder, Scene, Stdout, wait_until,
 };
 use gatepass_testkit::provider::{self, Fault, Hook};
 use serde_json::json;
@@ -403,6 +403,7 @@ fn the_hidden_worker_obeys_the_policy_as_well() {
     for (policy, code) in [
         ("disabled = 'maintenance until Monday'\n", 3),
         ("[locked]\ninteractive = 'never'\n", 4),
+        ("[locked]\nflow = 'device'\n", 4),
     ] {
         let scene = Scene::new(GATEPASS);
         let policy = PolicyFolder::new(policy);
@@ -415,6 +416,14 @@ fn the_hidden_worker_obeys_the_policy_as_well() {
         );
         assert!(scene.keyring.items_snapshot().is_empty());
     }
+    // Nor does it open what has just been refused.
+    let mut scene = Scene::new(GATEPASS);
+    scene.enters(Person::without_browser().who_refuses());
+    scene.gatepass([]).context("interactive").run().expect(5);
+    scene.enters(Person::without_browser());
+    let refused = scene.gatepass(WORKER).run();
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(scene.person.saw_within(Duration::ZERO).is_none());
     // Without such a policy the same call signs in; but nothing is handed over to what is no pipe.
     let scene = Scene::new(GATEPASS);
     let elsewhere = scene.gatepass(WORKER).stdout(Stdout::Full).run();
