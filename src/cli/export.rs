@@ -309,7 +309,10 @@ fn plan(
         .token_lifetime
         .or_else(|| usecase::lifetime::of_tokens(settings));
     let ttl = time_to_live(lifetime);
-    about_lifetime(lifetime, ttl, notes);
+    // A pasted key has no end that gatepass knows of.
+    if settings.kind != Kind::Key {
+        about_lifetime(lifetime, ttl, notes);
+    }
     about_program(export, target, bare, notes);
     let profile = &settings.profile;
     Ok(HostPlan {

@@ -35,8 +35,18 @@ pub(super) fn present(path: &Path) -> Result<Option<String>> {
         .map_err(|_| failed("it is no UTF-8 text".to_owned()))
 }
 
-/// Writes a file that must not be there yet.
+/// Writes a file that must not be there yet. Its folder is made where only that one is missing: a host that has not
+/// run yet (`~/.claude`, `~/.codex`) has none, while more missing folders are a mistyped path.
 pub(super) fn create(path: &Path, bytes: &[u8], mode: FileMode) -> Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        && !folder.is_dir()
+        && let Err(error) = std::fs::create_dir(folder)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(unwritable(path, &error));
+    }
     let file = prepared(path, bytes, None, mode)?;
     file.persist_noclobber(path).map_err(|error| {
         if error.error.kind() == std::io::ErrorKind::AlreadyExists {

@@ -2,18 +2,25 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::args::Args;
 use super::run::gateway_warning;
 use super::run::{profile, with_support};
+use crate::config::profile::ProfileName;
 use crate::config::{self, Sources};
 use crate::error::{Failure, Result};
+use crate::session::record::SignedInBy;
 use crate::session::state::Warning;
-use crate::usecase::status::{self, Row, Status};
+use crate::usecase::status::{self, Row, Status, Unknown};
 use crate::{clock, logging, output, text};
 
 pub(super) fn status(args: &Args, json: bool) -> Result<()> {
-    let sources = Sources::read(args.config.as_deref())?;
     let asked = profile(args)?;
+    let sources = match Sources::read(args.config.as_deref()) {
+        Ok(sources) => sources,
+        Err(failure) => return unknown(&asked, failure, Vec::new(), json),
+    };
     let of = |name| {
         let settings = config::load(&sources, name)?;
         let status = status::status(&settings)?;
@@ -45,12 +52,7 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
     let (settings, mut status) = match looked {
         Ok(looked) => looked,
         // A file may describe only named profiles; those are worth telling all the same.
-        Err(failure) => {
-            if several && !json {
-                output::print(table(&rows).as_bytes())?;
-            }
-            return Err(failure);
-        }
+        Err(failure) => return unknown(&asked, failure, rows, json),
     };
     status.profiles = rows;
     let ignored = sources.policy.iter().flat_map(|policy| &policy.ignored);
@@ -65,10 +67,7 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
             text,
         }));
     let text = if json {
-        let mut text = serde_json::to_string_pretty(&status)
-            .map_err(|error| Failure::internal(error.to_string()))?;
-        text.push('\n');
-        text
+        in_json(&status)?
     } else {
         let table = match status.profiles.as_slice() {
             [] => String::new(),
@@ -83,15 +82,35 @@ pub(super) fn status(args: &Args, json: bool) -> Result<()> {
     }
 }
 
+/// Nothing could be looked at. Programs get their JSON all the same.
+fn unknown(asked: &ProfileName, failure: Failure, rows: Vec<Row>, json: bool) -> Result<()> {
+    if json {
+        output::print(in_json(&Unknown::new(asked, &failure, rows))?.as_bytes())?;
+    } else if !rows.is_empty() {
+        output::print(table(&rows).as_bytes())?;
+    }
+    Err(failure)
+}
+
+fn in_json(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::internal(error.to_string()))?;
+    text.push('\n');
+    Ok(text)
+}
+
 fn in_words(status: &Status) -> String {
     let mut out = String::new();
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(out, "{name:<12} {value}");
     };
     row("profile", &status.profile);
+    let flow = status.session.as_ref().map(|session| session.flow);
+    let is_key = flow == Some(SignedInBy::Key);
     match (&status.account, status.signed_in) {
         (Some(account), true) => row("signed in", &format!("as {account}")),
         (Some(account), false) => row("signed in", &format!("no (was {account})")),
+        (None, true) if is_key => row("signed in", "with a pasted key"),
         (None, true) => row("signed in", "yes; the store does not say as whom"),
         (None, false) => row("signed in", "no"),
     }
@@ -173,7 +192,7 @@ fn table(rows: &[Row]) -> String {
         .map(|row| {
             let who = match (&row.account, row.signed_in, &row.why) {
                 (Some(account), true, _) => account.clone(),
-                (_, true, _) => "yes".to_owned(),
+                (None, true, _) => "yes".to_owned(),
                 (_, false, Some(why)) => format!("no: {why}"),
                 (_, false, None) => "no".to_owned(),
             };

@@ -450,7 +450,7 @@ impl Record {
             .into_iter()
             .find_map(|claim| self.claims.get(claim).and_then(Json::as_str))
             .unwrap_or(if self.subject.is_empty() {
-                "somebody"
+                "an account without a name"
             } else {
                 &self.subject
             })

@@ -227,6 +227,40 @@ pub struct Row {
     pub why: Option<String>,
 }
 
+/// What `gatepass status --json` says where nothing could be looked at: the members that tell this, no others.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unknown {
+    format: u32,
+    /// The profile.
+    pub profile: String,
+    /// Always false.
+    pub signed_in: bool,
+    /// What is in the way.
+    pub why: String,
+    /// The id of that failure.
+    pub error: &'static str,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// Every configured profile, where several are and none was asked for by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<Row>,
+}
+
+impl Unknown {
+    /// What is known of `profile` where looking failed.
+    pub fn new(profile: &ProfileName, failure: &Failure, profiles: Vec<Row>) -> Self {
+        Self {
+            format: FORMAT,
+            profile: profile.to_string(),
+            signed_in: false,
+            why: failure.what.clone(),
+            error: failure.id.as_str(),
+            warnings: Vec::new(),
+            profiles,
+        }
+    }
+}
+
 impl Row {
     /// What a table says of a profile.
     pub fn of(profile: &ProfileName, status: &Result<Status>) -> Self {
@@ -326,7 +360,10 @@ pub fn status(settings: &Settings) -> Result<Status> {
         failure: unusable,
         held_back: HeldBack::of(&reader, record.as_ref()),
         parked: ParkedStatus::of(&reader.state),
-        account: record.as_ref().map(|r| text::from_server(r.account())),
+        account: record
+            .as_ref()
+            .filter(|record| record.signed_in_by != SignedInBy::Key)
+            .map(|record| text::from_server(record.account())),
         subject: record.as_ref().map(|r| text::from_server(&r.subject)),
         organisation: settings.display_name.clone(),
         issuer: settings.issuer.clone(),
@@ -364,7 +401,7 @@ pub fn status(settings: &Settings) -> Result<Status> {
                 early_from: None,
                 why: "the store does not say",
             },
-            false => next_sign_in(record.as_ref().filter(|_| usable), settings),
+            false => next_sign_in(record.as_ref().filter(|_| usable), &reader.state, settings),
         },
         sign_in: SignInStatus {
             open: Lock::is_held(&reader.files, Purpose::SignIn)?,
@@ -389,7 +426,7 @@ fn last_refresh(ended: &Ended) -> RefreshStatus {
 }
 
 /// When the user will have to sign in again, as far as that can be known.
-fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
+fn next_sign_in(record: Option<&Record>, state: &State, settings: &Settings) -> NextSignIn {
     let plain = |at: Option<u64>, why| NextSignIn {
         at: at.map(text::moment),
         early_from: None,
@@ -400,6 +437,14 @@ fn next_sign_in(record: Option<&Record>, settings: &Settings) -> NextSignIn {
     };
     if settings.kind == Kind::Key {
         return plain(None, "the key has no end that gatepass knows of");
+    }
+    if state.over(state.generation).is_some() {
+        return plain(
+            record
+                .token_for(settings)
+                .map(|token| token.life.expires_at()),
+            "the provider has ended the session, which its last token outlives until then",
+        );
     }
     match (&record.refresh_token, record.ends_at) {
         (None, _) => plain(
@@ -431,8 +476,11 @@ fn warnings(state: &State, refused_in_vain: Option<Warning>) -> Vec<Warning> {
     warnings
 }
 
-/// Why a call would need a sign-in, if it would.
+/// Why a silent call would print nothing, if it would not.
 fn unusable(reader: &Reader<'_>, record: Option<&Record>, now: u64) -> Option<Failure> {
+    if let Err(switched_off) = reader.settings.check_enabled() {
+        return Some(switched_off);
+    }
     if reader
         .cached()
         .is_some_and(|token| Reader::is_valid(&token))

@@ -39,6 +39,11 @@ fn a_pasted_key_is_printed_until_it_is_forgotten() {
     let status = gatepass(&["status", "--json"]).run();
     status.expect(0);
     assert!(!status.stdout.contains("sk-first"), "{}", status.stdout);
+    let words = gatepass(&["status"]).run();
+    assert!(
+        words.stdout.contains("signed in    with a pasted key\n"),
+        "{words:?}"
+    );
     // Another key takes its place; an empty line leaves it; a broken one is refused.
     gatepass(&["login"]).input("sk-second\n").run().expect(0);
     gatepass(&["login"]).input("\n").run().expect(0);

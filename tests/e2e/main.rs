@@ -10,6 +10,7 @@
     reason = "a failed assumption should stop the test at once, and long tests say what they did"
 )]
 
+mod as_written;
 mod bad_answers;
 mod browser;
 mod client;

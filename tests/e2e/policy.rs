@@ -252,6 +252,11 @@ fn switched_off_means_for_everybody_and_at_once() {
         );
     }
     assert!(scene.keyring.items_snapshot().is_empty());
+    // A sign-in would not help, so it is not proposed.
+    let status = scene.gatepass(["status", "--json"]).policy(&policy).run();
+    status.expect(3);
+    assert!(!status.stderr.contains("gatepass login"), "{status:?}");
+    assert_eq!(status.json()["signed_in"], false);
     scene
         .gatepass(["config", "show"])
         .policy(&policy)

@@ -273,6 +273,14 @@ fn where_a_refresh_brings_nothing_the_token_in_hand_is_printed() {
         assert_eq!(refreshes(&scene), 1, "{what}");
         assert_eq!(host.ask(&CODEX), first, "{what}");
         assert_eq!(refreshes(&scene), 1, "{what}");
+        // Until when it lasts is said as it is: what the provider has ended, it does not end some day.
+        let due = &scene.gatepass(["status", "--json"]).run().json()["next_sign_in"];
+        let ended = due["why"]
+            .as_str()
+            .unwrap()
+            .contains("has ended the session");
+        assert_eq!(ended, what == "invalid_grant", "{due}");
+        assert_eq!(due["at"].is_string(), what == "invalid_grant", "{due}");
     }
 }
 

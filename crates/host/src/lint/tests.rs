@@ -65,7 +65,7 @@ fn each_mistake_in_a_profile_is_named_with_its_key() {
         ("-inferenceGatewayBaseUrl", Error, "inferenceGatewayBaseUrl", "is missing"),
         ("-inferenceCredentialHelperTtlSec", Warning, "inferenceCredentialHelperTtlSec", "is missing"),
         ("inferenceProvider=\"gatway\"", Error, "inferenceProvider", "knows no"),
-        ("inferenceGatewayApiKey=\"placeholder\"", Error, "inferenceGatewayApiKey", "meant to replace"),
+        ("inferenceGatewayApiKey=\"placeholder\"", Error, "inferenceGatewayApiKey", "placeholder"),
         ("inferenceGatewayApiKey=\"sk-real\"", Error, "inferenceGatewayApiKey", "beside a credential helper"),
         ("inferenceCredentialKind=\"static\"", Error, "inferenceCredentialKind", "never run"),
         ("inferenceCredentialKind=\"oauth\"", Error, "inferenceCredentialKind", "no longer read"),

@@ -33,11 +33,11 @@ impl LiteLlm {
         let mut server = Server::prepare("litellm");
         server.write(
             "config.yaml",
-            include_str!("../../../../tests/lab/litellm/config.yaml"),
+            include_str!("../../../../docs/gateways/litellm/config.yaml"),
         );
         server.write(
             "custom_auth.py",
-            include_str!("../../../../tests/lab/litellm/custom_auth.py"),
+            include_str!("../../../../docs/gateways/litellm/custom_auth.py"),
         );
         let port = free_port().to_string();
         let url = format!("http://127.0.0.1:{port}");
