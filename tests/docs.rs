@@ -643,3 +643,20 @@ fn the_changelog_knows_the_version() {
         || (heading == "Unreleased" && section.contains(&format!("This will be {version}")));
     assert!(is_named, "{heading}");
 }
+
+#[test]
+fn the_page_of_hosts_has_every_key_that_claude_desktop_has_given_up() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/hosts.md")).unwrap();
+    for key in gatepass_host::claude_desktop::keys::OLD {
+        let named = format!("`{}`", key.name);
+        let mut rows = page.lines().filter(|line| line.starts_with('|'));
+        let row = rows.find(|row| {
+            row.split(" | ")
+                .next()
+                .is_some_and(|old| old.contains(&named))
+        });
+        let row = row.unwrap_or_else(|| panic!("{} is missing", key.name));
+        assert!(row.contains(key.since.unwrap_or("not known")), "{row}");
+    }
+}

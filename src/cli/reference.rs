@@ -8,19 +8,27 @@ use super::args::Args;
 use crate::error::{Failure, Result};
 use crate::output;
 
-/// The command line without what only gatepass itself runs: generators would offer hidden commands too.
+/// The command line without what only gatepass itself says: generators would offer hidden commands and options, too.
 fn public() -> Command {
     let full = Args::command();
-    let mut public = Command::new("gatepass")
+    public_part("gatepass", &full)
         .version(env!("CARGO_PKG_VERSION"))
         .disable_version_flag(true)
         .disable_help_subcommand(true)
-        .args(full.get_arguments().cloned())
-        .subcommands(
-            full.get_subcommands()
-                .filter(|command| !command.is_hide_set())
-                .cloned(),
-        );
+}
+
+/// A command with its visible options and commands. What clap was told about groups of options only its parser needs.
+fn public_part(name: &'static str, full: &Command) -> Command {
+    let options = full.get_arguments().filter(|option| !option.is_hide_set());
+    let commands = full
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let mut public = Command::new(name)
+        .args(options.cloned())
+        .subcommands(commands.map(|command| {
+            // clap keeps names for as long as the program runs, and tells them for as long as the command is there.
+            public_part(command.get_name().to_owned().leak(), command)
+        }));
     if let Some(about) = full.get_about() {
         public = public.about(about.clone());
     }
@@ -164,14 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn completions_offer_no_hidden_command() {
+    fn completions_offer_nothing_hidden() {
         use clap_complete::Shell::{Bash, Elvish, Fish, PowerShell, Zsh};
         for shell in [Bash, Elvish, Fish, PowerShell, Zsh] {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut public(), "gatepass", &mut script);
             let script = text(script);
             assert!(script.contains("doctor"), "{shell}");
-            assert!(!script.contains("detached"), "{shell}");
+            assert!(script.contains("force-refresh"), "{shell}");
+            for hidden in ["detached", "asker"] {
+                assert!(!script.contains(hidden), "{shell}: {hidden}");
+            }
         }
     }
 }

@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn a_write_that_fails_loses_nothing() {
         let name = format!("gatepass-test:{}", std::process::id());
-        // A machine without keyrings (a container) has nothing to lose.
-        if write(&name, b"first", None).is_err() {
+        if let Err(why) = write(&name, b"first", None) {
+            gatepass_testkit::skip(&format!("the kernel has no keyring for us: {why:?}"));
             return;
         }
         let kept = || read(&name).map(|bytes| bytes.map(|bytes| bytes.to_vec()));

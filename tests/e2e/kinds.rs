@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Gatepass, Home, Keyring, Scene, scan_for_secrets};
+use gatepass_testkit::lab::{
+    Gatepass, Home, Keyring, Scene, needs_kernel_keyring, scan_for_secrets,
+};
 use gatepass_testkit::provider::{Fault, Hook, Provider, Response, Settings};
 use serde_json::json;
 
@@ -343,6 +345,9 @@ fn whoever_signed_in_a_moment_ago_is_not_asked_again() {
 #[test]
 fn sessions_can_be_kept_elsewhere_where_that_is_asked_for() {
     for store in ["file", "keyutils"] {
+        if store == "keyutils" {
+            needs_kernel_keyring();
+        }
         let scene = scene(|_| {});
         scene.configure(&format!("store = '{store}'\n"));
         // Without a Secret Service in sight.

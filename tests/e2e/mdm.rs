@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use gatepass_testkit::lab::needs_mounts;
 use gatepass_testkit::provider::{Provider, Settings};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +23,7 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        needs_mounts();
         let place = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o755))
             .tempdir()

@@ -8,6 +8,7 @@
 )]
 
 mod desk;
+mod fleet;
 mod libraries;
 mod outside;
 mod page;

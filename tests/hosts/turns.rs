@@ -1,12 +1,12 @@
 //! Each host answers a turn with the recipe of the page.
 
-use gatepass_testkit::lab::Outcome;
+use gatepass_testkit::lab::{Gatepass, Outcome};
 
 use crate::desk::{Desk, GREETING};
 
 /// The host showed what the model said, each of its requests carried gatepass's token, and nothing was refreshed for it.
 #[track_caller]
-fn answered(desk: &Desk, done: &Outcome) {
+pub(crate) fn answered(desk: &Desk, done: &Outcome) {
     assert_eq!(done.code, 0, "{}\n{}", done.stdout, done.stderr);
     assert!(done.stdout.contains(GREETING), "{done:?}");
     let turns = desk.gateway.turns();
@@ -16,6 +16,23 @@ fn answered(desk: &Desk, done: &Outcome) {
         assert_eq!((turn.status, turn.token.as_ref()), (200, Some(&token)));
     }
     assert_eq!(desk.refreshes(), 0);
+}
+
+/// Who runs gatepass for each request shows nothing by running it once more: a refused token stays, and the turn fails,
+/// until a person asks for another token.
+#[track_caller]
+fn fails_until_a_person_asks(desk: &Desk, turn: impl Fn() -> Gatepass) {
+    let refused = desk.token();
+    desk.gateway.revoke(&refused);
+    let failed = turn().run();
+    assert!(!failed.stdout.contains(GREETING), "{failed:?}");
+    assert_eq!(desk.refreshes(), 0);
+    desk.scene
+        .gatepass(["token", "--force-refresh"])
+        .run()
+        .expect(0);
+    let done = turn().run();
+    assert!(done.stdout.contains(GREETING), "{done:?}");
 }
 
 #[test]
@@ -39,8 +56,12 @@ fn codex_answers_a_turn() {
 fn copilot_cli_answers_a_turn() {
     let desk = Desk::new();
     desk.follow("Copilot CLI");
-    let turn = ". ~/.profile; exec copilot --prompt 'Say hello'";
-    answered(&desk, &desk.run("/bin/sh", ["-c", turn]).run());
+    let turn = || {
+        let script = ". ~/.profile; exec copilot --prompt 'Say hello'";
+        desk.run("/bin/sh", ["-c", script])
+    };
+    answered(&desk, &turn().run());
+    fails_until_a_person_asks(&desk, turn);
 }
 
 /// What the page warns of: a command in this file is ignored, and the request goes out without a token.
@@ -74,15 +95,12 @@ fn copilot_clis_file_of_providers_runs_no_command() {
 fn pi_answers_a_turn() {
     let desk = Desk::new();
     desk.follow("Pi");
-    let turn = [
-        "-p",
-        "--provider",
-        "corp",
-        "--model",
-        "claude-sonnet-4-5",
-        "Say hello",
-    ];
-    answered(&desk, &desk.run("pi", turn).run());
+    let turn = || {
+        let chosen = ["--provider", "corp", "--model", "claude-sonnet-4-5"];
+        desk.run("pi", ["-p"].into_iter().chain(chosen).chain(["Say hello"]))
+    };
+    answered(&desk, &turn().run());
+    fails_until_a_person_asks(&desk, turn);
 }
 
 #[test]
@@ -90,5 +108,7 @@ fn pi_answers_a_turn() {
 fn opencode_answers_a_turn() {
     let desk = Desk::new();
     desk.follow("opencode");
-    answered(&desk, &desk.run("opencode", ["run", "Say hello"]).run());
+    let turn = || desk.run("opencode", ["run", "Say hello"]);
+    answered(&desk, &turn().run());
+    fails_until_a_person_asks(&desk, turn);
 }

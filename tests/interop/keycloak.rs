@@ -1,7 +1,6 @@
 //! Keycloak, with the kinds of clients that organisations register there. `cargo xtask test --interop` installs and runs it.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::time::Duration;
 
 use gatepass_testkit::gateway::{Gateway, Refusal};
 use gatepass_testkit::lab::{AnyProvider as _, Keycloak, Person, Realm, Scene};
@@ -9,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::GATEPASS;
 
-const SOON: Duration = Duration::from_secs(60);
 const AUDIENCE: &str = "https://gateway.example.test";
 
 fn alice() -> Person {
@@ -50,26 +48,7 @@ fn scene(keycloak: &Keycloak, name: &str, realm: Value, more: &str) -> Scene<Rea
 fn whole_way(scene: &Scene<Realm>) {
     let walk = scene.login();
     assert_eq!(walk.error(), None, "{walk:?}");
-    refreshes_and_signs_out(scene);
-}
-
-fn refreshes_and_signs_out(scene: &Scene<Realm>) {
-    let gateway = gateway(scene);
-    let mut seen = vec![scene.background().token()];
-    gateway.verify(&seen[0]).unwrap();
-    for _ in 0..2 {
-        let next = scene.gatepass(["token", "--force-refresh"]).run().token();
-        gateway.verify(&next).unwrap();
-        assert!(!seen.contains(&next));
-        seen.push(next);
-    }
-    let status = scene.gatepass(["status", "--json"]).run();
-    status.expect(0);
-    assert!(status.stdout.contains("alice"), "{}", status.stdout);
-    let out = scene.gatepass(["logout"]).run();
-    out.expect(0);
-    assert_eq!(scene.keyring.lookup("default"), None);
-    scene.background().expect(4);
+    let _ = scene.refreshes_and_signs_out("alice", &gateway(scene));
 }
 
 fn gateway(scene: &Scene<Realm>) -> Gateway {
@@ -141,20 +120,12 @@ fn device_realm() -> Value {
 }
 
 fn signs_in_by_device_code(scene: &Scene<Realm>) {
-    let mut login = scene.gatepass(["login", "--device"]).spawn();
-    let code = login.wait_for(SOON, |said| {
-        let mut words = said.split_whitespace();
-        words.find(|word| *word == "Enter")?;
-        words
-            .next()
-            .filter(|code| code.contains('-'))
-            .map(str::to_owned)
-    });
+    let (login, code) = scene.asks_for_device_code();
     let address = format!("{}/device?user_code={code}", scene.provider.issuer());
     let walk = alice().opens(&address);
     assert_eq!(walk.error(), None, "{walk:?}");
     login.wait().expect(0);
-    refreshes_and_signs_out(scene);
+    let _ = scene.refreshes_and_signs_out("alice", &gateway(scene));
 }
 
 fn device(keycloak: &Keycloak) {
@@ -199,7 +170,7 @@ fn exchange(keycloak: &Keycloak) {
     let first = scene.background().token();
     let claims = gateway.verify(&first).unwrap();
     assert_eq!(claims["aud"], "gateway", "for nobody else");
-    let next = scene.gatepass(["token", "--force-refresh"]).run().token();
+    let next = scene.refreshed();
     gateway.verify(&next).unwrap();
     assert_ne!(next, first);
 }
@@ -215,7 +186,6 @@ fn rotation_without_reuse(keycloak: &Keycloak) {
     scene.login();
     let first = scene.background().token();
     let before = scene.keyring.items_snapshot();
-    let old = scene.keyring.lookup("default").unwrap();
     let callers: Vec<_> = (0..20)
         .map(|_| scene.gatepass(["token", "--force-refresh"]).spawn())
         .collect();
@@ -224,12 +194,7 @@ fn rotation_without_reuse(keycloak: &Keycloak) {
     assert_eq!(tokens.len(), 1, "one refresh for all");
     assert_ne!(tokens[0], first);
 
-    let attributes = before.values().next().unwrap().attributes.clone();
-    let attributes: Vec<(&str, &str)> = attributes
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    scene.keyring.store(&attributes, &old);
+    scene.keyring.restore(&before);
     let refused = scene.gatepass(["token", "--force-refresh"]).run();
     refused.expect(4);
     assert!(refused.stderr.contains("[sign-in-required]"), "{refused:?}");
@@ -245,4 +210,11 @@ fn without_an_audience(keycloak: &Keycloak) {
     scene.login();
     let token = scene.background().token();
     assert_eq!(gateway(&scene).verify(&token), Err(Refusal::WrongAudience));
+    // Keycloak's metadata do not list the public clients that it has.
+    let said = scene.gatepass(["doctor"]).run().stdout;
+    assert!(
+        said.contains("names no gateway in `aud` (account)"),
+        "{said}"
+    );
+    assert!(!said.contains("public clients"), "{said}");
 }

@@ -25,11 +25,11 @@ pub(crate) fn programs() -> Result<(), String> {
                     .map_err(|e| format!("{name}: {e}"))?;
             }
             // The programs come as they are in their packages; their scripts would only fetch or link them again.
-            let mut npm = command(
-                "npm",
-                &["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            );
-            run(npm.current_dir(&kept))
+            // Not `npm ci`: it refuses a lock without opencode's packages for other systems, which not every registry
+            // has. What the lock names, `npm install` takes as the lock says, too.
+            run(install::npm("install", &kept).arg("--ignore-scripts")).map_err(|why| {
+                format!("{why}: the hosts could not be fetched from npm (is there a network?)")
+            })
         },
     )?;
     let wanted = versions.join("requirements.txt");
@@ -42,6 +42,9 @@ pub(crate) fn programs() -> Result<(), String> {
             &pip,
             &["install", "--quiet", "--no-deps", "--requirement", &list],
         ))
+        .map_err(|why| {
+            format!("{why}: the libraries could not be fetched from PyPI (is there a network?)")
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::process::{answer, command, find, root, run};
 
@@ -135,8 +136,7 @@ pub(crate) fn node_packages() -> Result<(), String> {
         println!("they are as the lock says");
         return Ok(());
     }
-    let mut npm = command("npm", &["ci"]);
-    npm.current_dir(&lab);
+    let mut npm = npm("ci", &lab);
     if node_is_recent() {
         npm.arg("--omit=optional");
     } else {
@@ -145,6 +145,15 @@ pub(crate) fn node_packages() -> Result<(), String> {
     run(&mut npm).map_err(|why| {
         format!("{why}: the provider and the browser driver could not be fetched from npm (is there a network?)")
     })
+}
+
+/// npm in this folder. Where there is no network it gives up soon: by itself it would take more than five minutes.
+pub(crate) fn npm(what: &str, folder: &Path) -> Command {
+    let mut npm = command("npm", &[what, "--no-audit", "--no-fund"]);
+    npm.args(["--fetch-retries=2", "--fetch-retry-mintimeout=1000"])
+        .arg("--fetch-retry-maxtimeout=5000")
+        .current_dir(folder);
+    npm
 }
 
 fn node_is_recent() -> bool {

@@ -54,7 +54,10 @@ pub(crate) fn litellm() -> Result<(), String> {
     run(&mut command(
         &format!("{path}/bin/pip"),
         &["install", "--quiet", "--no-cache-dir", &wanted],
-    ))?;
+    ))
+    .map_err(|why| {
+        format!("{why}: LiteLLM could not be fetched from PyPI (is there a network?)")
+    })?;
     // An installation that was broken off has no such mark.
     fs::write(kept.join("complete"), &wanted).map_err(|e| format!("{path}: {e}"))
 }
@@ -75,7 +78,10 @@ pub(crate) fn keycloak() -> Result<(), String> {
     run(&mut command(
         "mvn",
         &["--batch-mode", "--quiet", goal, &artifact, &output],
-    ))?;
+    ))
+    .map_err(|why| {
+        format!("{why}: Keycloak could not be fetched from Maven Central (is there a network?)")
+    })?;
     let archive = format!("{folder}/keycloak-quarkus-dist-{version}.tar.gz");
     run(&mut command("tar", &["-xzf", &archive, "-C", &folder]))?;
     fs::remove_file(&archive).map_err(|e| format!("{archive}: {e}"))?;

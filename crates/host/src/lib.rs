@@ -67,6 +67,36 @@ pub struct Format {
     pub carries_policy: bool,
 }
 
+impl Format {
+    /// A form that means something on every system.
+    const fn of_any(name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            about,
+            target: None,
+            carries_policy: false,
+        }
+    }
+
+    /// A form of one system's.
+    const fn of(target: Target, name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            about,
+            target: Some(target),
+            carries_policy: false,
+        }
+    }
+
+    /// One with which gatepass's own policy can travel.
+    const fn with_policy(self) -> Self {
+        Self {
+            carries_policy: true,
+            ..self
+        }
+    }
+}
+
 impl HostInfo {
     /// The host of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
@@ -102,6 +132,38 @@ pub struct HostFile {
     pub path: &'static str,
     /// What lies there.
     pub content: FileContent,
+}
+
+impl HostFile {
+    /// An administrator's file, the same for every user of a system.
+    const fn of_machine(target: Target, path: &'static str) -> Self {
+        Self {
+            target: Some(target),
+            base: Base::Machine,
+            path,
+            content: FileContent::Configuration,
+        }
+    }
+
+    /// A user's file, on every system.
+    const fn of_user(base: Base, path: &'static str) -> Self {
+        Self {
+            target: None,
+            base,
+            path,
+            content: FileContent::Configuration,
+        }
+    }
+
+    /// A user's folder of configurations on one system.
+    const fn library(target: Target, base: Base, path: &'static str) -> Self {
+        Self {
+            target: Some(target),
+            base,
+            path,
+            content: FileContent::Library,
+        }
+    }
 }
 
 /// What a path begins with.

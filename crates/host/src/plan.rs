@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::mobileconfig::{self, Payload};
 use crate::registry::{self, Section};
 use crate::secrets::{holds_secret, looks_secret};
 use crate::value::{Object, managed_text};
-use crate::{Error, HEADERS_LINK, LOOK_AHEAD, Notes, Target};
+use crate::{ConfigDocument, Error, HEADERS_LINK, HostInfo, LOOK_AHEAD, Notes, Target};
 
 /// Longest time that Claude Desktop grants a helper, in seconds.
 const LONGEST_TIMEOUT: u64 = 600;
@@ -260,7 +261,7 @@ impl HostPlan {
     }
 
     /// Configured headers for a host that can only carry fixed ones.
-    pub fn fixed_headers(&self, host: &str, notes: &mut Notes) -> Vec<(String, String)> {
+    fn fixed_headers(&self, host: &str, notes: &mut Notes) -> Vec<(String, String)> {
         let mut fixed = Vec::new();
         for (name, template) in &self.configured_headers {
             if has_placeholder(template) {
@@ -296,6 +297,44 @@ impl HostPlan {
                 self.secret_headers.join(", ")
             ),
             format!("use a profile without secret_headers for {host}"),
+        ))
+    }
+
+    /// Headers for a host that can only carry fixed ones: those of the command line, and of the configured ones what does
+    /// not depend on the person.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage) for one that looks like a credential.
+    pub fn all_fixed_headers(
+        &self,
+        host: &str,
+        notes: &mut Notes,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut headers = self.checked_headers()?.to_vec();
+        headers.extend(self.fixed_headers(host, notes));
+        Ok(headers)
+    }
+
+    /// A configuration profile for macOS with these preferences of a host's domain, and gatepass's policy where that travels with
+    /// them.
+    pub fn profile(&self, host: &HostInfo, domain: &'static str, keys: Object) -> ConfigDocument {
+        let title = self.title(host.title);
+        let mut payloads = vec![Payload {
+            domain,
+            title: title.clone(),
+            keys,
+        }];
+        payloads.extend(self.policy.as_ref().map(|policy| Payload {
+            domain: policy.domain,
+            title: policy.title.clone(),
+            keys: policy.preferences(),
+        }));
+        ConfigDocument::Plist(mobileconfig::profile(
+            &self.identifier(host.name),
+            &title,
+            &self.organisation,
+            &payloads,
         ))
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::address::check_base;
 use crate::lint::{
     ANOTHER_HOST, Context, HostSettings, LintReport, Severity, another_host, is_ours,
-    is_placeholder, program,
+    is_placeholder, kept_too_long, program,
 };
 use crate::secrets::looks_secret;
 use crate::value::Members;
@@ -49,7 +49,7 @@ pub(super) fn check(settings: &HostSettings, context: &Context, report: &mut Lin
             add(
                 Error,
                 name,
-                "forces a sign-in, and Claude Code never runs apiKeyHelper then",
+                "forces a sign-in where it stands in managed settings: Claude Code ends with a message and never runs apiKeyHelper (2.1.197; in a user's own settings that version passes it over)",
                 "remove forceLoginMethod, forceLoginGatewayUrl and forceLoginOrgUUID",
             );
         }
@@ -139,6 +139,14 @@ fn helper(
         );
         return;
     }
+    if by_login_shell(command) {
+        add(
+            Warning,
+            KEY,
+            "is run by a login or interactive shell: if its start-up files print a line, Claude Code takes the answer for a failure (from 2.1.227)",
+            "run gatepass by itself, or by sh -c",
+        );
+    }
     let first = first_word(command);
     let bare = !first.contains(['/', '\\']);
     let ours = first
@@ -170,6 +178,20 @@ fn helper(
             "gatepass token --caller claude-code",
         );
     }
+}
+
+/// Whether a command is run by a shell that reads somebody's start-up files, which may print anything.
+fn by_login_shell(command: &str) -> bool {
+    const SHELLS: [&str; 6] = ["sh", "bash", "dash", "fish", "ksh", "zsh"];
+    let mut words = command.split_whitespace();
+    let shell = words.next().and_then(|word| word.rsplit('/').next());
+    shell.is_some_and(|name| SHELLS.contains(&name))
+        && words
+            .take_while(|word| word.starts_with('-'))
+            .any(|option| match option.strip_prefix("--") {
+                Some(long) => matches!(long, "login" | "interactive"),
+                None => option.contains(['l', 'i']),
+            })
 }
 
 /// The first word of a command line, without its quotes.
@@ -273,23 +295,9 @@ fn ttl(
     match value.parse::<u64>() {
         Err(_) => add(Error, key, "is no number of milliseconds", "300000"),
         Ok(milliseconds) => {
-            let seconds = milliseconds / 1000;
-            if let Some(life) = context.token_lifetime.filter(|life| seconds > *life) {
-                add(
-                    Error,
-                    key,
-                    &format!("is {seconds} seconds, and the provider's tokens live {life}"),
-                    &format!("set it to {}", crate::time_to_live(Some(life)) * 1000),
-                );
-            } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
-                add(
-                    Warning,
-                    key,
-                    &format!(
-                        "is {seconds} seconds, and gatepass's tokens have {least} left at least"
-                    ),
-                    &format!("set it to {} or less", least * 1000),
-                );
+            if let Some((severity, what, right)) = kept_too_long(milliseconds / 1000, context) {
+                let remedy = format!("set it to {} or less", right * 1000);
+                add(severity, key, &what, &remedy);
             }
         }
     }

@@ -4,13 +4,11 @@ mod lint;
 
 use serde_json::{Value, json};
 
-use crate::mobileconfig::{self, Payload};
 use crate::plan::set_by_export;
 use crate::registry::{Data, Section};
 use crate::value::{Object, managed_text};
 use crate::{
-    Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
-    Target,
+    Base, ConfigDocument, Error, Export, Format, HostFile, HostInfo, HostPlan, Notes, Target,
 };
 
 /// Preference domain of managed settings on macOS.
@@ -24,86 +22,43 @@ pub const INFO: HostInfo = HostInfo {
     name: "claude-code",
     title: "Claude Code",
     formats: &[
-        Format {
-            name: "settings",
-            about: "Claude Code's settings.json",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "managed",
-            about: "Claude Code's managed-settings.json",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "managed-mcp",
-            about: "Claude Code's managed-mcp.json: the MCP servers of --mcp",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "mobileconfig",
-            about: "Configuration profile for macOS",
-            target: Some(Target::Macos),
-            carries_policy: false,
-        },
-        Format {
-            name: "reg",
-            about: "Registration file for Windows",
-            target: Some(Target::Windows),
-            carries_policy: false,
-        },
+        Format::of_any("settings", "Claude Code's settings.json"),
+        Format::of_any("managed", "Claude Code's managed-settings.json"),
+        Format::of_any(
+            "managed-mcp",
+            "Claude Code's managed-mcp.json: the MCP servers of --mcp",
+        ),
+        Format::of(
+            Target::Macos,
+            "mobileconfig",
+            "Configuration profile for macOS",
+        ),
+        Format::of(Target::Windows, "reg", "Registration file for Windows"),
     ],
     files: &[
-        HostFile {
-            target: Some(Target::Macos),
-            base: Base::Machine,
-            path: "/Library/Application Support/ClaudeCode/managed-settings.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Windows),
-            base: Base::Machine,
-            path: r"C:\Program Files\ClaudeCode\managed-settings.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Windows),
-            base: Base::Machine,
-            path: r"C:\ProgramData\ClaudeCode\managed-settings.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::Machine,
-            path: "/etc/claude-code/managed-settings.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Macos),
-            base: Base::Machine,
-            path: "/Library/Application Support/ClaudeCode/managed-mcp.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Windows),
-            base: Base::Machine,
-            path: r"C:\Program Files\ClaudeCode\managed-mcp.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::Machine,
-            path: "/etc/claude-code/managed-mcp.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: None,
-            base: Base::Home,
-            path: ".claude/settings.json",
-            content: FileContent::Configuration,
-        },
+        HostFile::of_machine(
+            Target::Macos,
+            "/Library/Application Support/ClaudeCode/managed-settings.json",
+        ),
+        HostFile::of_machine(
+            Target::Windows,
+            r"C:\Program Files\ClaudeCode\managed-settings.json",
+        ),
+        HostFile::of_machine(
+            Target::Windows,
+            r"C:\ProgramData\ClaudeCode\managed-settings.json",
+        ),
+        HostFile::of_machine(Target::Linux, "/etc/claude-code/managed-settings.json"),
+        HostFile::of_machine(
+            Target::Macos,
+            "/Library/Application Support/ClaudeCode/managed-mcp.json",
+        ),
+        HostFile::of_machine(
+            Target::Windows,
+            r"C:\Program Files\ClaudeCode\managed-mcp.json",
+        ),
+        HostFile::of_machine(Target::Linux, "/etc/claude-code/managed-mcp.json"),
+        HostFile::of_user(Base::Home, ".claude/settings.json"),
     ],
     domain: Some(DOMAIN),
     registry_key: Some(REGISTRY_KEY),
@@ -142,7 +97,7 @@ fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Err
     }
     let settings = settings(plan, notes)?;
     Ok(match format {
-        "mobileconfig" => profile(plan, settings).for_everyone(),
+        "mobileconfig" => plan.profile(&INFO, DOMAIN, settings).for_everyone(),
         "reg" => {
             // One value with all settings as JSON text.
             let mut section = Section::machine(REGISTRY_KEY);
@@ -166,8 +121,7 @@ fn settings(plan: &HostPlan, notes: &mut Notes) -> Result<Object, Error> {
         "CLAUDE_CODE_API_KEY_HELPER_TTL_MS".to_owned(),
         (plan.ttl * 1000).to_string().into(),
     );
-    let mut headers = plan.checked_headers()?.to_vec();
-    headers.extend(plan.fixed_headers(INFO.title, notes));
+    let headers = plan.all_fixed_headers(INFO.title, notes)?;
     if !headers.is_empty() {
         let lines: Vec<String> = headers
             .iter()
@@ -279,20 +233,4 @@ fn models(plan: &HostPlan, env: &mut Object) {
             env.insert(variable.to_owned(), model.as_str().into());
         }
     }
-}
-
-/// A configuration profile.
-fn profile(plan: &HostPlan, settings: Object) -> ConfigDocument {
-    let title = plan.title(INFO.title);
-    let payload = Payload {
-        domain: DOMAIN,
-        title: title.clone(),
-        keys: settings,
-    };
-    ConfigDocument::Plist(mobileconfig::profile(
-        &plan.identifier(INFO.name),
-        &title,
-        &plan.organisation,
-        &[payload],
-    ))
 }

@@ -179,19 +179,57 @@ pub enum Deprecation {
     Renamed,
 }
 
-/// Keys that were given up, and what takes their place.
+/// A key that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldKey {
+    /// What it was called.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub fate: Deprecation,
+    /// The version or the day from which that holds, where it is known.
+    pub since: Option<&'static str>,
+    /// What takes its place.
+    pub instead: &'static str,
+}
+
+/// The key that was given up under this name.
+pub fn old(name: &str) -> Option<&'static OldKey> {
+    OLD.iter().find(|key| key.name == name)
+}
+
+const fn gone(name: &'static str, since: Option<&'static str>, instead: &'static str) -> OldKey {
+    let fate = Deprecation::Gone;
+    OldKey {
+        name,
+        fate,
+        since,
+        instead,
+    }
+}
+
+const fn renamed(name: &'static str, since: Option<&'static str>, instead: &'static str) -> OldKey {
+    let fate = Deprecation::Renamed;
+    OldKey {
+        name,
+        fate,
+        since,
+        instead,
+    }
+}
+
+/// Keys that were given up. `docs/hosts.md` has a table of them.
 #[rustfmt::skip]
-pub const DEPRECATED: &[(&str, Deprecation, &str)] = &[
-    ("inferenceGatewayHeaders", Deprecation::Gone, "use inferenceCustomHeaders, a JSON object; since 2026-10-07 no build reads the old name"),
-    ("inferenceGatewayOidc", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (builds from 2.7032.0 on call it inferenceIdpOidc, with inferenceCredentialKind = external-idp)"),
-    ("inferenceGatewayOidcAuthFlow", Deprecation::Renamed, "remove it: with gatepass the app needs no sign-in of its own (builds from 2.7032.0 on call it inferenceIdpAuthFlow)"),
-    ("isDxtEnabled", Deprecation::Gone, "use isDesktopExtensionEnabled"),
-    ("isDxtSignatureRequired", Deprecation::Gone, "use isDesktopExtensionSignatureRequired"),
-    ("trustBootstrapLocalExec", Deprecation::Gone, "use trustBootstrapDelivery"),
-    ("enduserAttribution", Deprecation::Gone, "use endUserAttribution"),
-    ("disableDefaultPlugins", Deprecation::Gone, "remove it"),
-    ("betaFeaturesEnabled", Deprecation::Gone, "remove it"),
-    ("organizationPluginsUrl", Deprecation::Renamed, "use allowedPluginMarketplaces"),
+pub const OLD: &[OldKey] = &[
+    gone("inferenceGatewayHeaders", Some("2026-10-07"), "use inferenceCustomHeaders, a JSON object"),
+    renamed("inferenceGatewayOidc", Some("2.7032"), "remove it: with gatepass the app needs no sign-in of its own (which is inferenceIdpOidc now, with inferenceCredentialKind = external-idp)"),
+    renamed("inferenceGatewayOidcAuthFlow", Some("2.7032"), "remove it: with gatepass the app needs no sign-in of its own (which has inferenceIdpAuthFlow now)"),
+    gone("isDxtEnabled", None, "use isDesktopExtensionEnabled"),
+    gone("isDxtSignatureRequired", None, "use isDesktopExtensionSignatureRequired"),
+    gone("trustBootstrapLocalExec", None, "use trustBootstrapDelivery"),
+    gone("enduserAttribution", None, "use endUserAttribution"),
+    gone("disableDefaultPlugins", None, "remove it"),
+    gone("betaFeaturesEnabled", None, "remove it"),
+    renamed("organizationPluginsUrl", None, "use allowedPluginMarketplaces"),
 ];
 
 /// What a known key takes.
@@ -203,7 +241,7 @@ pub fn kind(name: &str) -> Option<KeyType> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEPRECATED, Deprecation, KEYS};
+    use super::{Deprecation, KEYS, OLD};
 
     #[test]
     fn each_key_stands_once_and_gone_ones_are_no_keys() {
@@ -211,9 +249,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), KEYS.len());
-        for (name, fate, _) in DEPRECATED {
-            let known = KEYS.iter().any(|(known, _)| known == name);
-            assert!(!(known && *fate == Deprecation::Gone), "{name}");
+        for key in OLD {
+            let known = KEYS.iter().any(|(known, _)| *known == key.name);
+            assert!(!(known && key.fate == Deprecation::Gone), "{}", key.name);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::keys::{self, DEPRECATED, Deprecation, KEYS, KeyType};
+use super::keys::{self, Deprecation, KEYS, KeyType};
 use crate::address::check_base;
 use crate::lint::{
     ANOTHER_HOST, Context, Encoding, HostSettings, LintReport, Severity, another_host, is_ours,
@@ -65,11 +65,14 @@ impl EntryCheck<'_> {
 
     /// One key by itself: is it known, and is its value of the right type?
     fn key(&mut self, name: &str, value: &Value) {
-        if let Some((_, fate, instead)) = DEPRECATED.iter().find(|(old, ..)| *old == name) {
-            match fate {
-                Deprecation::Gone => self.add(Error, name, "is no longer read", instead),
-                Deprecation::Renamed => self.add(Warning, name, "is deprecated", instead),
-            }
+        if let Some(old) = keys::old(name) {
+            let since = old.since.map(|since| format!(" (since {since})"));
+            let since = since.unwrap_or_default();
+            let (severity, what) = match old.fate {
+                Deprecation::Gone => (Error, "is no longer read"),
+                Deprecation::Renamed => (Warning, "is deprecated"),
+            };
+            self.add(severity, name, format!("{what}{since}"), old.instead);
         } else if name.contains('.') {
             self.add(
                 Error,

@@ -6,12 +6,12 @@ mod lint;
 use serde_json::{Value, json};
 
 use crate::lint::HostSettings;
-use crate::mobileconfig::{self, Payload};
+use crate::mobileconfig;
 use crate::registry::{Data, Section};
 use crate::value::{Members, Object, managed_text};
 use crate::{
-    Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
-    Target, document::LibraryEntry, intune,
+    Base, ConfigDocument, Error, Export, Format, HostFile, HostInfo, HostPlan, Notes, Target,
+    document::LibraryEntry, intune,
 };
 
 /// Preference domain of managed settings on macOS.
@@ -25,80 +25,38 @@ pub const INFO: HostInfo = HostInfo {
     name: "claude-desktop",
     title: "Claude Desktop",
     formats: &[
-        Format {
-            name: "mobileconfig",
-            about: "Configuration profile for macOS",
-            target: Some(Target::Macos),
-            carries_policy: true,
-        },
-        Format {
-            name: "reg",
-            about: "Registration file for Windows",
-            target: Some(Target::Windows),
-            carries_policy: true,
-        },
-        Format {
-            name: "intune",
-            about: "Custom profile for Windows in Intune (Microsoft Graph's JSON)",
-            target: Some(Target::Windows),
-            carries_policy: true,
-        },
-        Format {
-            name: "linux",
-            about: "Claude Desktop's managed settings on Linux",
-            target: Some(Target::Linux),
-            carries_policy: true,
-        },
-        Format {
-            name: "json",
-            about: "What Claude Desktop's own window imports",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "config-library",
-            about: "Entry of Claude Desktop's local library",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "enterprise-config",
-            about: "claude_desktop_config.json",
-            target: None,
-            carries_policy: false,
-        },
+        Format::of(
+            Target::Macos,
+            "mobileconfig",
+            "Configuration profile for macOS",
+        )
+        .with_policy(),
+        Format::of(Target::Windows, "reg", "Registration file for Windows").with_policy(),
+        Format::of(
+            Target::Windows,
+            "intune",
+            "Custom profile for Windows in Intune (Microsoft Graph's JSON)",
+        )
+        .with_policy(),
+        Format::of(
+            Target::Linux,
+            "linux",
+            "Claude Desktop's managed settings on Linux",
+        )
+        .with_policy(),
+        Format::of_any("json", "What Claude Desktop's own window imports"),
+        Format::of_any("config-library", "Entry of Claude Desktop's local library"),
+        Format::of_any("enterprise-config", "claude_desktop_config.json"),
     ],
     files: &[
-        HostFile {
-            target: Some(Target::Macos),
-            base: Base::Machine,
-            path: "/Library/Managed Preferences/com.anthropic.claudefordesktop.plist",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::Machine,
-            path: "/etc/claude-desktop/managed-settings.json",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Macos),
-            base: Base::UserConfig,
-            path: "Claude-3p/configLibrary",
-            content: FileContent::Library,
-        },
-        HostFile {
-            target: Some(Target::Windows),
-            base: Base::LocalData,
-            path: "Claude-3p/configLibrary",
-            content: FileContent::Library,
-        },
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::UserConfig,
-            path: "Claude-3p/configLibrary",
-            content: FileContent::Library,
-        },
+        HostFile::of_machine(
+            Target::Macos,
+            "/Library/Managed Preferences/com.anthropic.claudefordesktop.plist",
+        ),
+        HostFile::of_machine(Target::Linux, "/etc/claude-desktop/managed-settings.json"),
+        HostFile::library(Target::Macos, Base::UserConfig, "Claude-3p/configLibrary"),
+        HostFile::library(Target::Windows, Base::LocalData, "Claude-3p/configLibrary"),
+        HostFile::library(Target::Linux, Base::UserConfig, "Claude-3p/configLibrary"),
     ],
     domain: Some(DOMAIN),
     registry_key: Some(REGISTRY_KEY),
@@ -128,7 +86,13 @@ pub fn read(bytes: &[u8]) -> Result<HostSettings, String> {
 fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Error> {
     let settings = settings(plan, notes)?;
     Ok(match format {
-        "mobileconfig" => profile(plan, &settings).for_everyone(),
+        "mobileconfig" => {
+            // What management systems deliver: strings only.
+            let managed =
+                |(name, value): (&String, &Value)| (name.clone(), managed_text(value).into());
+            let settings = settings.iter().map(managed).collect();
+            plan.profile(&INFO, DOMAIN, settings).for_everyone()
+        }
         "reg" => ConfigDocument::Registry(sections(plan, &settings)).for_everyone(),
         "intune" => ConfigDocument::Intune(intune::Profile {
             name: plan.profile.clone().unwrap_or_default(),
@@ -246,29 +210,6 @@ fn about_times(plan: &HostPlan, notes: &mut Notes) {
             "min_validity is {min_validity}: with a TTL of {ttl} the app may use a token that has ended; set it to {least}"
         ));
     }
-}
-
-/// A configuration profile.
-fn profile(plan: &HostPlan, settings: &Object) -> ConfigDocument {
-    let title = plan.title(INFO.title);
-    // What management systems deliver: strings only.
-    let managed = |(name, value): (&String, &Value)| (name.clone(), managed_text(value).into());
-    let mut payloads = vec![Payload {
-        domain: DOMAIN,
-        title: title.clone(),
-        keys: settings.iter().map(managed).collect(),
-    }];
-    payloads.extend(plan.policy.as_ref().map(|policy| Payload {
-        domain: policy.domain,
-        title: policy.title.clone(),
-        keys: policy.preferences(),
-    }));
-    ConfigDocument::Plist(mobileconfig::profile(
-        &plan.identifier(INFO.name),
-        &title,
-        &plan.organisation,
-        &payloads,
-    ))
 }
 
 /// The keys of the registry and the values in them.

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::address;
-use crate::lint::{Context, Encoding, HostSettings, LintReport, Severity, program};
+use crate::lint::{Context, Encoding, HostSettings, LintReport, Severity, kept_too_long, program};
 use crate::secrets::looks_secret;
 use crate::value::{Members, Object};
 
@@ -258,22 +258,9 @@ fn command(auth: &Object, context: &Context, add: &mut impl FnMut(Severity, &str
         ),
         interval => {
             let seconds = interval.flatten().unwrap_or(300_000) / 1000;
-            if let Some(life) = context.token_lifetime.filter(|life| seconds > *life) {
-                add(
-                    Error,
-                    "auth.refresh_interval_ms",
-                    &format!("is {seconds} seconds, and the provider's tokens live {life}"),
-                    &format!("set it to {}", crate::time_to_live(Some(life)) * 1000),
-                );
-            } else if let Some(least) = context.min_validity.filter(|least| seconds > *least) {
-                add(
-                    Warning,
-                    "auth.refresh_interval_ms",
-                    &format!(
-                        "is {seconds} seconds, and gatepass's tokens have {least} left at least"
-                    ),
-                    &format!("set it to {} or less", least * 1000),
-                );
+            if let Some((severity, what, right)) = kept_too_long(seconds, context) {
+                let remedy = format!("set it to {} or less", right * 1000);
+                add(severity, "auth.refresh_interval_ms", &what, &remedy);
             }
         }
     }

@@ -8,12 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::mobileconfig::{self, Payload};
 use crate::plan::Scheme;
 use crate::value::{Members, Object};
 use crate::{
-    Base, ConfigDocument, Error, Export, FileContent, Format, HostFile, HostInfo, HostPlan, Notes,
-    Target,
+    Base, ConfigDocument, Error, Export, Format, HostFile, HostInfo, HostPlan, Notes, Target,
 };
 
 /// Preference domain of managed settings on macOS.
@@ -24,57 +22,27 @@ pub const INFO: HostInfo = HostInfo {
     name: "codex",
     title: "Codex",
     formats: &[
-        Format {
-            name: "toml",
-            about: "Codex's config.toml",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "requirements",
-            about: "Codex's requirements.toml, which users cannot override",
-            target: None,
-            carries_policy: false,
-        },
-        Format {
-            name: "mobileconfig",
-            about: "Configuration profile for macOS",
-            target: Some(Target::Macos),
-            carries_policy: false,
-        },
+        Format::of_any("toml", "Codex's config.toml"),
+        Format::of_any(
+            "requirements",
+            "Codex's requirements.toml, which users cannot override",
+        ),
+        Format::of(
+            Target::Macos,
+            "mobileconfig",
+            "Configuration profile for macOS",
+        ),
     ],
     files: &[
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::Machine,
-            path: "/etc/codex/config.toml",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Linux),
-            base: Base::Machine,
-            path: "/etc/codex/requirements.toml",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Macos),
-            base: Base::Machine,
-            path: "/etc/codex/requirements.toml",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: Some(Target::Windows),
-            base: Base::Machine,
-            path: r"C:\ProgramData\OpenAI\Codex\requirements.toml",
-            content: FileContent::Configuration,
-        },
-        HostFile {
-            target: None,
-            // As Codex looks for its folder.
-            base: Base::Variable("CODEX_HOME", ".codex"),
-            path: "config.toml",
-            content: FileContent::Configuration,
-        },
+        HostFile::of_machine(Target::Linux, "/etc/codex/config.toml"),
+        HostFile::of_machine(Target::Linux, "/etc/codex/requirements.toml"),
+        HostFile::of_machine(Target::Macos, "/etc/codex/requirements.toml"),
+        HostFile::of_machine(
+            Target::Windows,
+            r"C:\ProgramData\OpenAI\Codex\requirements.toml",
+        ),
+        // As Codex looks for its folder.
+        HostFile::of_user(Base::Variable("CODEX_HOME", ".codex"), "config.toml"),
     ],
     domain: Some(DOMAIN),
     registry_key: None,
@@ -112,18 +80,7 @@ fn write(plan: &HostPlan, format: &str, notes: &mut Notes) -> Result<Export, Err
             let mut keys = Object::new();
             let text = BASE64_STANDARD.encode(requirements(&provider));
             keys.insert(MANAGED_KEY.to_owned(), text.into());
-            let title = plan.title(INFO.title);
-            ConfigDocument::Plist(mobileconfig::profile(
-                &plan.identifier(INFO.name),
-                &title,
-                &plan.organisation,
-                &[Payload {
-                    domain: DOMAIN,
-                    title: title.clone(),
-                    keys,
-                }],
-            ))
-            .for_everyone()
+            plan.profile(&INFO, DOMAIN, keys).for_everyone()
         }
         _ => ConfigDocument::Toml(provider).for_owner(),
     })
@@ -165,8 +122,7 @@ fn provider(plan: &HostPlan, notes: &mut Notes) -> Result<ProviderTables, Error>
     let _ = writeln!(tables, "name = {}", text(&plan.organisation));
     let _ = writeln!(tables, "base_url = {}", text(&base));
     tables.push_str("wire_api = \"responses\"\n");
-    let mut headers = plan.checked_headers()?.to_vec();
-    headers.extend(plan.fixed_headers(INFO.title, notes));
+    let headers = plan.all_fixed_headers(INFO.title, notes)?;
     if !headers.is_empty() {
         let headers: Vec<String> = headers
             .iter()

@@ -308,6 +308,17 @@ pub(crate) fn is_ours(command: &str) -> bool {
     })
 }
 
+/// What is wrong with the time for which a host keeps a token, in seconds, and the time that would be right.
+pub(crate) fn kept_too_long(seconds: u64, context: &Context) -> Option<(Severity, String, u64)> {
+    if let Some(life) = context.token_lifetime.filter(|life| seconds > *life) {
+        let what = format!("is {seconds} seconds, and the provider's tokens live {life}");
+        return Some((Severity::Error, what, crate::time_to_live(Some(life))));
+    }
+    let least = context.min_validity.filter(|least| seconds > *least)?;
+    let what = format!("is {seconds} seconds, and gatepass's tokens have {least} left at least");
+    Some((Severity::Warning, what, least))
+}
+
 /// Why a token should not go to an address: it is on another host than the gateway, whose owner could use the
 /// gateway with each person's token.
 pub(crate) fn another_host(

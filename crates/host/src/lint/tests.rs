@@ -228,6 +228,7 @@ fn claude_code_asks_gatepass_and_nobody_before_it() {
         (r#"{"apiKeyHelper":"/x","forceLoginMethod":"claudeai","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "never runs apiKeyHelper"),
         (r#"{"apiKeyHelper":"/x","forceLoginOrgUUID":"0","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "never runs apiKeyHelper"),
         (r#"{"apiKeyHelper":"/x","otelHeadersHelper":"/usr/bin/gatepass token","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, "--output headers"),
+        (r#"{"apiKeyHelper":"/bin/sh -c 'gatepass token --caller claude-code'","env":{"ANTHROPIC_BASE_URL":"https://g"}}"#, ""),
         (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headersHelper":"/usr/bin/gatepass token --output headers"}}}"#, ""),
         (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headersHelper":"/usr/bin/gatepass token"}}}"#, "--output headers"),
         (r#"{"mcpServers":{"a":{"url":"https://g/mcp","headers":{"Authorization":"Bearer x"}}}}"#, "credential"),
@@ -240,6 +241,22 @@ fn claude_code_asks_gatepass_and_nobody_before_it() {
             assert!(found.iter().any(|finding| finding.what.contains(what)), "{source}: {found:?}");
             assert!(!is_fine(&found));
         }
+    }
+}
+
+#[test]
+fn a_shell_that_may_print_a_banner_is_remarked() {
+    for (command, remarked) in [
+        ("bash -lc 'gatepass token --caller claude-code'", true),
+        ("/bin/zsh -i -c 'gatepass token --caller claude-code'", true),
+        ("bash --login -c 'gatepass token --caller claude-code'", true),
+        ("/bin/sh -c 'gatepass token --caller claude-code --interactive never'", false),
+        ("/usr/bin/gatepass token --caller claude-code --interactive never", false),
+    ] {
+        let file = serde_json::json!({"apiKeyHelper": command, "env": {"ANTHROPIC_BASE_URL": "https://g"}});
+        let found = found(file.to_string());
+        assert_eq!(found.iter().any(|finding| finding.what.contains("2.1.227")), remarked, "{command}: {found:?}");
+        assert!(is_fine(&found), "{command}: {found:?}");
     }
 }
 

@@ -133,12 +133,21 @@ impl Gatepass {
         self
     }
 
-    /// On a machine with this policy. Only this run, in a mount namespace of its own, sees it; the machine stays as it
-    /// is.
+    /// On a machine with this policy.
     #[must_use]
     pub fn policy(self, policy: &super::PolicyFolder) -> Self {
-        let [unshare, first @ ..] = policy.command();
-        let first = first.clone();
+        self.seen_through(policy.command())
+    }
+
+    /// On a machine with these files in `/etc`.
+    #[must_use]
+    pub fn seeing(self, etc: &super::Etc) -> Self {
+        self.seen_through(etc.command())
+    }
+
+    /// Only this run, in a mount namespace of its own, sees the files; the machine stays as it is.
+    fn seen_through(self, command: [String; 6]) -> Self {
+        let [unshare, first @ ..] = command;
         self.started_by(&unshare, first.iter().map(String::as_str))
     }
 

@@ -245,6 +245,22 @@ impl Keyring {
         assert!(stored.status.is_some_and(|s| s.success()), "{stored:?}");
     }
 
+    /// Puts back what was stored for the default profile when the snapshot was taken, as somebody does who restores a
+    /// copy of the keychain.
+    ///
+    /// # Panics
+    /// Where there was nothing, or where that fails.
+    pub fn restore(&self, before: &BTreeMap<String, Item>) {
+        let item = before.values().next().expect("something was stored");
+        let attributes: Vec<(&str, &str)> = item
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let secret = std::str::from_utf8(&item.secret).expect("a secret that is text");
+        self.store(&attributes, secret);
+    }
+
     /// Removes what is stored for a profile.
     pub fn remove(&self, profile: &str) {
         self.secret_tool(&["clear", "service", "gatepass", "username", profile]);
@@ -364,6 +380,20 @@ impl Drop for Keyring {
         // Those that the bus started are in nobody's hands.
         let (_, runtime) = runtime(self.folder.path());
         process::end_all_with("XDG_RUNTIME_DIR", &runtime);
+    }
+}
+
+/// Skips the test where the kernel keeps no secrets for its users, as in many containers.
+///
+/// # Panics
+/// Where a test is not run by `cargo xtask test`.
+pub fn needs_kernel_keyring() {
+    let mut tried = Command::new("keyctl");
+    tried.args(["describe", "@u"]);
+    let tried = process::run(&mut tried, Input::Nothing, ANSWERS);
+    if !tried.status.is_some_and(|status| status.success()) {
+        let why = String::from_utf8_lossy(&tried.stderr);
+        crate::end_skipped(&format!("the kernel has no keyring for us: {}", why.trim()));
     }
 }
 

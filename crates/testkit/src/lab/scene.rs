@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Gatepass, Home, Keyring, NodeProvider, Outcome, Person, Settings, Walk};
+use super::{Gatepass, Home, Keyring, NodeProvider, Outcome, Person, Running, Settings, Walk};
+use crate::gateway::Gateway;
 use crate::provider::{self, Provider};
 
 /// A provider that a scene can have.
@@ -130,6 +131,53 @@ impl<P: AnyProvider> Scene<P> {
         self.person
             .saw_within(Duration::from_secs(30))
             .expect("the person saw the last page")
+    }
+
+    /// A token that a refresh has just brought.
+    #[track_caller]
+    pub fn refreshed(&self) -> String {
+        self.gatepass(["token", "--force-refresh"]).run().token()
+    }
+
+    /// Says who is signed in, refreshes and signs out. Each token is another one, and the gateway takes it. What the
+    /// sign-out said comes back.
+    ///
+    /// # Panics
+    /// Where something of that does not work.
+    #[track_caller]
+    pub fn refreshes_and_signs_out(&self, who: &str, gateway: &Gateway) -> Outcome {
+        let status = self.gatepass(["status", "--json"]).run();
+        status.expect(0);
+        assert!(status.stdout.contains(who), "{}", status.stdout);
+        let mut seen = vec![self.background().token()];
+        seen.extend((0..3).map(|_| self.refreshed()));
+        for (index, token) in seen.iter().enumerate() {
+            gateway.verify(token).expect("a token for this gateway");
+            assert!(!seen[..index].contains(token), "the same once more");
+        }
+        let out = self.gatepass(["logout"]).run();
+        out.expect(0);
+        assert_eq!(self.keyring.lookup("default"), None);
+        self.background().expect(4);
+        out
+    }
+
+    /// Begins to sign in by a device code, and reads the code as a person does.
+    ///
+    /// # Panics
+    /// Where none is shown.
+    #[must_use]
+    pub fn asks_for_device_code(&self) -> (Running, String) {
+        let mut login = self.gatepass(["login", "--device"]).spawn();
+        let code = login.wait_for(Duration::from_secs(60), |said| {
+            let mut words = said.split_whitespace();
+            words.find(|word| *word == "Enter")?;
+            words
+                .next()
+                .filter(|code| code.contains('-'))
+                .map(str::to_owned)
+        });
+        (login, code)
     }
 
     /// Signs in and forgets what the provider saw of it, so that a test counts only what it does itself.
