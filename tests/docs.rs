@@ -21,7 +21,12 @@ fn pages() -> BTreeMap<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = BTreeMap::new();
     let mut folders = vec![root.join("docs"), root.join("packaging")];
-    for name in ["README.md", "SECURITY.md", "CHANGELOG.md"] {
+    for name in [
+        "README.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+    ] {
         pages.insert(name.into(), fs::read_to_string(root.join(name)).unwrap());
     }
     while let Some(folder) = folders.pop() {
@@ -150,6 +155,67 @@ fn every_picture_has_its_source_and_its_page() {
         }
     }
     assert!(seen >= 4, "{seen}");
+}
+
+/// The ways of a token and of a redirect can be followed in the code: each step's function is in its file.
+#[test]
+fn the_ways_through_the_code_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = &pages()[Path::new("docs/architecture.md")];
+    for title in ["The way of a token", "The way of a redirect"] {
+        let (_, way) = page.split_once(&format!("\n## {title}\n")).unwrap();
+        let (way, _) = way.split_once("\n## ").unwrap();
+        let steps: Vec<Vec<&str>> = way
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| |"))
+            .map(|line| {
+                line.split('|')
+                    .map(|cell| cell.trim().trim_matches('`'))
+                    .collect()
+            })
+            .collect();
+        assert!((6..=12).contains(&steps.len()), "{title}: {}", steps.len());
+        for (n, step) in steps.iter().enumerate() {
+            assert_eq!(step[1], (n + 1).to_string(), "{title}");
+            let code = fs::read_to_string(root.join("src").join(step[2])).unwrap();
+            let function = format!("fn {}", step[3]);
+            let is_there = code
+                .match_indices(&function)
+                .any(|(at, _)| code[at + function.len()..].starts_with(['(', '<']));
+            assert!(is_there, "{}: no {function}", step[2]);
+        }
+    }
+}
+
+/// Types that the glossary names are in the code.
+#[test]
+fn the_glossary_names_types_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    let mut folders = vec![root.join("src"), root.join("crates/host/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => code.push_str(&fs::read_to_string(path).unwrap_or_default()),
+            }
+        }
+    }
+    let page = &pages()[Path::new("docs/glossary.md")];
+    let names: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        let is_there = ["struct", "enum", "trait"].iter().any(|kind| {
+            code.contains(&format!("{kind} {name} ")) || code.contains(&format!("{kind} {name}<"))
+        });
+        assert!(is_there, "{name}");
+    }
 }
 
 /// Without `..`.

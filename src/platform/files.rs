@@ -183,7 +183,7 @@ impl PrivateDir {
         read(&self.0.join(name), Access::OwnerOnly, limit)
     }
 
-    /// Replaces a file in one step: readers see the old content or the new one, whatever happens.
+    /// Atomic replacement of a file: readers see the old content or the new one, whatever happens.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNNAMED)

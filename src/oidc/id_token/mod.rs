@@ -120,27 +120,18 @@ pub fn validate(
     let failed = |rejection: &Rejection| {
         Failure::untrusted(format!("the ID token was refused: {}", rejection.what()))
     };
-    match judge(
-        token,
-        access_token,
-        context,
-        provider,
-        settings,
-        clock::now(),
-    ) {
-        Ok(claims) => return Ok(claims),
-        Err(Rejection::Signer(_)) => *provider = Provider::fetch(http, settings, files)?,
-        Err(rejection) => return Err(failed(&rejection)),
-    }
-    judge(
-        token,
-        access_token,
-        context,
-        provider,
-        settings,
-        clock::now(),
-    )
-    .map_err(|rejection| failed(&rejection))
+    let judge_by = |provider: &Provider| {
+        let now = clock::now();
+        judge(token, access_token, context, provider, settings, now)
+    };
+    let judged = match judge_by(provider) {
+        Err(Rejection::Signer(_)) => {
+            *provider = Provider::fetch(http, settings, files)?;
+            judge_by(provider)
+        }
+        judged => judged,
+    };
+    judged.map_err(|rejection| failed(&rejection))
 }
 
 /// Judges an ID token by the metadata and keys at hand, without network. `now` is in seconds since 1970.

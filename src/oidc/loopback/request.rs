@@ -43,6 +43,7 @@ impl RedirectEndpoint {
         target: &http::Uri,
         headers: &HeaderMap,
     ) -> RequestKind {
+        // Against DNS rebinding: a web page whose name points to this machine sends its own name here.
         let host_fits = only(headers, &header::HOST)
             .is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
         if !host_fits || target.authority().is_some() || target.scheme().is_some() {

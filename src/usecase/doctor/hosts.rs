@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
 use gatepass_host::lint::{Context, Severity};
-use gatepass_host::{Base, FileContent, HOSTS, HostFile, Target};
+use gatepass_host::{Base, FileContent, HOSTS, HostFile, HostInfo, Target};
 use serde_json::Value as Json;
 
 use super::CheckResult;
@@ -78,9 +78,19 @@ fn judge(places: &[PathBuf], context: &Context) -> CheckResult {
         (Some(warning), _) => warning,
         (None, []) => CheckResult::skipped_until(
             "no host's configuration on this machine names gatepass",
-            "gatepass export claude-desktop, claude-code or codex writes one",
+            format!("gatepass export {} writes one", any_of(HOSTS)),
         ),
         (None, fine) => CheckResult::ok(fine.join(", ")),
+    }
+}
+
+/// The hosts' names in words: `a, b or c`.
+fn any_of(hosts: &[HostInfo]) -> String {
+    let names: Vec<&str> = hosts.iter().map(|host| host.name).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 
