@@ -1,4 +1,4 @@
-//! `.github/workflows`: checked against GitHub's schema, for nobody here can run them.
+//! `.github`: workflows and the form for bug reports, checked against GitHub's schemas, since they cannot be run here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,23 @@ pub(crate) fn check() -> Result<(), String> {
             return Ok(());
         }
     };
-    let mut check = Command::new(tools.join("check-jsonschema"));
-    check
-        .current_dir(root())
-        .args(["--builtin-schema", "vendor.github-workflows"])
-        .args(files()?);
-    run(&mut check)
+    let of = |schema: &str, files: &[PathBuf]| {
+        let mut check = Command::new(tools.join("check-jsonschema"));
+        check
+            .current_dir(root())
+            .args(["--builtin-schema", &format!("vendor.github-{schema}")])
+            .args(files);
+        run(&mut check)
+    };
+    of("workflows", &files()?)?;
+    of(
+        "issue-forms",
+        &[PathBuf::from(".github/ISSUE_TEMPLATE/bug.yml")],
+    )?;
+    of(
+        "issue-config",
+        &[PathBuf::from(".github/ISSUE_TEMPLATE/config.yml")],
+    )
 }
 
 /// Where the checker is; fetched where it is not there yet.
