@@ -677,6 +677,34 @@ mod tests {
         )
     }
 
+    /// What ends the pause after a refresh that has failed: any setting, and any file that one names.
+    #[test]
+    fn an_attempt_depends_on_every_setting_and_on_the_files_that_they_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "one").unwrap();
+        let file = format!("client_secret_file = '{}'\n", path.display());
+        let digest = |more: &str| resolve(more).unwrap().attempt_digest();
+        let same = digest("");
+        assert_eq!(digest(""), same);
+        // A caller's own wish is none of the configuration's.
+        assert_eq!(digest("min_validity = 7\n"), same);
+        let others = [
+            "client_secret = 'a'\n",
+            "client_secret = 'b'\n",
+            "client_secret = 'a'\nclient_auth = 'client_secret_post'\n",
+            "[required_claims]\nemail = 'ann@example.com'\n",
+            "notify = false\n",
+            &file,
+        ];
+        let mut seen: Vec<String> = others.iter().map(|more| digest(more)).collect();
+        seen.push(same);
+        std::fs::write(&path, "another").unwrap();
+        seen.push(digest(&file));
+        let different: std::collections::BTreeSet<&String> = seen.iter().collect();
+        assert_eq!(different.len(), seen.len());
+    }
+
     #[test]
     fn defaults_are_those_of_the_interface() {
         let settings = resolve("").unwrap();

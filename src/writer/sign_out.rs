@@ -131,7 +131,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         self.reader.cache.clear();
-        if entry.is_parked {
+        if self.reader.state.parked.is_some() {
             // Whatever the store does next: what is parked is not found any more.
             self.unpark();
             self.write_state()?;
