@@ -669,8 +669,9 @@ impl Machine {
             Step::Reconfigure => self.has_secret = !self.has_secret,
             Step::Rule => self.world.rule.set(!self.world.rule.get()),
             Step::Recall => {
-                // Later than every sign-in so far, also than those before a clock was set back.
-                self.recalled = Some(self.latest_ms / 1000 + 1);
+                // Later than every sign-in so far, also than those before a clock was set back, and than the last time.
+                let later = self.recalled.map_or(0, |moment| moment + 1);
+                self.recalled = Some(later.max(self.latest_ms / 1000 + 1));
             }
             Step::Lasting(mood) => self.lasting = Some(mood),
             Step::LoseState => {
