@@ -81,6 +81,12 @@ pub struct About {
     pub device_codes_are_phished: bool,
     /// How issuers end where the provider takes no `resource` (RFC 8707), and what it says then.
     pub refuses_resource: Option<RefusesResource>,
+    /// Scopes that the provider refuses.
+    #[serde(default)]
+    pub refuses_scopes: Vec<String>,
+    /// Every access token is for the provider's own services, whatever is asked for.
+    #[serde(default)]
+    pub access_tokens_are_its_own: bool,
     /// Whether there is a device flow: `yes`, `no`, `some`.
     pub device_flow: Option<String>,
 }

@@ -468,7 +468,25 @@ impl Settings {
     /// `config`.
     pub fn check_provider(&self) -> Result<()> {
         self.check_resource()?;
+        self.check_scopes()?;
         self.check_audience()
+    }
+
+    fn check_scopes(&self) -> Result<()> {
+        let Some(about) = self.preset.map(|preset| preset.about()) else {
+            return Ok(());
+        };
+        let refused = about
+            .refuses_scopes
+            .iter()
+            .find(|scope| self.scopes.contains(scope));
+        match refused {
+            Some(scope) => Err(Failure::config(
+                format!("`scopes` must not have {scope}: {} refuses it", about.title),
+                format!("remove {scope} from `scopes`"),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_resource(&self) -> Result<()> {
@@ -521,10 +539,22 @@ impl Settings {
         let Some(about) = self.preset.map(|preset| preset.about()) else {
             return Ok(());
         };
-        if !about.own_audience || self.token == TokenChoice::IdToken {
+        if self.token == TokenChoice::IdToken {
             return Ok(());
         }
         let title = &about.title;
+        let goes_to_a_gateway = self.gateway_url.is_some() && self.exchange.is_none();
+        if about.access_tokens_are_its_own && goes_to_a_gateway {
+            return Err(Failure::config(
+                format!(
+                    "every access token of {title} is for {title} itself: no gateway can check it"
+                ),
+                "set token = \"id_token\"",
+            ));
+        }
+        if !about.own_audience {
+            return Ok(());
+        }
         let hint = about.api_scope_hint.as_deref().unwrap_or_default();
         match &about.org_issuer {
             Some(path) if self.issuer.contains(path.as_str()) => Ok(()),
