@@ -1,4 +1,4 @@
-//! Who asks, whether they may be prompted, and how long they wait.
+//! Which caller asks, whether it may be prompted, and how long it waits.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
@@ -13,7 +13,7 @@ use crate::platform::asker::Asker;
 choice! {
     /// Why Claude Desktop runs its credential helper (`CLAUDE_HELPER_CONTEXT`).
     pub enum HelperContext {
-        /// The person started a session and is present.
+        /// The user started a session and is present.
         Interactive = "interactive",
         /// A running session's credential expired.
         MidSessionRefresh = "mid-session-refresh",
@@ -37,7 +37,7 @@ pub enum Host {
     ClaudeCode,
     /// Codex's provider `auth.command`.
     Codex,
-    /// A person at a terminal.
+    /// A user at a terminal.
     Terminal,
     /// Anything else.
     Script,
@@ -63,7 +63,7 @@ choice! {
         ClaudeCode = "claude-code",
         /// Codex.
         Codex = "codex",
-        /// A person at a terminal.
+        /// A user at a terminal.
         Terminal = "terminal",
         /// A script.
         Script = "script",
@@ -168,7 +168,7 @@ impl Host {
         }
     }
 
-    /// Whether a person reads standard error while we work.
+    /// Whether a user reads standard error while we work.
     pub fn is_terminal(self) -> bool {
         self == Self::Terminal
     }
@@ -211,7 +211,7 @@ impl RecurringCall {
     ) -> Option<Self> {
         match host {
             Host::Terminal | Host::Script => None,
-            // It says itself why it asks, and there is one of it.
+            // Claude Desktop says itself why it asks, and only one runs.
             Host::ClaudeDesktop(context) => Some(Self {
                 id: [0; 16],
                 means_refusal: context == HelperContext::MidSessionRefresh,
@@ -283,7 +283,7 @@ impl Deadline {
 /// What follows from who is calling.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// Who it is.
+    /// Which program it is.
     pub host: Host,
     /// Whether a sign-in may be opened for it.
     pub may_prompt: bool,

@@ -19,7 +19,7 @@ pub enum Renew {
     IfNeeded,
     /// The gateway has refused the token that is there.
     RefusedByGateway,
-    /// The person insists (`--force-refresh`).
+    /// The user insists (`--force-refresh`).
     Forced,
 }
 
@@ -44,7 +44,7 @@ impl TokenRequirement {
     }
 }
 
-/// There is no session, or none that may be used ([`Id::SignInRequired`]).
+/// The failure `sign-in-required`: there is no session, or none that may be used.
 pub fn sign_in_required(why: &str) -> Failure {
     Failure::new(Id::SignInRequired, why, "gatepass login").told_by_provider()
 }

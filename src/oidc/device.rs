@@ -28,7 +28,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest pause between two polls that fail.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
-/// What the person needs to see.
+/// What the user needs to see (section 3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInstructions {
     /// Where to go. Validated; a host name outside ASCII is in punycode.

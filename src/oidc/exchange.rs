@@ -1,6 +1,6 @@
 //! From the provider's token to the gateway's: token exchange (RFC 8693), or a gateway's own endpoint for keys.
 //!
-//! Whatever goes wrong here says nothing about the person's session: the messages name this link of the chain.
+//! A failure here says nothing about the session: the messages name the exchange's server.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -210,8 +210,8 @@ fn by_p521(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
 pub struct Keys(Vec<VerificationKey>);
 
 impl Keys {
-    /// Reads a key set. Keys of unknown kinds and malformed ones are left out: a provider may publish keys that are
-    /// none of our business.
+    /// Reads a key set. Keys of unknown kinds and malformed ones are left out: a provider may publish keys for other
+    /// purposes.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct JwkSet<'a> {

@@ -51,7 +51,7 @@ pub struct Grant {
 /// Why the token endpoint gave nothing.
 #[derive(Debug)]
 pub enum Refusal {
-    /// `invalid_grant` and its kin: this code or refresh token is of no use any more.
+    /// `invalid_grant`, or its equivalent in other words: this code or refresh token is not valid any more.
     GrantOver(String),
     /// Anything else.
     Failure(Failure),
@@ -115,7 +115,7 @@ pub enum NotUnderstood {
 /// Why a refresh brought nothing.
 #[derive(Debug)]
 pub enum NotRefreshed {
-    /// The token endpoint says no (RFC 6749 section 5.2).
+    /// The token endpoint refuses (RFC 6749 section 5.2).
     Refused {
         /// The error code.
         code: String,

@@ -1,6 +1,7 @@
 //! Files and folders that only their owner may touch.
 //!
-//! What is checked is the opened descriptor, never a path, so that no other process can swap the file in between (time of check to time of use).
+//! What is checked is the opened descriptor, never a path, so that no other process can swap the file in between (time
+//! of check to time of use).
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};

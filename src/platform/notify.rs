@@ -1,6 +1,6 @@
-//! Desktop notifications: a word to a person who looks at something else.
+//! Desktop notifications, for a user who looks at another program.
 //!
-//! They are a courtesy. One that cannot be shown, or not in time, is dropped; nothing waits for it longer than a
+//! No result depends on them: one that cannot be shown, or not in time, is dropped; nothing waits for it longer than a
 //! second, and no caller that waits for a token waits for it at all.
 
 use std::fmt;

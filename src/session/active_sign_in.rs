@@ -33,7 +33,7 @@ const LOOKED_AT: Duration = Duration::from_millis(150);
 /// again.
 const TAB_MS: u64 = 45_000;
 
-/// How often the same request is opened again.
+/// How often, at most, a tab is opened again for the same authorization request.
 const AGAIN: u32 = 3;
 
 /// What every process may know of the last or active sign-in.
@@ -49,9 +49,9 @@ pub struct Progress {
     pub tabs: u32,
     /// How it ended, if it has.
     pub ended: Option<Ended>,
-    /// Refusals in a row.
+    /// How many sign-ins in a row were refused.
     pub refusals: u32,
-    /// Until when hosts' calls open nothing, in seconds since 1970.
+    /// Until when hosts' calls open no sign-in, in seconds since 1970; 0 if they may.
     pub closed_until: u64,
 }
 
@@ -89,12 +89,12 @@ impl ControlRequest {
 }
 
 impl Progress {
-    /// Reads the progress file. One that is damaged or missing says that nothing ever happened.
+    /// Reads the progress file. One that is damaged or missing counts as empty.
     pub fn read(files: &StateFiles) -> Self {
         read(files, "sign-in")
     }
 
-    /// The failure that a host's call gets while nothing may be opened.
+    /// The failure that a host's call gets while a back-off is in force (`sign-in-required`).
     pub fn back_off(&self) -> Option<Failure> {
         let left = self.closed_until.checked_sub(clock::now())?;
         // A clock that was set back must not prolong a back-off beyond the longest one.

@@ -1,7 +1,7 @@
 //! Back-off: how long a refresh that has failed is not tried again.
 //!
 //! Hosts call in loops. What the provider has just refused, and what this machine cannot check, does not change with
-//! the next call; it changes with the configuration, the clock, a sign-in or time.
+//! the next call. It may change after a while, and with the configuration, the clock or a sign-in.
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,8 @@ impl BackOff {
         self.configuration == configuration && !self.clock_was_set()
     }
 
-    /// The wall clock has moved otherwise than time has. A machine that was started anew is no other clock.
+    /// The wall clock and the uptime differ by more than drift: the clock was set. After a restart of the machine the
+    // uptime says nothing.
     fn clock_was_set(&self) -> bool {
         let by_wall = i128::from(clock::now_millis()) - i128::from(self.at_ms);
         match clock::uptime_millis().checked_sub(self.uptime_ms) {
@@ -77,7 +78,7 @@ impl BackOff {
         (self.stands(configuration) && clock::now() < self.until()).then(|| self.failure())
     }
 
-    /// The same for a person who insists: an attempt of a moment ago is answer enough.
+    /// The same for a user who insists (`--force-refresh`): only an attempt of a moment ago is not repeated.
     pub fn in_force_for_insistence(&self, configuration: &str) -> Option<Failure> {
         let age = clock::now_millis().checked_sub(self.at_ms)?;
         (self.stands(configuration) && age < INSISTENCE).then(|| self.failure())

@@ -1,7 +1,7 @@
 //! Which token each recurring call was given last, and when.
 //!
-//! A host that asks again, just after it was given a token, for the very same one has shown that the gateway refuses
-//! it: the token's life says nothing then, and one refresh is due. Interleaved hosts each have a note of their own.
+//! A host that keeps its token, and asks again just after it was given one, shows that the gateway has refused it (401):
+//! whatever the token's life says, one refresh is due. Each of several hosts at work has a note of its own.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ const PAUSE_MS: u64 = 120_000;
 /// Age at which a note gives way to another call's, in milliseconds.
 const OLD_MS: u64 = 60 * 60 * 1000;
 
-/// For how long people are told that a refresh has not helped, in milliseconds.
+/// For how long `status` and `doctor` say that a refresh has not helped, in milliseconds.
 const TOLD_FOR_MS: u64 = 60 * 60 * 1000;
 
 /// What the file begins with.
@@ -32,7 +32,8 @@ const NOTES: usize = 511;
 /// Longest file, in bytes.
 const SIZE: usize = LENGTH * (NOTES + 1);
 
-/// When refreshes were tried because of a refusal. Written over in place; a torn one costs a refresh at most.
+/// When refreshes were tried because of a refusal. Overwritten in place and not atomically: a write that is cut short
+/// costs one refresh at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Head {
     /// When the last one was tried, in milliseconds since 1970.
@@ -100,7 +101,7 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// What a caller's asking says of the token that there is for it.
+/// What a caller shows of its token by asking for it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayRefusal {
     /// Nothing.

@@ -30,7 +30,7 @@ const LIMIT: usize = 256 * 1024;
 pub struct IssuedToken {
     /// The token.
     pub value: Secret,
-    /// Its life.
+    /// When it was issued and ends, in milliseconds since 1970.
     pub life: Life,
     /// When it arrived, in milliseconds since 1970: what `--force-refresh` compares its own start with.
     pub obtained_at_ms: u64,
@@ -45,7 +45,7 @@ pub struct IssuedToken {
 pub struct ProviderToken {
     /// The token.
     pub value: Secret,
-    /// Its life.
+    /// When it was issued and ends, in milliseconds since 1970.
     pub life: Life,
     /// Digest of the configuration that it was issued under.
     pub digest: String,
@@ -54,7 +54,7 @@ pub struct ProviderToken {
 /// Life of a pasted key in the cache, in milliseconds. The key itself has no end; the store is asked again then.
 const KEY_CACHED: u64 = 60 * 60 * 1000;
 
-/// Says that a header's secret is not there.
+/// Why a sign-in is needed where a header's secret is missing.
 pub fn missing_header(name: &str) -> String {
     format!("the secret for the header {name} has not been given yet")
 }
@@ -138,19 +138,19 @@ pub struct Record {
     pub token: Option<IssuedToken>,
     /// The provider's token that is exchanged for the one to print.
     pub exchanged_from: Option<ProviderToken>,
-    /// The person's secrets for the gateway, by header name.
+    /// The user's secrets for the gateway, by header name.
     pub secret_headers: BTreeMap<String, Secret>,
     /// Secret of a client that registered itself (RFC 7591), if it was given one.
     pub client_secret: Option<Secret>,
     /// ID-token claims that people are shown and headers are made of.
     pub claims: Map<String, Json>,
-    /// When the person signed in, in seconds since 1970.
+    /// When the user signed in, in seconds since 1970.
     pub signed_in_at: u64,
     /// When the provider last issued something, in seconds since 1970.
     pub refreshed_at: u64,
     /// When the provider says that the session ends, in seconds since 1970.
     pub ends_at: Option<u64>,
-    /// How the person signed in.
+    /// How the user signed in.
     pub signed_in_by: SignedInBy,
 }
 
@@ -444,7 +444,7 @@ impl Record {
         })
     }
 
-    /// The name that people know the account by.
+    /// The account's name, for people: an address or name from the claims, else the subject.
     pub fn account(&self) -> &str {
         ["email", "preferred_username", "upn", "name"]
             .into_iter()

@@ -70,7 +70,7 @@ impl Ends {
     }
 }
 
-/// Something a person should know that no host call could tell them.
+/// Something the user should know that a host's call has no place to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// When, in seconds since 1970.

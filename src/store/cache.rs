@@ -1,6 +1,6 @@
 //! The cache of the short-lived token to print.
 //!
-//! Keychains are slow under load; this is a place that only this user can read and that forgets by itself. On
+//! Keychains are slow under load. The cache is a place that only this user can read and whose entries expire. On
 //! Linux that is the kernel's user keyring, else a file in the user's runtime folder if that is in memory; on
 //! Windows a file that the system encrypts for the user.
 //! A cache that cannot be read or written, or does not answer at once, is a miss, never an error.

@@ -1,7 +1,7 @@
 //! The operating system's keychain: Secret Service, macOS login keychain, Windows Credential Manager.
 //!
-//! A keychain may wait for a person or for ever, so every call runs on a thread of its own and is given up when
-//! its time is over. A thread given up ends with the process.
+//! A keychain may wait for the user, or for ever, so each call runs on a thread of its own and is given up when its
+//! time is over. A thread given up ends with the process.
 
 use std::collections::HashMap;
 use std::sync::mpsc;
@@ -50,7 +50,7 @@ impl Keychain {
         deadline: Deadline,
         call: impl Fn() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // While a person may have to answer, the others are not kept waiting.
+        // While the user may have to answer a prompt, other processes are not kept waiting.
         let turn = match self.prompting {
             Prompting::Forbidden => Some(Turn::wait(deadline)),
             Prompting::Allowed => None,
@@ -133,8 +133,8 @@ impl Keychain {
     }
 }
 
-/// Most tries where the keychain refuses for no reason that a person could mend: it is busy with another call, or two
-/// programs create the same entry at once.
+/// Most tries where the keychain refuses for a passing reason: it is busy with another call, or two programs create
+/// the same entry at once.
 const TRIES: u32 = 3;
 
 /// Pause between two of them.
@@ -282,7 +282,7 @@ fn entry(name: &str, collection: Option<&str>) -> Result<Entry, StoreError> {
     }
     let label = format!("gatepass session ({name})");
     let modifiers = if cfg!(windows) {
-        // Without this the session would roam to every machine that the person signs in to.
+        // Without this the session would roam to every machine that the user signs in to.
         HashMap::from([("persistence", "Local")])
     } else if cfg!(target_os = "macos") {
         HashMap::new()
@@ -314,7 +314,7 @@ fn translate(error: Error) -> StoreError {
 fn translate_macos(cause: &(dyn std::error::Error + 'static)) -> StoreError {
     /// `errSecInteractionNotAllowed`, `errSecInteractionRequired`: a prompt was needed where none may appear.
     const NEEDS_A_PROMPT: [i32; 2] = [-25308, -25315];
-    /// `errSecUserCanceled`, `errSecAuthFailed`: the person said no, or the access list does.
+    /// `errSecUserCanceled`, `errSecAuthFailed`: the user said no, or the access list does.
     const SAYS_NO: [i32; 2] = [-128, -25293];
     match cause.downcast_ref::<security_framework::base::Error>() {
         Some(error) if NEEDS_A_PROMPT.contains(&error.code()) => StoreError::Locked,
@@ -323,7 +323,7 @@ fn translate_macos(cause: &(dyn std::error::Error + 'static)) -> StoreError {
     }
 }
 
-/// The cause at the end of an error's chain: the only part that helps a person. No keychain error carries a
+/// The cause at the end of an error's chain: the only part that helps the user. No keychain error carries a
 /// secret in its text (`BadEncoding` carries one in its data, which is not shown).
 fn innermost(error: &Error) -> String {
     if matches!(error, Error::BadEncoding(_)) {

@@ -1,7 +1,8 @@
 //! Where secrets are kept.
 //!
-//! [`keychain`] holds the session record ([`keyutils`] or [`file`], where the configuration asks for it); [`cache`] the short-lived token to print, where reading it costs
-//! microseconds; [`parking`] a renewed session that the keychain does not take.
+//! [`keychain`] holds the session record ([`keyutils`] or [`file`], where the configuration asks for it); [`cache`] the
+//! short-lived token to print, where reading it costs microseconds; [`parking`] a renewed session that the keychain
+//! does not take.
 
 pub mod cache;
 mod chunked;
@@ -32,7 +33,7 @@ pub enum StoreError {
     Locked,
     /// There is none (no session bus, no service).
     Absent(String),
-    /// It refused: the person dismissed its prompt, or its rules forbid it.
+    /// It refused: the user dismissed its prompt, or its rules forbid it.
     Denied,
     /// The value is too large for it, or it is full.
     Full,
@@ -81,7 +82,7 @@ impl From<StoreError> for Failure {
 /// Whether the store may show a prompt of its own (to unlock, to allow access).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompting {
-    /// A person waits for us: it may.
+    /// The user waits for this process: it may.
     Allowed,
     /// The user would not see it: a store that needs a prompt counts as locked.
     Forbidden,

@@ -1,8 +1,9 @@
 //! Reading from the Linux Secret Service, over one connection and without ever causing a prompt. (Writing is its
 //! library's.)
 //!
-//! Where the session bus is a socket of this machine, the secret comes over a `plain` session: a process that could read it
-//! there may ask the service for it as well. The other kind costs two modular exponentiations, more than all the rest.
+//! Where the session bus is a socket of this machine, the secret comes over a `plain` session: a process that could
+//! read it there may ask the service for it as well. The other kind costs two modular
+//! exponentiations, more than all the rest.
 //!
 //! Specification: freedesktop.org Secret Service API.
 

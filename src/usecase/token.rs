@@ -29,13 +29,13 @@ use crate::writer::sign_in::{Replace, SignInMethod, SignInRequest};
 pub struct TokenCommand<'a> {
     /// The effective configuration.
     pub configuration: Configuration<'a>,
-    /// Who asks.
+    /// Which caller asks.
     pub caller: Caller,
     /// Which of the caller's calls this is, where that can be told.
     pub call: Option<RecurringCall>,
     /// `--force-refresh`.
     pub force_refresh: bool,
-    /// Who is told what happens.
+    /// How the user is told what happens.
     pub ui: &'a dyn SignInUi,
 }
 
@@ -300,7 +300,7 @@ impl TokenCommand<'_> {
             return Err(required);
         }
         let settings = self.configuration.settings;
-        // What a person has to type is asked for by `gatepass login` alone.
+        // What the user has to type is asked for by `gatepass login` alone.
         if settings.kind == Kind::Key {
             return Err(required);
         }
@@ -343,7 +343,7 @@ impl TokenCommand<'_> {
         }
     }
 
-    /// A keychain prompt is for people who are known to be present.
+    /// A keychain may show a prompt only where the user is known to be present.
     fn store(&self) -> Box<dyn SecretStore> {
         let prompting = if self.caller.may_prompt {
             Prompting::Allowed

@@ -1,7 +1,7 @@
 //! The detached worker: the same binary, doing the work that must outlive its caller.
 //!
-//! A host kills its helper when its time is up. So the process that a host sees only reads and waits; a worker of
-//! its own refreshes, or keeps a sign-in open, and stores the result. It has left the caller's session and
+//! A host kills its helper when its time is up. So the process that a host sees reads and waits; a worker
+//! refreshes, or keeps a sign-in open, and stores the result. It has left the caller's session and
 //! terminal, its life is bounded, and what it was told on its command line is no secret.
 //!
 //! During an upgrade a caller's worker may be of the next version (Windows and macOS start what lies there): the

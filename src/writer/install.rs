@@ -1,4 +1,4 @@
-//! Putting a new session in the place of whatever is stored.
+//! Replacing the stored session by a new one.
 
 use std::collections::BTreeMap;
 

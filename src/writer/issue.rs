@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::session::record::{IssuedToken, ProviderToken, missing_header};
 use crate::session::validity::Life;
 
-/// Life of a token about which nothing is known, in seconds.
+/// Life of a token without `expires_in` and without `exp`, in seconds.
 const UNKNOWN_LIFE: u64 = 300;
 
 /// Claims that are kept for people to recognise their account, beside those that headers need.
@@ -67,7 +67,7 @@ fn provider_token(
     })
 }
 
-/// When an access token ends: as its issuer says, else as it looks, else soon.
+/// When an access token ends: by `expires_in`, else by the `exp` of a JWT, else after [`UNKNOWN_LIFE`].
 fn expiry(expires_in: Option<u64>, token: &Secret, times: Times) -> u64 {
     expires_in
         .map(|life| times.asked_at_ms.saturating_add(life.saturating_mul(1000)))
@@ -82,7 +82,7 @@ pub(super) struct IssueContext<'a> {
     pub settings: &'a Settings,
     /// Claims of a validated ID token, or the ones kept from the sign-in.
     pub claims: &'a Map<String, Json>,
-    /// The person's secrets for the gateway.
+    /// The user's secrets for the gateway.
     pub secret_headers: &'a BTreeMap<String, Secret>,
     /// When it was asked for.
     pub times: Times,
@@ -220,7 +220,7 @@ fn fits(given: &Json, allowed: &ConfigValue) -> bool {
     }
 }
 
-/// The configured headers with their claims filled in, and the person's own secret ones.
+/// The configured headers with their claims filled in, and the user's own secret ones.
 fn headers(
     settings: &Settings,
     claims: &Map<String, Json>,

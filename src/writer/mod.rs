@@ -29,7 +29,7 @@ use crate::store::cache::Cache;
 use crate::store::parking::Parking;
 use crate::store::{SecretStore, StoreError};
 
-/// Longest wait for the store while others wait for the lock.
+/// Longest wait for the store while other processes wait for the lock.
 const KEYCHAIN: Duration = Duration::from_secs(20);
 
 /// Tries to store a rotated refresh token before giving up.
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
         self.settings().profile.as_str()
     }
 
-    /// What the entry holds, read while others wait for the lock.
+    /// What the entry holds, read while other processes wait for the lock.
     fn look(&mut self) -> Result<Entry> {
         self.look_until(self.budget.answer_by.at_most(KEYCHAIN))
     }
@@ -248,7 +248,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Before what cannot be undone: others must still meet at our lock.
+    /// Asked before what cannot be undone: other processes must still meet at our lock.
     fn check_lock(&self) -> Result<()> {
         if self.lock.is_in_force(&self.reader.files, Purpose::Write) {
             return Ok(());

@@ -27,7 +27,7 @@ pub(super) fn check(
     tried().map_err(|error| not_begun(&error, environment))
 }
 
-/// What the person is told: that no sign-in was begun, and what helps in this kind of session.
+/// What the user is told: that no sign-in was begun, and what helps in this kind of session.
 fn not_begun(error: &StoreError, environment: Environment) -> Failure {
     let failure = Failure::from(error.clone());
     let what = format!(

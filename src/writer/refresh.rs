@@ -23,7 +23,7 @@ use crate::text::hex;
 /// Least life, in seconds, of a provider's token that is worth exchanging again.
 const WORTH_EXCHANGING: u64 = 30;
 
-/// By how many seconds an end may move without having moved.
+/// By how many seconds two ends of a session may differ and still count as the same.
 const SLACK: u64 = 60;
 
 impl Writer<'_> {
@@ -53,7 +53,7 @@ impl Writer<'_> {
         }
         let entry = self.look()?;
         let Some(record) = entry.session else {
-            // Where there was a session, the store may only have lost sight of it.
+            // Where there was a session, the store may only have failed to find it.
             if self.reader.state.session == Session::Unknown {
                 self.note(Session::None)?;
             }
@@ -121,7 +121,7 @@ impl Writer<'_> {
         ended.shared_failure()
     }
 
-    /// What the exchange's service said a moment ago: it has not changed its mind since.
+    /// The exchange's server has refused a moment ago: it is not asked again so soon.
     fn refused_by_the_exchange(&self, need: TokenRequirement) -> Option<Failure> {
         let settings = self.settings();
         settings
@@ -244,7 +244,7 @@ impl Writer<'_> {
         failure
     }
 
-    /// Sends nothing for a while.
+    /// Starts or prolongs the back-off.
     fn pause(&mut self, failure: &Failure) {
         let state = &mut self.reader.state;
         let configuration = self.reader.settings.attempt_digest();
@@ -476,7 +476,7 @@ impl Writer<'_> {
             return None;
         }
         match self.exchange(record.clone(), renewal) {
-            // The gateway's issuer may have got to know that the provider's token is no good any more.
+            // The gateway's issuer may have learnt that the provider's token is not valid any more.
             Err(failure) if can_renew && matches!(failure.id, Id::SignInFailed | Id::Config) => {
                 self.reader.state.refused_exchange = None;
                 None
@@ -577,7 +577,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Brings a parked session home, now that the store may be willing.
+    /// Stores a parked session, now that the store may take it.
     fn store_what_is_parked(&mut self, record: &Record) -> Result<()> {
         match self.keep_parked(record)? {
             Kept::Stored => {
@@ -608,13 +608,13 @@ impl Writer<'_> {
         })
     }
 
-    /// Whether this failure is the end of a session of which the person has not been told. Noted, so that it is told
+    /// Whether this failure is the end of a session of which the user has not been told. Noted, so that it is told
     /// once however many calls find out.
     pub fn end_is_news(&mut self, failure: &Failure) -> bool {
         let state = &mut self.reader.state;
         let has_ended = match state.session {
             Session::Ended { .. } => true,
-            // A session that cannot be renewed ends with its token, and one may be kept that needs the person.
+            // A session that cannot be renewed ends with its token, and one may be kept that needs the user.
             Session::Stored => failure.id == Id::SignInRequired,
             Session::None | Session::Unknown => false,
         };

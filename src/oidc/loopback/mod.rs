@@ -1,7 +1,7 @@
 //! The loopback redirect (RFC 8252 section 7.3): a listener on this machine for one authorization response.
 //!
-//! Whatever knocks (port scanners, prefetching browsers, other programs of this machine, other web pages), only
-//! a response with the right `state` ends the wait, and only once. Slow, huge and malformed requests are the
+//! Whichever program sends requests (port scanners, prefetching browsers, other programs of this machine, other web
+//! pages), only a response with the right `state` ends the wait, and only once. Slow, huge and malformed requests are the
 //! HTTP library's to refuse: it bounds header size and time, and the listener bounds connections.
 
 mod connections;

@@ -22,7 +22,7 @@ pub enum Ending {
         /// Whether the caller still waits for the token.
         awaited: bool,
     },
-    /// The person or the provider said no.
+    /// The user or the provider refused.
     Refused,
     /// The account is none that the organisation allows.
     NotAllowed,

@@ -21,16 +21,16 @@ pub(super) const FORM: usize = 64 * 1024;
 /// An answer, and the browser that waits to be told how it ended.
 #[derive(Debug)]
 pub struct AuthorizationResponse {
-    /// What came.
+    /// The authorization response's parameters.
     pub answer: AuthorizationResult,
     reply: oneshot::Sender<()>,
     ending: Arc<Mutex<Option<Ending>>>,
 }
 
 impl AuthorizationResponse {
-    /// Tells the person at the browser how the sign-in ended.
+    /// Has the browser show how the sign-in ended.
     pub fn tell(self, ending: Ending) {
-        // Noted here and not by the connection: a person who reloads must find the end, too.
+        // Noted here and not by the connection: a user who reloads must find the end, too.
         if let Ok(mut ended) = self.ending.lock() {
             *ended = Some(ending);
         }

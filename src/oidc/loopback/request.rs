@@ -47,7 +47,7 @@ impl RedirectEndpoint {
         let host_fits = only(headers, &header::HOST)
             .is_some_and(|host| host.as_bytes() == self.authority.as_bytes());
         if !host_fits || target.authority().is_some() || target.scheme().is_some() {
-            // A rebound name or a proxy's request: this is not who they meant.
+            // A rebound name or a proxy's request: it was meant for another server.
             return RequestKind::Refused(StatusCode::MISDIRECTED_REQUEST);
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {

@@ -22,9 +22,9 @@ pub struct Expected {
 /// The authorization response.
 #[derive(Debug)]
 pub enum AuthorizationResult {
-    /// The person signed in.
+    /// The user signed in.
     Code(Secret),
-    /// The provider says no.
+    /// The provider refuses.
     Error {
         /// The OAuth error code.
         code: String,

@@ -1,4 +1,5 @@
-//! What every connection has in common, whichever certificates are trusted on it: no redirects, the proxy of the rules, a bounded wait.
+//! What every connection has in common, whichever certificates are trusted on it: no redirects, the proxy of the rules,
+//! a bounded wait.
 
 use std::time::Duration;
 

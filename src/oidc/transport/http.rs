@@ -143,7 +143,7 @@ pub enum HttpError {
     },
 }
 
-/// A hotel's or an airport's network answers in place of every server until the user has signed in to it (captive portal).
+/// A captive portal: a hotel's network answers in place of every server until the user has signed in to it.
 const PORTAL: &str = "open any web page: a network sign-in page may be in the way";
 
 impl From<HttpError> for Failure {
