@@ -1,4 +1,4 @@
-//! What a person has to type: a key, and secrets for headers. At a terminal without echo, else a line each.
+//! What the user has to type: a key, and secrets for headers. At a terminal without echo, else a line each.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};

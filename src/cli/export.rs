@@ -157,7 +157,7 @@ fn write(args: &Args, export: &ExportArgs, host: &HostInfo) -> Result<()> {
     });
     plan.policy = policy.as_ref().map(ExportedPolicy::payload);
     let made = (host.write)(&plan, format.name, &mut notes)?;
-    // What is written now is answered for; what was in a file before is only remarked.
+    // What is written now must be right; what was in a file before is only remarked.
     let context = Context {
         target: Some(target),
         gateway_url: settings.gateway_url.clone(),
@@ -176,7 +176,7 @@ fn write(args: &Args, export: &ExportArgs, host: &HostInfo) -> Result<()> {
             let beside = path.with_file_name("policy.toml");
             files::create(&beside, text.as_bytes(), FileMode::Everyone)?;
             save(&made, path, target, &mut notes).inspect_err(|_| {
-                // One without the other would be half an export.
+                // The host's file without the policy would be half an export.
                 let _ = std::fs::remove_file(&beside);
             })?;
             notes.say(format!(
@@ -440,7 +440,7 @@ fn judge(bytes: &[u8], context: &Context, notes: &mut Notes) -> Result<()> {
                     finding.remedy,
                 ));
             }
-            // Said already, and better.
+            // Said before, with more detail.
             Severity::Warning if finding.key.ends_with("inferenceModels") => (),
             Severity::Warning => {
                 notes.warn(format!(

@@ -1,4 +1,4 @@
-//! Files that belong to a host or its user: new ones are written in one step, present ones are merged or left
+//! Files that belong to a host or its user: new ones are written by atomic replacement, present ones are merged or left
 //! alone.
 
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! The commands that people and hosts run.
+//! The commands that users and hosts run: `token`, `login`, `logout`, `--version`, and the worker.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -122,7 +122,7 @@ pub(super) fn gateway_warning(settings: &Settings) -> Option<String> {
     Some(format!("{}; {}", failure.what, failure.remedy))
 }
 
-/// The same, said to a person.
+/// The same, on standard error, for a user.
 fn warn_person(settings: &Settings) {
     if let Some(warning) = gateway_warning(settings) {
         let line = text::printable(&warning, 400);
@@ -174,14 +174,14 @@ pub(super) fn token(args: &Args, token: &TokenArgs) -> Result<()> {
         let asked_at_ms = clock::now_millis();
         let token = request.answer()?;
         let bytes = output::render(&token, shape, settings.auth_scheme, settings.kind)?;
-        // Before it is printed: what was handed out is on record, whatever becomes of us then.
+        // Before it is printed: the audit line is written even if this process dies then.
         audit_token(&settings, host, asked_at_ms, &token);
         output::print_token(&bytes)
     };
     with_support(&settings, print())
 }
 
-/// The process that asks. None where a person may be behind it, whose asking again says nothing.
+/// The process that asks. `None` where a user may have typed the command: asking again says nothing then.
 pub(super) fn asker(token: &TokenArgs) -> Option<Asker> {
     match token.asker {
         Some(HandedOverAsker(asker)) => asker,

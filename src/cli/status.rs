@@ -185,7 +185,7 @@ fn in_words(status: &Status) -> String {
     out
 }
 
-/// Columns as wide as what is in them, so that a narrow terminal has a chance.
+/// Columns as wide as what is in them, so that the table fits a narrow terminal.
 fn table(rows: &[Row]) -> String {
     let cells: Vec<[String; 4]> = rows
         .iter()

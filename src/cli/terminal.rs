@@ -1,4 +1,4 @@
-//! A person at a terminal: plain words on standard error.
+//! What a user at a terminal is told: plain words on standard error.
 
 use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
@@ -26,11 +26,11 @@ const QUIET_ZONE: usize = 8;
 /// What standard error can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Screen {
-    /// A person looks at it.
+    /// It is a terminal, which a user looks at.
     is_terminal: bool,
     /// It can go back to the beginning of a line and draw blocks.
     is_capable: bool,
-    /// It has colours and the person wants them.
+    /// It has colours and the user wants them.
     colour: bool,
     columns: usize,
 }
@@ -54,7 +54,7 @@ impl Screen {
     }
 }
 
-/// Standard error as a person sees it.
+/// Standard error as a user sees it.
 pub(super) struct Terminal {
     organisation: String,
     gateway: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Terminal {
     keyboard: RefCell<Option<Keyboard>>,
     /// Characters of the progress line that stands on the screen.
     progress: Cell<usize>,
-    /// The person knows that they are waited for.
+    /// The user was told that gatepass waits for them.
     told: Cell<bool>,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn hand_over(args: &Args, arguments: &[OsString]) -> Result<()> {
     Err(wsl::become_windows(binary, given))
 }
 
-/// Who asks, where that matters: the other side sees none of our processes.
+/// Which process asks, where that matters: the Windows side sees no Linux processes.
 fn asker(args: &Args) -> Option<HandedOverAsker> {
     let Some(Command::Token(token)) = &args.command else {
         return None;

@@ -104,7 +104,7 @@ pub(super) struct DocumentReader {
 }
 
 impl DocumentReader {
-    /// Opens a TOML text; what is none is the first problem.
+    /// Parses a TOML text; where it is none, that is the first problem.
     pub(super) fn open<'s>(&mut self, bytes: &'s [u8]) -> Option<Spanned<DeTable<'s>>> {
         self.line_ends = line_ends(bytes);
         match std::str::from_utf8(bytes) {
@@ -408,7 +408,7 @@ fn list(
     example: &str,
     item: impl Fn(&DeValue<'_>) -> Result<ConfigValue, String>,
 ) -> Result<ConfigValue, Wrong> {
-    // Who wrote one string meant a list with it.
+    // One string in place of a list is meant as a list of one.
     let array = value.as_array().ok_or_else(|| match value.as_str() {
         Some(one) => format!(
             "must be a list: [\"{}\"]",

@@ -20,13 +20,13 @@ use crate::text;
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The administrator's word; nothing below can change it.
+    /// Locked by the administrator's policy; no other source can change it.
     LockedPolicy,
     /// An option of this run.
     CommandLine,
     /// The user's file, with the line.
     UserFile(usize),
-    /// What the administrator proposes.
+    /// A default of the administrator's policy.
     DefaultPolicy,
     /// What suits the provider.
     Preset(&'static str),
@@ -244,7 +244,7 @@ impl<'f> Layers<'f> {
         locked
             .filter(|(_, table)| table.contains_key(schema::ISSUER.name))
             .find_map(|(name, _)| {
-                // The user's file has no say there.
+                // The user's file does not decide there.
                 let other = Self::gather(
                     Some(policy),
                     SourceTables::of(Some(&policy.locked), name),

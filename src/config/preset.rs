@@ -67,7 +67,7 @@ pub struct About {
     pub foreign_issuers: Vec<String>,
     /// What the issuer of a custom authorization server has in it, and the organisation-wide one has not.
     pub org_issuer: Option<String>,
-    /// The provider gives installed applications a secret that is none.
+    /// The provider gives installed applications a client secret that is not confidential (RFC 8252 section 8.5).
     #[serde(default)]
     pub public_client_secret: bool,
     /// Public clients work although the provider's documents do not list them (`none`).

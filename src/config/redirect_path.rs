@@ -1,9 +1,9 @@
-//! Whose the path of a redirect is: the defence against the mix-up of two issuers.
+//! Which issuer a redirect path belongs to: the defence against mix-up attacks.
 //!
 //! A hostile issuer may send the browser on to another one, with that one's client and our redirect address. The code
 //! that comes back is the other issuer's, and would be sent to the hostile one. Where each issuer has a redirect address
 //! of its own, the other one refuses the hostile one's (RFC 8252 section 8.10, RFC 9700 section 4.4). An issuer that
-//! promises to name itself in its responses is told apart by that (RFC 9207).
+//! promises to name itself in its responses is distinguished by that (RFC 9207).
 
 use super::Sources;
 use super::layers::{Layers, Source};

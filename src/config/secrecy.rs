@@ -1,4 +1,4 @@
-//! What of the configuration is secret, by the schema's word: what files that others may read must not hold, and what is
+//! What of the configuration is secret, as the schema says: it must not be in files that other users may read, and is
 //! masked where values are shown.
 
 use gatepass_host::secrets::looks_secret;

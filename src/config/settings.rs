@@ -101,7 +101,7 @@ pub struct Settings {
     pub no_proxy: Vec<String>,
     /// Seconds of life that a printed token has at least.
     pub min_validity: u64,
-    /// How long an interactive host call may wait for the person.
+    /// How long an interactive host call may wait for the user.
     pub interactive_timeout: Duration,
     /// How long a sign-in stays open.
     pub sign_in_timeout: Duration,
@@ -605,7 +605,7 @@ impl Settings {
         self.kind == Kind::OAuth && self.client_id.is_empty()
     }
 
-    /// Refuses to hand out anything where the organisation has switched gatepass off.
+    /// Refuses to hand out anything where the organisation's policy disables gatepass (remote sign-out).
     pub fn check_enabled(&self) -> Result<()> {
         match &self.disabled {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Opening the person's browser: one address, as one argument, never through a shell.
+//! Opening the user's browser: one address, as one argument, never through a shell.
 
 use std::io;
 use std::path::Path;

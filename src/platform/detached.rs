@@ -1,4 +1,4 @@
-//! A second process of this very program, which has nothing of its caller's but what it is given.
+//! A second process of this program, which inherits nothing of its caller's but the pipes that it is given.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! What kind of session this is: whether a browser that we open is in front of the person, and if not, why not.
+//! What kind of desktop or terminal session this is: whether the user would see a browser that we open, and if not, why.
 
 #[cfg(target_os = "linux")]
 use std::path::Path;
@@ -40,7 +40,7 @@ const REMOTE_DESKTOPS: [&str; 5] = [
 ];
 
 impl Environment {
-    /// Looks around. This costs a few system calls, so only sign-ins do it.
+    /// Looks at this process's environment. This costs some system calls, so only sign-ins do it.
     pub fn look() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let ssh = set("SSH_CONNECTION") || set("SSH_TTY");
@@ -68,7 +68,7 @@ impl Environment {
     fn recognise(signs: EnvironmentSigns) -> Self {
         match signs {
             EnvironmentSigns { wsl: true, .. } => Self::Wsl,
-            // With a display (X forwarding), a browser opens in front of the person.
+            // With a display (X forwarding), the user sees a browser.
             EnvironmentSigns {
                 ssh: true,
                 has_display: false,
@@ -90,7 +90,7 @@ impl Environment {
         }
     }
 
-    /// Whether a browser that we open is one that the person sees.
+    /// Whether the user sees a browser that we open.
     pub fn shows_browsers(self) -> bool {
         matches!(self, Self::Desktop | Self::RemoteDesktop)
     }

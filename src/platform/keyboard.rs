@@ -1,4 +1,4 @@
-//! Lines that a person types or pastes while we wait for something else.
+//! Lines that the user types or pastes while we wait for something else.
 //!
 //! A terminal that edits lines itself cuts them off (at 4095 bytes on Linux, 1023 on macOS), and an authorization
 //! response can be longer. So on Unix the terminal hands over what comes as it comes, without showing it, and is set

@@ -35,7 +35,7 @@ fn base() -> Result<BaseDirs> {
     };
     let unusable = |what: &str| Failure::config(what, remedy);
     let base = BaseDirs::new().ok_or_else(|| unusable("this account has no home folder"))?;
-    // A relative home would be the caller's working folder; another user's is none of our business (sudo).
+    // A relative home would be the caller's working folder; another user's must not be used (sudo).
     if !base.home_dir().is_absolute() {
         return Err(unusable("HOME is not an absolute path"));
     }

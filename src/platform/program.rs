@@ -1,4 +1,4 @@
-//! What the operating system thinks of this program's file.
+//! What the operating system says of this program's file: signature, owner, mark of a download.
 
 use std::path::Path;
 

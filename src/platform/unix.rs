@@ -174,7 +174,7 @@ fn as_listed(address: SocketAddr) -> Vec<String> {
         .collect()
 }
 
-/// Whether a program of this user may have a say in this user's sign-in: the same user's, and root's.
+/// Whether a program of this user may answer the redirect of our user's sign-in: the same user's, and root's.
 pub fn is_us(user: u32) -> bool {
     user == User::current().id() || user == 0
 }

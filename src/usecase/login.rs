@@ -1,4 +1,4 @@
-//! Signing in, now.
+//! Signing in at a terminal, and keeping a pasted key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

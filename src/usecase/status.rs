@@ -235,7 +235,7 @@ pub struct Unknown {
     pub profile: String,
     /// Always false.
     pub signed_in: bool,
-    /// What is in the way.
+    /// What prevents a call.
     pub why: String,
     /// The id of that failure.
     pub error: &'static str,

@@ -117,7 +117,7 @@ fn of_options(init: &InitArgs, target: &StarterFile<'_>) -> Result<(Starter, Set
                 suit(&mut starter, &settings, &metadata);
                 settings = accepted(&starter, target)?;
             }
-            // Who answers as another issuer is no reason to write a file that can never work.
+            // A provider that answers as another issuer: a file with this one can never work.
             Err(failure) if failure.id == Id::UntrustedResponse => return Err(failure),
             Err(failure) => say(&format!(
                 "the provider could not be asked: {}",

@@ -1,4 +1,4 @@
-//! What an administrator has decided for this machine: locked values, defaults, and rules of their own.
+//! The administrator's policy for this machine: locked values, defaults, and keys that only a policy has.
 //!
 //! A policy that cannot be read or understood stops gatepass; it is never skipped.
 
@@ -166,7 +166,7 @@ impl Policy {
     }
 
     fn take(&mut self, root: &DeTable<'_>, reader: &mut DocumentReader) {
-        // The administrator's words are understood first: they say how to read the rest.
+        // The policy's own keys are read first: they say how to read the rest.
         let locked = root
             .get("locked")
             .and_then(|value| value.get_ref().as_table());

@@ -1,7 +1,7 @@
 //! Which process asks: the nearest ancestor that is neither a shell nor a launcher.
 //!
-//! A host that asks again is told from another host of the same kind by this. It proves nothing (every program of
-//! the user may pretend to be any other), and nothing but one refresh follows from it.
+//! This distinguishes a host that asks again from another host of the same kind. It proves nothing (any program of the
+//! user may pretend to be another), and only one refresh follows from it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -65,7 +65,7 @@ const SHELLS_AND_LAUNCHERS: [&str; 43] = [
     "zsh",
 ];
 
-/// Programs that start whatever is to be started: to be their child says nothing about who asks.
+/// Programs that start any program: to be their child says nothing about which process asks.
 const SERVICE_MANAGERS: [&str; 10] = [
     "explorer",
     "init",

@@ -87,7 +87,7 @@ pub(super) fn check(
         ),
         Err(finding) => finding,
     };
-    // A gateway without a list of models is none the worse for it if the model answers.
+    // A gateway without a list of models is fine if the model answers.
     if matches!(answered, CheckResult::Ok(_))
         && let CheckResult::Failed(failure) = &models
         && failure.id == Id::Config

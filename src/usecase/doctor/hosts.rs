@@ -51,7 +51,7 @@ fn judge(places: &[PathBuf], context: &Context) -> CheckResult {
         let Ok(Some(bytes)) = files::read(path, Access::OwnerWrites, LIMIT) else {
             continue;
         };
-        // Hosts are used for other things too, and those are none of our business.
+        // A host may be used without gatepass: such a configuration is not judged.
         if !bytes.windows(OURS.len()).any(|part| part == OURS) {
             continue;
         }

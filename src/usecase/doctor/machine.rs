@@ -15,7 +15,7 @@ use crate::session::state::StateFiles;
 /// Largest file of our own that is opened to look at it, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Where this program lies, whether others could replace it, and what the system holds against it.
+/// Where this program lies, whether others could replace it, and whether the system distrusts it.
 pub(super) fn binary() -> CheckResult {
     match std::env::current_exe() {
         Ok(path) => Binary {

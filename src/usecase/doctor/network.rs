@@ -25,11 +25,11 @@ use crate::text;
 /// Longest time for one step.
 const STEP: Duration = Duration::from_secs(10);
 
-/// A certificate that ends sooner than this is worth a word, in seconds.
+/// A certificate that ends sooner than this is a warning, in seconds.
 const ENDS_SOON: u64 = 14 * 86_400;
 
-/// Seconds by which this machine's clock may be off before tokens are refused (as `oidc/id_token.rs` does), and
-/// before it is worth a word.
+/// Seconds by which this machine's clock may be off before tokens are refused (as `oidc/id_token` does), and
+/// before that is a warning.
 const CLOCK: (u64, u64) = (60, 30);
 
 /// Looks at everything up to the provider's documents, which it gives back if they are good.

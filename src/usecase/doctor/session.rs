@@ -184,7 +184,7 @@ pub(super) fn round_trip(store: &dyn SecretStore, profile: &str, size: usize) ->
     }
 }
 
-/// Whether a user is signed in, and what stands in the way of the next sign-in.
+/// Whether a user is signed in, and what prevents the next sign-in.
 fn session(reader: Option<&Reader<'_>>, record: Option<&Record>) -> CheckResult {
     let state = reader.map(|reader| &reader.state);
     if let Some(why) = state.and_then(|state| state.over(state.generation)) {

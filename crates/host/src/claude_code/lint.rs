@@ -180,7 +180,7 @@ fn helper(
     }
 }
 
-/// Whether a command is run by a shell that reads somebody's start-up files, which may print anything.
+/// Whether a command is run by a shell that reads the user's start-up files, which may print anything.
 fn by_login_shell(command: &str) -> bool {
     const SHELLS: [&str; 6] = ["sh", "bash", "dash", "fish", "ksh", "zsh"];
     let mut words = command.split_whitespace();

@@ -72,7 +72,7 @@ pub struct Context {
     pub gateway_url: Option<String>,
     /// Names of the configured profiles.
     pub profiles: Vec<String>,
-    /// The hosts that may get the gateway's token beside the gateway's own, where somebody has been asked for them: any
+    /// The hosts that may get the gateway's token beside the gateway's own, where they were asked for: any
     /// other one is an error then.
     pub receivers: Option<Vec<String>>,
 }
