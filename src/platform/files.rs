@@ -267,6 +267,27 @@ pub fn create_new(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Reads from this place of a file on, in bytes, and says how much there was.
+pub fn read_at(file: &File, place: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_at(file, bytes, place);
+    #[cfg(windows)]
+    return std::os::windows::fs::FileExt::seek_read(file, bytes, place);
+}
+
+/// Writes at this place of a file, in bytes, whether or not the file is that long.
+pub fn write_at(file: &File, place: u64, bytes: &[u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    let written = std::os::unix::fs::FileExt::write_at(file, bytes, place)?;
+    #[cfg(windows)]
+    let written = std::os::windows::fs::FileExt::seek_write(file, bytes, place)?;
+    if written == bytes.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WriteZero.into())
+    }
+}
+
 #[cfg(unix)]
 mod os {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};

@@ -4,12 +4,13 @@
 //! whatever the token's life says, one refresh is due. Each of several hosts at work has a note of its own.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io;
 
 use super::record::IssuedToken;
 use super::state::{StateFiles, Warning};
 use crate::caller::RecurringCall;
 use crate::clock;
+use crate::platform::files::{read_at, write_at};
 
 /// Least time between two refreshes because of a refusal, in milliseconds.
 const PAUSE_MS: u64 = 120_000;
@@ -26,8 +27,11 @@ const MAGIC: [u8; 8] = *b"printed1";
 /// Length of the file's head and of each note, in bytes.
 const LENGTH: usize = 32;
 
+/// Calls that share a group of places, which is all that is read of the file for one of them.
+const GROUP: usize = 16;
+
 /// Most notes of calls.
-const NOTES: usize = 511;
+const NOTES: usize = 32 * GROUP;
 
 /// Longest file, in bytes.
 const SIZE: usize = LENGTH * (NOTES + 1);
@@ -119,7 +123,6 @@ pub enum GatewayRefusal {
 #[derive(Debug)]
 pub struct LastPrinted {
     file: File,
-    head: Head,
     call: RecurringCall,
     /// When the caller asked, in milliseconds since 1970.
     asked_at_ms: u64,
@@ -134,24 +137,23 @@ impl LastPrinted {
     ///
     /// `asked_at_ms` is when the caller asked, in milliseconds since 1970.
     pub fn open(files: &StateFiles, call: RecurringCall, asked_at_ms: u64) -> Option<Self> {
-        let mut file = files.dir().in_place(&files.name(NAME)).ok()?;
-        let mut bytes = [0; SIZE];
+        let file = files.dir().in_place(&files.name(NAME)).ok()?;
+        let (group, own) = own_place(call.id);
         // What is missing of a shorter file counts as zeros, which say nothing.
-        let _ = file.read(&mut bytes).ok()?;
-        let (head, notes) = bytes.split_at(LENGTH);
-        let (place, last) = find(notes, call.id, clock::now_millis());
+        let mut notes = [0; LENGTH * GROUP];
+        let _ = read_at(&file, offset(group), &mut notes).ok()?;
+        let (place, last) = find(&notes, own, call.id, clock::now_millis());
         Some(Self {
-            head: Head::from_bytes(head),
             file,
             call,
             asked_at_ms,
             last,
-            place,
+            place: group + place,
         })
     }
 
     /// Whether the caller's asking means that the gateway has refused this token, and what follows.
-    pub fn refusal(&mut self, token: &IssuedToken) -> GatewayRefusal {
+    pub fn refusal(&self, token: &IssuedToken) -> GatewayRefusal {
         let now = clock::now_millis();
         let within = u64::try_from(self.call.within.as_millis()).unwrap_or(u64::MAX);
         let asks_again = self.call.means_refusal
@@ -164,46 +166,53 @@ impl LastPrinted {
         if !asks_again {
             return GatewayRefusal::None;
         }
-        let begun = self.head.refreshed_at_ms;
+        let mut head = [0; LENGTH];
+        if read_at(&self.file, 0, &mut head).is_err() {
+            return GatewayRefusal::None;
+        }
+        let mut head = Head::from_bytes(&head);
+        let begun = head.refreshed_at_ms;
         if is_within(begun, PAUSE_MS, now) {
             if token.obtained_at_ms < begun {
                 return GatewayRefusal::RefreshBegun(begun);
             }
-            self.head.in_vain_at_ms = now;
-            self.write_head();
+            head.in_vain_at_ms = now;
+            // What cannot be noted is not told.
+            let _ = self.write_head(head);
             return GatewayRefusal::InVain;
         }
-        self.head.refreshed_at_ms = now;
+        head.refreshed_at_ms = now;
         // What cannot be noted would be tried again and again.
-        if self.write_head() {
-            GatewayRefusal::RefreshDue
-        } else {
-            GatewayRefusal::None
+        match self.write_head(head) {
+            Ok(()) => GatewayRefusal::RefreshDue,
+            Err(_) => GatewayRefusal::None,
         }
     }
 
     /// Notes that the caller is given this token now. A note that cannot be written costs a refresh that was due.
-    pub fn note(mut self, token: &IssuedToken) {
+    pub fn note(self, token: &IssuedToken) {
         let note = Note {
             call: self.call.id,
             token_obtained_ms: token.obtained_at_ms,
             at_ms: clock::now_millis(),
         };
-        let place = LENGTH * (1 + self.place);
-        self.write(place as u64, &note.to_bytes());
+        let _ = write_at(&self.file, offset(self.place), &note.to_bytes());
     }
 
-    fn write_head(&mut self) -> bool {
-        self.write(0, &self.head.to_bytes())
+    fn write_head(&self, head: Head) -> io::Result<()> {
+        write_at(&self.file, 0, &head.to_bytes())
     }
+}
 
-    fn write(&mut self, place: u64, bytes: &[u8; LENGTH]) -> bool {
-        let written = self
-            .file
-            .seek(SeekFrom::Start(place))
-            .and_then(|_| self.file.write_all(bytes));
-        written.is_ok()
-    }
+/// Where a place begins in the file, in bytes.
+fn offset(place: usize) -> u64 {
+    (LENGTH * (1 + place)) as u64
+}
+
+/// The first place of the group that a call belongs to, and its own place in there.
+fn own_place(call: [u8; 16]) -> (usize, usize) {
+    let place = usize::from(u16::from_le_bytes([call[0], call[1]])) % NOTES;
+    (place - place % GROUP, place % GROUP)
 }
 
 /// The file's name, after the profile's.
@@ -217,14 +226,13 @@ fn is_within(moment_ms: u64, time_ms: u64, now_ms: u64) -> bool {
         .is_some_and(|age| age < time_ms)
 }
 
-/// The note of this call, and where its next one belongs: in its own place, else in a free one, else in the oldest
-/// one's. Nothing is locked; each call begins at a place of its own, so that calls at the same moment hardly ever take
-/// the same one.
-fn find(notes: &[u8], call: [u8; 16], now_ms: u64) -> (usize, Option<Note>) {
+/// The note of this call in its group, and where its next one belongs there: in its own place, else in a free one,
+/// else in the oldest one's. Nothing is locked; each call begins at a place of its own, so that calls at the same
+/// moment hardly ever take the same one.
+fn find(notes: &[u8], begin: usize, call: [u8; 16], now_ms: u64) -> (usize, Option<Note>) {
     let note = |place: usize| Note::from_bytes(notes.get(place * LENGTH..)?.get(..LENGTH)?);
-    let begin = usize::try_from(number(&call[..4])).unwrap_or(0) % NOTES;
     let (mut free, mut oldest) = (None, (u64::MAX, begin));
-    for place in (begin..NOTES).chain(0..begin) {
+    for place in (begin..GROUP).chain(0..begin) {
         match note(place) {
             Some(own) if own.call == call => return (place, Some(own)),
             Some(other) if is_within(other.at_ms, OLD_MS, now_ms) => {
@@ -280,7 +288,7 @@ mod tests {
         /// A call asks at this moment, with this token there for it, and is given that one.
         fn ask(&self, call: RecurringCall, at_ms: u64, token: &IssuedToken) -> GatewayRefusal {
             clock::fake::set(Some(at_ms));
-            let mut last = LastPrinted::open(&self.files, call, at_ms).unwrap();
+            let last = LastPrinted::open(&self.files, call, at_ms).unwrap();
             let refusal = last.refusal(token);
             if refusal != GatewayRefusal::RefreshDue {
                 last.note(token);
@@ -346,7 +354,7 @@ mod tests {
         clock::fake::set(Some(START + 20));
         let first = LastPrinted::open(&desk.files, call(1), START).unwrap();
         first.note(&token);
-        let mut second = LastPrinted::open(&desk.files, call(1), START + 10).unwrap();
+        let second = LastPrinted::open(&desk.files, call(1), START + 10).unwrap();
         assert_eq!(second.refusal(&token), GatewayRefusal::None);
     }
 
@@ -463,36 +471,35 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_gives_way_once_all_places_are_taken() {
+    fn the_oldest_gives_way_once_all_places_of_a_group_are_taken() {
         let note = |place: usize| Note {
-            call: [u8::try_from(place % 251).unwrap(); 16],
+            call: [u8::try_from(place).unwrap(); 16],
             token_obtained_ms: 0,
             at_ms: START + 1000 - place as u64,
         };
-        let mut notes: Vec<u8> = (0..NOTES)
+        let mut notes: Vec<u8> = (0..GROUP)
             .flat_map(|place| note(place).to_bytes())
             .collect();
         let stranger = [255; 16];
-        assert_eq!(find(&notes, stranger, START + 2000), (NOTES - 1, None));
-        assert_eq!(
-            find(&notes, note(33).call, START + 2000).1.unwrap().call,
-            note(33).call
-        );
-        notes[77 * LENGTH..78 * LENGTH].fill(0);
-        assert_eq!(find(&notes, stranger, START + 2000), (77, None));
+        let begin = 5;
+        let find = |notes: &[u8], call, now| find(notes, begin, call, now);
+        assert_eq!(find(&notes, stranger, START + 2000), (GROUP - 1, None));
+        assert_eq!(find(&notes, note(3).call, START + 2000), (3, Some(note(3))));
+        notes[7 * LENGTH..8 * LENGTH].fill(0);
+        assert_eq!(find(&notes, stranger, START + 2000), (7, None));
         // Old ones are as good as free, each from the call's own place on.
-        let begin = usize::try_from(number(&stranger[..4])).unwrap() % NOTES;
         let later = START + OLD_MS + 2000;
         assert_eq!(find(&notes, stranger, later), (begin, None));
     }
 
     #[test]
     fn thirty_at_the_same_moment_hardly_share_a_place() {
-        let notes = vec![0; NOTES * LENGTH];
-        let places: std::collections::BTreeSet<usize> = (0..30)
-            .map(|number| find(&notes, call(number).id, START).0)
-            .collect();
+        let places: std::collections::BTreeSet<(usize, usize)> =
+            (0..30).map(|number| own_place(call(number).id)).collect();
         assert!(places.len() >= 28, "{}", places.len());
+        for (group, own) in places {
+            assert!(group % GROUP == 0 && own < GROUP && group + own < NOTES);
+        }
     }
 
     #[test]

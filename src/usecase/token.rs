@@ -57,8 +57,8 @@ impl TokenCommand<'_> {
         let asked_at_ms = clock::now_millis();
         // There is no other key than the pasted one.
         let call = self.call.filter(|_| settings.kind != Kind::Key);
-        let mut last = call.and_then(|call| LastPrinted::open(&reader.files, call, asked_at_ms));
-        let mut token = self.find(&reader, last.as_mut())?;
+        let last = call.and_then(|call| LastPrinted::open(&reader.files, call, asked_at_ms));
+        let mut token = self.find(&reader, last.as_ref())?;
         if self.caller.host == Host::ClaudeDesktop(HelperContext::Interactive) {
             token = self.renewed_early(&reader, token)?;
         }
@@ -128,7 +128,7 @@ impl TokenCommand<'_> {
     /// Then only that one will do.
     fn was_refused(
         reader: &Reader<'_>,
-        last: Option<&mut LastPrinted>,
+        last: Option<&LastPrinted>,
         token: &IssuedToken,
         need: &mut TokenRequirement,
     ) -> bool {
@@ -155,7 +155,7 @@ impl TokenCommand<'_> {
         true
     }
 
-    fn find(&self, reader: &Reader<'_>, mut last: Option<&mut LastPrinted>) -> Result<IssuedToken> {
+    fn find(&self, reader: &Reader<'_>, last: Option<&LastPrinted>) -> Result<IssuedToken> {
         let mut need = TokenRequirement {
             asked_at_ms: clock::now_millis(),
             // There is no other key than the pasted one.
@@ -168,7 +168,7 @@ impl TokenCommand<'_> {
         };
         let cached = match reader.cached() {
             Some(token) if need.is_met_by(&token, reader) => {
-                if !Self::was_refused(reader, last.as_deref_mut(), &token, &mut need) {
+                if !Self::was_refused(reader, last, &token, &mut need) {
                     let left = token.life.left(clock::now_millis());
                     log::info!("the cached token is good for {left} s");
                     self.bring_home_what_is_parked(reader, need);
@@ -230,7 +230,7 @@ impl TokenCommand<'_> {
         reader: &Reader<'_>,
         known: &mut Option<IssuedToken>,
         need: &mut TokenRequirement,
-        last: Option<&mut LastPrinted>,
+        last: Option<&LastPrinted>,
     ) -> Result<IssuedToken> {
         if let Some(failure) = without_session(&reader.state) {
             return Err(failure);

@@ -5,7 +5,8 @@
 
 pub mod install;
 mod issue;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod lost_answers;
 #[cfg(test)]
 mod model;
