@@ -201,6 +201,16 @@ fn a_session_is_never_taken_to_another_issuer() {
     refused.expect(3);
     assert!(refused.stderr.contains("--replace"), "{refused:?}");
     assert_eq!(new.count("/authorize"), 0);
+    let doctor = scene.gatepass(["doctor"]).run().stdout;
+    let other = format!(
+        "this profile holds a session of {}",
+        scene.provider.issuer()
+    );
+    assert!(
+        doctor.contains(&other) && doctor.contains("--replace"),
+        "{doctor}"
+    );
+    scene.provider.clear_requests();
     let replaced = scene.gatepass(["login", "--replace"]).run();
     replaced.expect(0);
     assert!(replaced.stderr.contains("not revoked"), "{replaced:?}");

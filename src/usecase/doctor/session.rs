@@ -9,7 +9,7 @@ use super::{Chain, CheckResult};
 use crate::caller::Deadline;
 use crate::clock;
 use crate::config::settings::{Kind, Settings, TokenChoice};
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Id, Result};
 use crate::reader::Reader;
 use crate::reader::sign_in_required;
 use crate::secret::Secret;
@@ -40,7 +40,10 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
     let known = reader.as_ref().ok().and_then(Option::as_ref);
     let stored = read(settings, known, &*store);
     let size = match &stored {
-        Ok(Some(record)) => record
+        Ok(Stored {
+            session: Some(record),
+            ..
+        }) => record
             .to_bytes()
             .map_or(PROBE_SIZE, |bytes| bytes.len().max(PROBE_SIZE)),
         _ => PROBE_SIZE,
@@ -62,8 +65,8 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
     if let Some(token) = &cached {
         hide_token(chain, settings, token);
     }
-    let record = match stored {
-        Ok(record) => record,
+    let stored = match stored {
+        Ok(stored) => stored,
         Err(failure) => {
             log::info!("the session cannot be read: {}", failure.what);
             chain.secrets_are_known = false;
@@ -74,8 +77,14 @@ pub(super) fn check(settings: &Settings, chain: &mut Chain<'_>) -> Option<Issued
             return cached.filter(Reader::is_valid);
         }
     };
-    chain.found("session", session(reader.as_ref(), record.as_ref()));
-    let Some(record) = record else {
+    chain.found(
+        "session",
+        match (&stored.session, &stored.other_issuer) {
+            (None, Some(other_issuer)) => taken_by(other_issuer),
+            (session, _) => self::session(reader.as_ref(), session.as_ref()),
+        },
+    );
+    let Some(record) = stored.session else {
         skip(chain, "nobody is signed in");
         return None;
     };
@@ -155,21 +164,67 @@ fn reader(settings: &Settings) -> Result<Option<Reader<'_>>> {
         .transpose()
 }
 
-/// The session as a call would use it: the stored one, or the one that waits for the store.
+/// What the profile's entry holds.
+#[derive(Default)]
+struct Stored {
+    /// The session as a call would use it: the stored one, or the one that waits for the store.
+    session: Option<Record>,
+    /// The issuer of the session that is there in its place; empty for a pasted key.
+    other_issuer: Option<String>,
+}
+
 fn read(
     settings: &Settings,
     reader: Option<&Reader<'_>>,
     store: &dyn SecretStore,
-) -> Result<Option<Record>> {
+) -> Result<Stored> {
     let deadline = Deadline::after(KEYCHAIN);
-    let record = match reader {
-        Some(reader) => reader.stored(store, deadline)?,
-        None => store
-            .read(settings.profile.as_str(), deadline)?
-            .and_then(|bytes| Record::from_bytes(&bytes))
-            .filter(|record| record.belongs_to(settings)),
+    let stored = match reader {
+        Some(reader) => {
+            let entry = reader.entry(store, deadline)?;
+            Stored {
+                other_issuer: entry.other_issuer(settings).map(str::to_owned),
+                session: entry.session,
+            }
+        }
+        None => {
+            let bytes = store.read(settings.profile.as_str(), deadline)?;
+            match bytes.and_then(|bytes| Record::from_bytes(&bytes)) {
+                Some(record) if record.belongs_to(settings) => Stored {
+                    session: Some(record),
+                    other_issuer: None,
+                },
+                other => Stored {
+                    session: None,
+                    other_issuer: other
+                        .map(|other| other.issuer)
+                        .filter(|issuer| *issuer != settings.issuer),
+                },
+            }
+        }
     };
-    Ok(record.filter(|record| !record.is_recalled(settings)))
+    Ok(Stored {
+        session: stored
+            .session
+            .filter(|record| !record.is_recalled(settings)),
+        ..stored
+    })
+}
+
+/// Nobody is signed in, since the entry holds a session that is another issuer's.
+fn taken_by(other_issuer: &str) -> CheckResult {
+    let whose = match other_issuer {
+        "" => "a pasted key".to_owned(),
+        issuer => format!("a session of {}", text::printable(issuer, 200)),
+    };
+    Failure::new(
+        Id::SignInRequired,
+        format!(
+            "nobody is signed in here; this profile holds {whose}, which stays until it is replaced"
+        ),
+        "gatepass login --replace, or give this issuer a profile of its own (--profile)",
+    )
+    .into()
 }
 
 /// Tries a value as large as a session, beside the sessions.
