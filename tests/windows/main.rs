@@ -340,15 +340,19 @@ fn a_worker_leaves_a_job_that_lets_it_go_and_one_that_does_not_is_told_of() {
 
 #[test]
 #[ignore = "needs Wine: cargo xtask test --windows"]
-fn a_lost_answer_is_not_asked_for_twice() {
-    let windows = Windows::signed_in(short_lived());
+fn a_lost_answer_is_asked_for_once_more() {
+    let windows = Windows::signed_in(Settings {
+        reuse_grace_seconds: 30,
+        ..short_lived()
+    });
     thread::sleep(Duration::from_secs(4));
     windows.provider.clear_requests();
     windows
         .provider
         .script_times(Hook::RefreshGrant, ..1, Fault::Drop(When::After));
-    run(gatepass(&["token", "--force-refresh"]));
-    assert_eq!(refreshes(&windows), 1);
+    run(gatepass(&["token", "--force-refresh"])).token();
+    assert_eq!(refreshes(&windows), 2);
+    assert_eq!(windows.provider.families_revoked(), 0);
 }
 
 #[test]
