@@ -321,6 +321,48 @@ fn the_hosts_know_nothing_of_gatepass() {
     }
 }
 
+/// Where programs are started. On macOS and Windows the sign-in's address is in no argument list, where others could read
+/// `state`: the system opens it from within this process. Only a browser that the person has configured, and on Linux the
+/// desktop's launcher, get it as an argument.
+#[test]
+fn programs_are_started_in_these_places_alone() {
+    const PLACES: [&str; 5] = [
+        "platform/browser.rs",
+        "platform/notify.rs",
+        "platform/program.rs",
+        "platform/unix.rs",
+        "platform/wsl.rs",
+    ];
+    let mut found = BTreeSet::new();
+    for path in sources(&root().join("src")) {
+        let source = fs::read_to_string(&path).unwrap();
+        let code = code(&source);
+        assert!(!code.contains("bin/open"), "{}", path.display());
+        if code.contains("Command::new(") && !code.contains("use clap::") {
+            let path = path.strip_prefix(root().join("src")).unwrap();
+            found.insert(path.display().to_string());
+        }
+    }
+    assert_eq!(found, BTreeSet::from(PLACES.map(str::to_owned)));
+    let browser = fs::read_to_string(root().join("src/platform/browser.rs")).unwrap();
+    for (system, opens) in [
+        ("macos", "super::launch_services::open(address)"),
+        ("windows", "open::that_detached(address.as_str())"),
+    ] {
+        let (_, rest) = browser
+            .split_once(&match system {
+                "macos" => "#[cfg(target_os = \"macos\")]\nfn system(".to_owned(),
+                system => format!("#[cfg({system})]\nfn system("),
+            })
+            .unwrap_or_else(|| panic!("{system}"));
+        let body = rest.split("\n}").next().unwrap();
+        assert!(
+            body.contains(opens) && !body.contains("Command"),
+            "{system}"
+        );
+    }
+}
+
 #[test]
 fn this_test_sees_what_it_looks_for() {
     let source = "//! crate::nothing\nuse crate::{a, b::{c, d}, e as f};\nuse crate::g::h;\n\
