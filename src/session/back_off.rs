@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::KeptFailure;
+use super::kept_failure::KeptFailure;
 use crate::clock;
 use crate::error::Failure;
 use crate::text;

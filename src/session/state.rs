@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::back_off::BackOff;
+use super::kept_failure::KeptFailure;
 use crate::clock;
 use crate::config::profile::ProfileName;
 use crate::config::settings::{self, Settings};
-use crate::error::{Cure, Failure, Id, Origin, Result};
+use crate::error::{Failure, Origin, Result};
 use crate::platform::files::{PrivateDir, Unsafe};
 use crate::platform::{paths, variables};
 use crate::text;
@@ -79,46 +80,7 @@ pub struct Warning {
     pub text: String,
 }
 
-/// A failure as it is kept in a file or sent through a pipe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptFailure {
-    id: String,
-    what: String,
-    remedy: String,
-    from_provider: bool,
-    /// Missing in files of the first versions.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    sign_in_helps: bool,
-}
-
-impl From<&Failure> for KeptFailure {
-    fn from(failure: &Failure) -> Self {
-        Self {
-            id: failure.id.as_str().to_owned(),
-            what: failure.what.clone(),
-            remedy: failure.remedy.clone(),
-            from_provider: failure.origin == Origin::Provider,
-            sign_in_helps: failure.cure == Cure::SignIn,
-        }
-    }
-}
-
-impl From<KeptFailure> for Failure {
-    fn from(kept: KeptFailure) -> Self {
-        let id = Id::parse(&kept.id).unwrap_or(Id::Internal);
-        let mut failure = Self::new(id, kept.what, kept.remedy);
-        if kept.sign_in_helps {
-            failure.cure = Cure::SignIn;
-        }
-        if kept.from_provider {
-            failure.told_by_provider()
-        } else {
-            failure
-        }
-    }
-}
-
-/// How an attempt ended, for those who waited for it.
+/// How an attempt ended, for the callers that waited for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// When, in milliseconds since 1970.

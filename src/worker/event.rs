@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Failure, Result};
+use crate::session::kept_failure::KeptFailure;
 use crate::session::record::IssuedToken;
-use crate::session::state::KeptFailure;
 
 /// Longest line that is read, in bytes: a token of 16 KiB and its headers.
 const LINE: u64 = 256 * 1024;

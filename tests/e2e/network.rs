@@ -411,7 +411,7 @@ fn a_bare_environment_finds_the_bus_and_the_keychain() {
     let scene = Scene::scripted(GATEPASS, Settings::default());
     scene.configure("cache = 'none'");
     scene.login();
-    // A folder of this name belongs to the session of whoever runs the tests: the run gets its own view of it.
+    // A folder of this name belongs to the session of the user who runs the tests: the run gets its own view of it.
     let script = format!(
         "user=/run/user/$(id -u) && mount -t tmpfs none /run/user && mkdir -m 700 $user \
          && mount --bind '{}' $user && exec env -i HOME=\"$HOME\" PATH=\"$PATH\" '{GATEPASS}' \"$@\"",
