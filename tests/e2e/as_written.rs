@@ -39,6 +39,20 @@ impl Machine {
         Self { scene, gateway }
     }
 
+    /// gatepass is in the `PATH`, and configured as its user would.
+    fn configured(self) -> Self {
+        self.scene.home.config(&format!(
+            "issuer = '{}'\nclient_id = 'gatepass'\ngateway_url = '{}'\n{}",
+            self.scene.provider.issuer(),
+            self.gateway.url(),
+            self.scene.person.config(),
+        ));
+        let bin = self.scene.home.path().join(".local/bin");
+        fs::create_dir_all(&bin).unwrap();
+        std::os::unix::fs::symlink(GATEPASS, bin.join("gatepass")).unwrap();
+        self
+    }
+
     /// One block, with the addresses of this machine in place of the examples'.
     fn does(&self, block: &str) -> Outcome {
         let replaced = [
@@ -46,6 +60,7 @@ impl Machine {
             ("https://gateway.example.com", self.gateway.url()),
             ("target/release/gatepass", GATEPASS.to_owned()),
             ("claude-haiku-4-5", "demo-small".to_owned()),
+            ("YOUR-CLIENT", "gatepass".to_owned()),
         ];
         let block = replaced.iter().fold(block.to_owned(), |block, (from, to)| {
             block.replace(from, to)
@@ -101,17 +116,46 @@ fn a_developer_gets_from_nothing_to_an_answer() {
 }
 
 #[test]
-fn an_endpoint_engineer_gets_every_file() {
+fn the_readme_sets_everything_up() {
     let machine = Machine::new();
-    machine.scene.home.config(&format!(
-        "issuer = '{}'\nclient_id = 'gatepass'\ngateway_url = '{}'\n{}",
-        machine.scene.provider.issuer(),
-        machine.gateway.url(),
-        machine.scene.person.config(),
-    ));
-    let bin = machine.scene.home.path().join(".local/bin");
-    fs::create_dir_all(&bin).unwrap();
-    std::os::unix::fs::symlink(GATEPASS, bin.join("gatepass")).unwrap();
+    let mut answered = String::new();
+    for line in blocks("README.md").iter().flat_map(|block| block.lines()) {
+        // The build and the tests are what runs this.
+        if line.starts_with("cargo ") {
+            continue;
+        }
+        let done = machine.does(line);
+        assert_eq!(done.code, 0, "{line}\n{done:?}");
+        assert!(!done.stdout.contains("\nfailed"), "{line}\n{done:?}");
+        if line.starts_with("gatepass config init") {
+            machine.has_a_browser();
+        }
+        answered = done.stdout;
+    }
+    assert!(answered.contains("demo-small"), "{answered}");
+}
+
+#[test]
+fn an_operator_sees_what_arrives() {
+    let machine = Machine::new().configured();
+    machine.does("gatepass login").expect(0);
+    let blocks = blocks("docs/gateway-operator.md");
+    let claims = machine.does(&blocks[0]);
+    claims.expect(0);
+    assert_eq!(claims.json()["iss"], machine.scene.provider.issuer());
+    let asked = machine.does(&blocks[1]);
+    asked.expect(0);
+    let answers: Vec<&str> = asked.stdout.split("HTTP/1.1 ").skip(1).collect();
+    let answers: Vec<&str> = answers
+        .iter()
+        .filter_map(|answer| answer.get(..3))
+        .collect();
+    assert_eq!(answers, ["200", "401", "401"], "{asked:?}");
+}
+
+#[test]
+fn an_endpoint_engineer_gets_every_file() {
+    let machine = Machine::new().configured();
     for block in blocks("docs/deploy/README.md") {
         let done = machine.does(&block);
         // The machine of a test may lack what `doctor --machine` looks for; what it says is the point.

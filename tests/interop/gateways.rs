@@ -102,8 +102,16 @@ fn litellm_takes_what_gatepass_prints_and_nothing_else() {
     let bearer = headers["Authorization"].as_str().unwrap();
     assert_eq!(bearer, format!("Bearer {good}"));
 
-    // The issuer's keys change: the token that the host has is refused before its time, and the host asks again.
+    // The issuer's keys change. The gateway has kept the old ones, and learns of the new one by the first token that
+    // names it. From then on the token that the host has is refused before its time, and the host asks again.
+    let fetched = || scene.provider.count("/jwks");
+    let before = fetched();
     scene.provider.rotate_keys();
+    assert_eq!(ask(gateway.url(), Some(&good)).status, 200);
+    assert_eq!(fetched(), before, "keys are kept");
+    let new = scene.provider.issue_tokens("gatepass", "openid");
+    let new = new["access_token"].as_str().unwrap();
+    assert_eq!(ask(gateway.url(), Some(new)).status, 200);
     assert_eq!(ask(gateway.url(), Some(&good)).status, 401);
     let again = || {
         scene
@@ -117,6 +125,14 @@ fn litellm_takes_what_gatepass_prints_and_nothing_else() {
     assert_eq!(ask(gateway.url(), Some(&next)).status, 200);
     assert_eq!(again(), next, "once is enough");
     assert_eq!(scene.provider.token_grants("refresh_token"), 1);
+    // However many tokens with made-up keys come, the provider is asked six times a minute at most.
+    let header = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6Im1hZGUtdXAifQ";
+    let (_, rest) = good.split_once('.').unwrap();
+    for _ in 0..12 {
+        let answer = ask(gateway.url(), Some(&format!("{header}.{rest}")));
+        assert_eq!(answer.status, 401, "{}", answer.text());
+    }
+    assert!(fetched() - before <= 7, "{}", fetched() - before);
 }
 
 #[test]
