@@ -875,6 +875,10 @@ impl Walk {
                     machine.world.excused.set(true);
                 }
             }
+            // A sign-out that died half-way has given up what was parked.
+            (Step::SignOut | Step::SignOutElsewhere | Step::SwitchedOff, None) => {
+                machine.world.excused.set(true);
+            }
             (Step::Recall, _) => *recalled = newest.wrapping_add(1),
             (Step::CallElsewhere, Some(Ok(Some(token)))) => {
                 let (family, _) = World::parse(token.value.expose());

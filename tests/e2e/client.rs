@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use gatepass_testkit::lab::{ClientKey, Person, Scene, Settings};
-use gatepass_testkit::provider::{self, Fault, Hook, Provider, Response};
+use gatepass_testkit::provider::{self, Fault, Hook, Provider, Response, When};
 use serde_json::json;
 
 use crate::GATEPASS;
@@ -550,6 +550,27 @@ fn a_provider_that_binds_refresh_tokens_alone_gets_a_proof_with_each_token_reque
         token,
         "the session is as it was"
     );
+
+    // The demand for a nonce and a lost answer are two sendings: a third one is the next call's.
+    scene.provider.clear_script();
+    scene.provider.clear_requests();
+    scene
+        .provider
+        .set(|settings| settings.reuse_grace_seconds = 60);
+    scene.provider.script_times(
+        Hook::RefreshGrant,
+        ..1,
+        Fault::reply(
+            Response::oauth_error(400, "use_dpop_nonce", "take this").header("DPoP-Nonce", "n-3"),
+        ),
+    );
+    scene
+        .provider
+        .script_times(Hook::RefreshGrant, 1..2, Fault::Drop(When::After));
+    scene.gatepass(["token", "--force-refresh"]).run().expect(6);
+    assert_eq!(scene.provider.count("/token"), 2);
+    scene.gatepass(["token", "--force-refresh"]).run().expect(0);
+    assert_eq!(scene.provider.families_revoked(), 0);
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn a_changed_signing_key_is_looked_up_before_the_verdict() {
 #[test]
 fn an_answer_that_fails_its_checks_is_no_reason_to_forget() {
     let scene = signed_in();
+    scene.configure("log_level = \"info\"");
     let before = scene.background().token();
     let wrong = edit(|claims| claims["azp"] = json!("another"));
     scene.provider.script(Hook::RefreshGrant, wrong);
@@ -92,6 +93,8 @@ fn an_answer_that_fails_its_checks_is_no_reason_to_forget() {
     let told = "it is kept and not renewed since";
     assert!(doctor.stdout.contains(told), "{doctor:?}");
     assert!(doctor.stdout.contains("tried again at"), "{doctor:?}");
+    let log = fs::read_to_string(scene.home.state().join("gatepass.log")).unwrap();
+    assert!(log.contains("tried again at"), "{log}");
     // For a moment it is not asked again, then it is.
     let sent = scene.provider.token_grants("refresh_token");
     insists(&scene).expect(8);
