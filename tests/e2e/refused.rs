@@ -238,6 +238,23 @@ fn who_asks_for_every_request_gets_the_same_token() {
     assert_eq!(refreshes(&scene), 0);
 }
 
+/// As the Windows binary is called from WSL: the other side has found out who asks, and what this side sees says nothing.
+#[test]
+fn an_asker_that_was_handed_over_counts_and_not_the_parent() {
+    let scene = scene();
+    let ask = |asker: &str| {
+        let call = ["token", "--caller", "codex", "--asker", asker];
+        scene.gatepass(call).run().token()
+    };
+    let first = ask("100-5-7");
+    for other in ["101-5-7", "100-6-7", "100-5-8", "none", "none"] {
+        assert_eq!(ask(other), first, "{other}");
+    }
+    assert_eq!(refreshes(&scene), 0);
+    assert_ne!(ask("100-5-7"), first);
+    assert_eq!(refreshes(&scene), 1);
+}
+
 #[test]
 fn claude_code_asks_again_when_the_time_that_it_keeps_a_token_is_over() {
     let scene = scene();

@@ -281,6 +281,37 @@ fn under_a_host(program_and_arguments: &[&str]) -> (Duration, Duration) {
     )
 }
 
+/// The process that asks is found in Windows' list of processes, behind a shell as well: what Codex and Claude Code do
+/// when the gateway refuses a token.
+#[test]
+#[ignore = "needs Wine: cargo xtask test --windows"]
+fn a_host_that_asks_again_gets_another_token_and_other_hosts_say_nothing() {
+    let host = env::var("GATEPASS_HOST_EXE").expect("run `cargo xtask test --windows`");
+    let (folder, in_windows) = scratch();
+    let by_path = format!(r"{in_windows}\gatepass.exe");
+    let itself = gatepass_exe();
+    let by_itself = [itself.as_str(), "token", "--caller", "codex"];
+    let by_shell = ["cmd", "/c", &by_path, "token", "--caller", "claude-code"];
+    for call in [&by_itself[..], &by_shell] {
+        let windows = Windows::signed_in(Settings::default());
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(&itself, folder.join("gatepass.exe")).unwrap();
+        let run_by_host = |first: &[&str]| {
+            let said = run(program(&host, &[first, call].concat()))
+                .expect(0)
+                .stdout;
+            assert!(said.lines().all(|line| line.starts_with("0 ")), "{said}");
+        };
+        // Each is a host of its own.
+        run_by_host(&[]);
+        run_by_host(&[]);
+        assert_eq!(refreshes(&windows), 0, "{call:?}");
+        // The second time brings another token, and the third one that again.
+        run_by_host(&["--three-times"]);
+        assert_eq!(refreshes(&windows), 1, "{call:?}");
+    }
+}
+
 #[test]
 #[ignore = "needs Wine: cargo xtask test --windows"]
 fn a_host_that_reads_to_the_end_does_not_wait_for_the_worker() {

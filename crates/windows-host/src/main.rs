@@ -23,6 +23,9 @@ const STAY: &str = "--stay";
 /// Keeps everything that it starts in a job that ends with it, and lets those go that ask for it, or nobody.
 const JOBS: [(&str, bool); 2] = [("--job-lets-go", true), ("--job-keeps", false)];
 
+/// Runs the program three times, as a host does whose gateway refuses the token.
+const THREE_TIMES: &str = "--three-times";
+
 /// That while.
 const A_WHILE: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,7 @@ fn main() -> io::Result<()> {
             stays.stdout(Stdio::null()).stderr(Stdio::null());
             stays.spawn().map(drop)
         }
+        Some(word) if word == THREE_TIMES => (0..3).try_for_each(|_| run(&arguments[1..])),
         Some(word) => {
             let job = JOBS.iter().find(|(name, _)| word == name);
             if let Some((_, lets_go)) = job {

@@ -93,7 +93,8 @@ const LANES: &[Lane] = &[
         ],
         tests: |_| {
             let tests = Tests::of(&["--workspace", "--test", "interop"]).which(Which::Both);
-            Ok(vec![tests.limit(Duration::from_secs(600))])
+            // A server that does not come up is started once more.
+            Ok(vec![tests.limit(Duration::from_secs(900))])
         },
         in_all: false,
     },

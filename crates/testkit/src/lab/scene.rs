@@ -139,16 +139,16 @@ impl<P: AnyProvider> Scene<P> {
         self.gatepass(["token", "--force-refresh"]).run().token()
     }
 
-    /// Says who is signed in, refreshes and signs out. Each token is another one, and the gateway takes it. What the
-    /// sign-out said comes back.
+    /// Asks for the status, which has to say `says`, refreshes and signs out. Each token is another one, and the gateway
+    /// takes it. What the sign-out said comes back.
     ///
     /// # Panics
     /// Where something of that does not work.
     #[track_caller]
-    pub fn refreshes_and_signs_out(&self, who: &str, gateway: &Gateway) -> Outcome {
+    pub fn refreshes_and_signs_out(&self, says: &str, gateway: &Gateway) -> Outcome {
         let status = self.gatepass(["status", "--json"]).run();
         status.expect(0);
-        assert!(status.stdout.contains(who), "{}", status.stdout);
+        assert!(status.stdout.contains(says), "{}", status.stdout);
         let mut seen = vec![self.background().token()];
         seen.extend((0..3).map(|_| self.refreshed()));
         for (index, token) in seen.iter().enumerate() {
