@@ -1,6 +1,7 @@
 //! An experiment: the connection to the token endpoint is cut before, in and after the request, in the head and in the body
 //! of the answer, by resets and ends of file, at providers that forgive the repeat of a refresh token for a while or not at
 //! all. Forty points always, a thousand with `GATEPASS_LONG_TESTS`.
+#![allow(clippy::print_stdout, reason = "a long run says how much it has tried")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

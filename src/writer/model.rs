@@ -3,6 +3,7 @@
 //! a clock, a store and a provider that the test controls. Random sequences, and every short one.
 //!
 //! The provider rotates and revokes the whole family on reuse; it is the one that knows the truth.
+#![allow(clippy::print_stdout, reason = "a long run says how much it has tried")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

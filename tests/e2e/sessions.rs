@@ -351,7 +351,8 @@ fn the_mark_of_an_unproven_answer_outlives_its_process() {
 /// However odd an answer is, its refresh token is taken: the old one is used up.
 #[test]
 fn the_refresh_token_of_an_odd_answer_is_kept() {
-    let odd: [(&str, fn(&mut Value)); 4] = [
+    type Change = fn(&mut Value);
+    let odd: [(&str, Change); 4] = [
         ("no access token", |answer| {
             answer.as_object_mut().unwrap().remove("access_token");
         }),
