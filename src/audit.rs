@@ -28,9 +28,9 @@ pub enum Event<'a> {
     /// The provider ended a session, or it was of no use any more.
     Ended(&'a str),
     /// The last answer to a refresh failed its checks: the session is kept, and nothing of it is printed.
-    Unproven(&'a Failure, Held<'a>),
+    Unproven(&'a Failure, HeldSession<'a>),
     /// The provider did not renew a session, which is kept.
-    NotRenewed(&'a Failure, Held<'a>),
+    NotRenewed(&'a Failure, HeldSession<'a>),
     /// A user signed out.
     SignedOut {
         /// The account, if it was known.
@@ -56,7 +56,7 @@ pub enum Event<'a> {
 
 /// Since when a session is kept that is not renewed, and what happens next.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct HeldSession<'a> {
     /// In seconds since 1970.
     pub since: u64,
     /// When it is tried again: a moment, `next call` or `next sign-in`.
@@ -109,7 +109,7 @@ fn line<'a>(profile: &'a str, event: &Event<'a>, now: u64) -> String {
         Event::Unproven(_, held) | Event::NotRenewed(_, held) => text::moment(held.since),
         _ => String::new(),
     };
-    let kept = |failure: &'a Failure, held: &Held<'a>| {
+    let kept = |failure: &'a Failure, held: &HeldSession<'a>| {
         vec![
             ("id", failure.id.as_str()),
             ("reason", &*failure.what),
@@ -194,7 +194,7 @@ mod tests {
             (
                 Event::Unproven(
                     &refused,
-                    Held {
+                    HeldSession {
                         since: 60,
                         next: "next call",
                     },
@@ -204,7 +204,7 @@ mod tests {
             (
                 Event::NotRenewed(
                     &refused,
-                    Held {
+                    HeldSession {
                         since: 60,
                         next: "next sign-in",
                     },

@@ -58,7 +58,7 @@ pub fn serve(
             };
             WorkerEvent::Done(answer).write(io::stdout())?;
             // Only now: the caller that waits has its answer.
-            if let Err(NotRefreshed {
+            if let Err(FailedRefresh {
                 failure,
                 end_is_news: true,
             }) = &result
@@ -117,13 +117,13 @@ fn may_open_a_tab(settings: &Settings) -> Result<()> {
 }
 
 /// A refresh that brought no token.
-struct NotRefreshed {
+struct FailedRefresh {
     failure: Failure,
     /// The session has ended, in a call that may not prompt, and the user has not been told yet.
     end_is_news: bool,
 }
 
-impl From<Failure> for NotRefreshed {
+impl From<Failure> for FailedRefresh {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
@@ -136,7 +136,7 @@ fn refresh(
     settings: &Settings,
     need: TokenRequirement,
     caller: Caller,
-) -> Result<IssuedToken, NotRefreshed> {
+) -> Result<IssuedToken, FailedRefresh> {
     let answer_by = caller.deadline.less(RESERVE);
     let store = store::open(settings, Prompting::Forbidden);
     let budget = Budget::finishing(answer_by, Deadline::after(answer_by.left() + FINISH));
@@ -151,7 +151,7 @@ fn refresh(
     };
     writer
         .refresh(need, &provider)
-        .map_err(|failure| NotRefreshed {
+        .map_err(|failure| FailedRefresh {
             end_is_news: settings.notify && !caller.may_prompt && writer.end_is_news(&failure),
             failure,
         })

@@ -56,7 +56,7 @@ impl SecretStore for Memory {
 
 /// A kind of provider.
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+struct ProviderKind {
     /// For how many seconds it forgives the repeat of a used refresh token.
     grace: u64,
     /// A repeat that is not forgiven ends the whole session.
@@ -65,15 +65,15 @@ struct Kind {
     assertions: bool,
 }
 
-const fn kind(grace: u64, detects_reuse: bool, assertions: bool) -> Kind {
-    Kind {
+const fn kind(grace: u64, detects_reuse: bool, assertions: bool) -> ProviderKind {
+    ProviderKind {
         grace,
         detects_reuse,
         assertions,
     }
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [ProviderKind; 7] = [
     kind(30, true, false),
     kind(3, true, false),
     kind(0, true, false),
@@ -84,7 +84,7 @@ const KINDS: [Kind; 7] = [
 ];
 
 /// A person who is signed in at a provider, with a wire in between.
-struct Session {
+struct TestSession {
     scissors: Scissors,
     provider: Provider,
     settings: Settings,
@@ -93,8 +93,8 @@ struct Session {
     _folder: tempfile::TempDir,
 }
 
-impl Session {
-    fn new(kind: Kind) -> Self {
+impl TestSession {
+    fn new(kind: ProviderKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let scissors = Scissors::start();
         let provider = Provider::start(provider::Settings {
@@ -226,8 +226,8 @@ impl fmt::Display for Figures {
 }
 
 /// So many cuts at one provider.
-fn at(kind: Kind, points: usize, seed: u64) -> Figures {
-    let session = Session::new(kind);
+fn at(kind: ProviderKind, points: usize, seed: u64) -> Figures {
+    let session = TestSession::new(kind);
     let mut figures = Figures::default();
     for cut in cuts(points, seed) {
         let before = session.scissors.connections();
@@ -309,7 +309,7 @@ fn a_lost_answer_costs_nothing_where_the_provider_forgives_and_is_told_where_it_
         None => 40,
     };
     let each = points.div_ceil(KINDS.len());
-    let all: Vec<(Kind, Figures)> = thread::scope(|scope| {
+    let all: Vec<(ProviderKind, Figures)> = thread::scope(|scope| {
         let running: Vec<_> = (1..)
             .zip(KINDS)
             .map(|(seed, kind)| scope.spawn(move || (kind, at(kind, each, seed))))
@@ -335,7 +335,7 @@ fn a_second_loss_is_no_end_and_the_next_call_goes_on() {
     if !can_connect() {
         return;
     }
-    let session = Session::new(KINDS[4]);
+    let session = TestSession::new(KINDS[4]);
     for end in [End::Reset, End::Eof] {
         let before = session.scissors.connections();
         session

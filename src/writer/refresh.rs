@@ -226,7 +226,7 @@ impl Writer<'_> {
             (NextTry::AfterBackOff, Some(back_off)) => crate::text::moment(back_off.until()),
             _ => "next call".to_owned(),
         };
-        let held = audit::Held {
+        let held = audit::HeldSession {
             since: back_off.map_or_else(clock::now, |back_off| back_off.since),
             next: &next,
         };
