@@ -897,9 +897,13 @@ impl Walk {
                 if event.failing_writes >= super::STORE_TRIES && sent > 0 && !kind.parks {
                     machine.world.excused.set(true);
                 }
-                let forbids = matches!(mood, Mood::AnotherPerson | Mood::NotAllowed)
-                    || machine.world.rule.get();
-                if sent > 0 && alive && forbids && !matches!(result, Ok(Some(_))) {
+                // An answer that names another person or an account that is not allowed takes the token away; one that
+                // has not been judged so far does not.
+                let is_withdrawn = result.as_ref().is_err_and(|failure| {
+                    mood == Mood::AnotherPerson
+                        || (failure.id == Id::SignInFailed && !matches!(mood, Mood::Refuses(_)))
+                });
+                if sent > 0 && alive && is_withdrawn {
                     machine.world.proved.borrow_mut().clear();
                 }
                 match result {
