@@ -32,7 +32,7 @@ pub(crate) const LEFT_BEHIND: &str = "left behind: ";
 /// Longest time for one test, unless its lane says something else.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The same where long tests are asked for (`GATEPASS_LONG_TESTS`): every sequence of four events takes most of an hour on
+/// The same where long tests are asked for (`GATEPASS_LONG_TESTS`): a million sequences of events take their time on
 /// a busy machine.
 const LONG_LIMIT: Duration = Duration::from_secs(5400);
 
