@@ -300,7 +300,6 @@ fn can_connect() -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "long tests say what they did")]
 fn a_lost_answer_costs_nothing_where_the_provider_forgives_and_is_told_where_it_does_not() {
     if !can_connect() {
         return;

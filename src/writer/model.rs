@@ -1028,7 +1028,6 @@ impl Walk {
     }
 
     /// Every sequence of so many further events. Gives how many were tried.
-    #[expect(clippy::print_stdout, reason = "a sequence that fails is shown")]
     fn every(
         &mut self,
         alphabet: &[Incident],
@@ -1147,7 +1146,6 @@ fn is_long() -> bool {
 
 /// After a sign-in, every sequence of up to three events of the alphabet (with `GATEPASS_LONG_TESTS`: four).
 #[test]
-#[expect(clippy::print_stdout, reason = "long tests say what they did")]
 fn no_short_sequence_loses_a_session() {
     let alphabet = alphabet();
     let longest = if is_long() { 4 } else { 3 };
@@ -1183,7 +1181,6 @@ fn no_short_sequence_loses_a_session() {
 /// A process with a lock of its own, as in another home folder, signs in at another issuer, signs in here or signs out
 /// while this one renews the session: what it has left stands, whatever the clocks say.
 #[test]
-#[expect(clippy::print_stdout, reason = "long tests say what they did")]
 fn a_refresh_never_overwrites_what_another_process_has_done() {
     let tries = if is_long() { 10_000 } else { 300 };
     let mut random: u64 = 0x9E37_79B9_7F4A_7C15;
