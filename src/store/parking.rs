@@ -6,6 +6,8 @@
 
 use sha2::{Digest, Sha256};
 
+use zeroize::Zeroizing;
+
 use crate::clock;
 use crate::config::settings::{CacheChoice, Settings, StoreChoice};
 #[cfg(windows)]
@@ -90,7 +92,7 @@ impl Parking {
 
     /// The parked record, if it is the one that the state file knows by this digest.
     pub fn read(&self, digest: &str) -> Option<Record> {
-        let bytes = match &self.0 {
+        let bytes: Zeroizing<Vec<u8>> = match &self.0 {
             #[cfg(target_os = "linux")]
             ParkingPlace::KernelKeyring(name) => kernel_keyring::read(name).ok().flatten(),
             #[cfg(windows)]
