@@ -83,7 +83,7 @@ fn fifty_callers_cause_one_refresh() {
     )
     .signed_in();
     // Good for five seconds after it was issued.
-    scene.configure("min_validity = 3595");
+    scene.configure("min_validity = 3595\nlog_level = \"debug\"");
     for round in 1..=times(3, 20) {
         thread::sleep(Duration::from_millis(6100));
         let answers = at_once(50, || scene.background());
@@ -92,7 +92,12 @@ fn fifty_callers_cause_one_refresh() {
             .map(|answer| answer.expect(0).token())
             .collect();
         assert_eq!(tokens.len(), 1, "round {round}");
-        assert_eq!(scene.provider.count("refresh_token.consumed"), round);
+        assert_eq!(
+            scene.provider.count("refresh_token.consumed"),
+            round,
+            "{}",
+            scene.home.log().unwrap_or_default()
+        );
     }
     assert_eq!(scene.provider.count("grant.revoked"), 0);
 }

@@ -10,10 +10,6 @@ use gatepass_testkit::lab::{Gatepass, Outcome, Person, Scene};
 
 use crate::GATEPASS;
 
-fn log_of(scene: &Scene) -> PathBuf {
-    scene.home.path().join(".local/state/gatepass/gatepass.log")
-}
-
 #[test]
 fn the_log_has_the_background_work_and_no_secret() {
     let scene = Scene::new(GATEPASS);
@@ -21,7 +17,7 @@ fn the_log_has_the_background_work_and_no_secret() {
     let scene = scene.signed_in();
     scene.gatepass(["token", "--force-refresh"]).run().token();
     scene.background().token();
-    let path = log_of(&scene);
+    let path = scene.home.log_file();
     let text = fs::read_to_string(&path).expect("a log");
     let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -44,7 +40,7 @@ fn the_log_has_the_background_work_and_no_secret() {
 fn without_being_asked_nothing_is_logged() {
     let scene = Scene::new(GATEPASS).signed_in();
     scene.gatepass(["token", "--force-refresh"]).run().token();
-    assert!(!log_of(&scene).exists());
+    assert!(!scene.home.log_file().exists());
 }
 
 /// A program that runs gatepass where `/dev/log` is this socket and nothing else of the machine has changed.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::provider::{Provider, client};
 
 /// Longest wait for anything, on a machine with other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the browser that [`browser`] configures leaves the address.
 pub const VISITS: &str = r"HKCU\SOFTWARE\GatepassTest";

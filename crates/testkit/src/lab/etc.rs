@@ -28,9 +28,7 @@ impl Etc {
             .expect("a temporary folder");
         open(folder.path(), 0o755);
         let etc = Self { folder };
-        for part in ["upper", "work"] {
-            etc.make(&etc.folder.path().join(part));
-        }
+        etc.make(&etc.path(""));
         etc
     }
 
@@ -60,12 +58,13 @@ impl Etc {
         open(folder, 0o755);
     }
 
-    /// What starts a program that sees the files.
+    /// What starts a program that sees the files. It writes none: many may start at once, and a folder for writes
+    /// belongs to one mount.
     #[must_use]
     pub fn command(&self) -> [String; 6] {
         let base = self.folder.path().display();
         let script = format!(
-            "mount -t overlay overlay -o lowerdir=/etc,upperdir={base}/upper,workdir={base}/work /etc && exec \"$0\" \"$@\""
+            "mount -t overlay overlay -o lowerdir={base}/upper:/etc /etc && exec \"$0\" \"$@\""
         );
         [
             "unshare",

@@ -35,6 +35,18 @@ impl Home {
         self.folder.path()
     }
 
+    /// What gatepass has logged, where the configuration has a log.
+    #[must_use]
+    pub fn log(&self) -> Option<String> {
+        fs::read_to_string(self.log_file()).ok()
+    }
+
+    /// Where gatepass keeps its log.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.state().join("gatepass.log")
+    }
+
     /// Where gatepass keeps its locks and its state.
     #[must_use]
     pub fn state(&self) -> PathBuf {
