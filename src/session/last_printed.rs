@@ -100,9 +100,8 @@ impl Note {
 
 fn number(bytes: &[u8]) -> u64 {
     bytes
-        .iter()
-        .rev()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// What a caller shows of its token by asking for it again.

@@ -1,8 +1,8 @@
 //! Linux: `/proc` (proc(5)).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::{Process, ProcessTable};
 
@@ -43,8 +43,11 @@ impl ProcessTable for Processes {
 }
 
 fn stat(who: &str) -> Option<Process> {
-    let text = fs::read(Path::new("/proc").join(who).join("stat")).ok()?;
-    parse(&text)
+    let mut file = File::open(format!("/proc/{who}/stat")).ok()?;
+    // One read gets the whole line: 51 numbers of at most 20 digits at worst, and a name of 64 bytes.
+    let mut line = [0; 1280];
+    let length = file.read(&mut line).ok()?;
+    parse(line.get(..length)?)
 }
 
 /// `PID (name) state ppid … starttime …`. A name may hold anything, brackets and spaces as well.
