@@ -373,14 +373,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_child_of_a_shell_of_ours_is_ours() {
-        use std::process::Command;
+        use std::process::{Command, Stdio};
 
         let table = system::Processes::open().unwrap();
         let us = table.process(std::process::id()).unwrap();
         assert_eq!(us.parent, table.own_parent().unwrap());
         assert!(us.started > 0 && table.namespace().unwrap() > 0);
         let mut child = Command::new("/bin/sh")
-            .args(["-c", "sleep 30; exit 0"])
+            .args(["-c", "read line; exit 0"])
+            .stdin(Stdio::piped())
             .spawn()
             .unwrap();
         let shell = table.process(child.id()).unwrap();
