@@ -368,10 +368,15 @@ impl Proof {
         }
         #[cfg(windows)]
         {
-            /// What everything begins with that DPAPI has encrypted: a version, and the first part of its provider.
-            const DPAPI: [u8; 8] = [0x01, 0, 0, 0, 0xD0, 0x8C, 0x9D, 0xDF];
+            /// What everything begins with that DPAPI has encrypted, after a version: its provider's identifier, or
+            /// what Wine writes in its place.
+            const DPAPI: [&[u8]; 2] = [&[0xD0, 0x8C, 0x9D, 0xDF], b"Wine Crypt32 ok"];
+            let is_sealed = |file: &[u8]| {
+                let rest = file.strip_prefix(&[1, 0, 0, 0]);
+                rest.is_some_and(|rest| DPAPI.iter().any(|one| rest.starts_with(one)))
+            };
             match self.stage.place.sealed_token() {
-                Some(sealed) if sealed.starts_with(&DPAPI) => {}
+                Some(sealed) if is_sealed(&sealed) => {}
                 Some(_) => return Err("the cached token is not encrypted by DPAPI".into()),
                 None => return Err("there is no cached token".into()),
             }
