@@ -5,7 +5,6 @@
 //! encrypts for this user; elsewhere there is none. The access token stays out of it.
 
 use sha2::{Digest, Sha256};
-
 use zeroize::Zeroizing;
 
 use crate::clock;

@@ -214,6 +214,20 @@ impl World {
         self.entry.borrow().as_deref().and_then(Record::from_bytes)
     }
 
+    /// The provider ends a session, and says so.
+    fn revoke(&self, family: usize, was_repeated: bool) -> NoAnswer {
+        self.families.borrow_mut()[family].revoked = true;
+        self.has_ended_it.set(true);
+        NoAnswer::Refused {
+            end: AttemptEnd::Refused {
+                code: "invalid_grant".to_owned(),
+                suberror: None,
+            },
+            said: "invalid_grant".to_owned(),
+            was_repeated,
+        }
+    }
+
     /// Whether the provider would take this refresh token now.
     fn is_good(&self, token: &Secret) -> bool {
         let (index, number) = Self::parse(token.expose());
@@ -321,16 +335,7 @@ impl Renewal for World {
             }
         }
         if !self.is_good(refresh_token) {
-            self.families.borrow_mut()[index].revoked = true;
-            self.has_ended_it.set(true);
-            return Err(NoAnswer::Refused {
-                end: AttemptEnd::Refused {
-                    code: "invalid_grant".to_owned(),
-                    suberror: None,
-                },
-                said: "invalid_grant".to_owned(),
-                was_repeated: false,
-            });
+            return Err(self.revoke(index, false));
         }
         let next = if mood == Mood::KeepsTheToken {
             number
@@ -355,17 +360,7 @@ impl Renewal for World {
             return Err(NoAnswer::Failed(unavailable("the connection broke")));
         }
         if mood == Mood::LostOnce && !self.is_good(refresh_token) {
-            let family = &mut self.families.borrow_mut()[index];
-            family.revoked = true;
-            self.has_ended_it.set(true);
-            return Err(NoAnswer::Refused {
-                end: AttemptEnd::Refused {
-                    code: "invalid_grant".to_owned(),
-                    suberror: None,
-                },
-                said: "invalid_grant".to_owned(),
-                was_repeated: true,
-            });
+            return Err(self.revoke(index, true));
         }
         let grant = grant(index, next);
         let judgement = match mood {
