@@ -115,7 +115,7 @@ fn a_desktop_that_is_slow_or_missing_delays_no_answer() {
     scene.provider.revoke_all();
     let done = refresh(&scene);
     done.expect(4);
-    assert!(done.elapsed < Duration::from_secs(4), "{:?}", done.elapsed);
+    done.within(Duration::from_secs(4));
     drop(desktop);
 }
 

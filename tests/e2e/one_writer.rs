@@ -220,7 +220,7 @@ fn a_refusal_closes_the_door_for_hosts_and_not_for_the_person() {
         let again = scene.gatepass([]).context("interactive").run();
         again.expect(4);
         assert!(again.stderr.contains("none is opened until"), "{again:?}");
-        assert!(again.elapsed < Duration::from_secs(1));
+        again.within(Duration::from_secs(1));
     }
     assert_eq!(scene.provider.count("/authorize"), 1);
     scene.enters(Person::without_browser());
@@ -274,11 +274,11 @@ fn a_silent_caller_does_not_wait_for_an_open_sign_in() {
     thread::sleep(Duration::from_millis(700));
     let silent = scene.background();
     silent.expect(4);
-    assert!(silent.elapsed < Duration::from_secs(1));
+    silent.within(Duration::from_secs(1));
     let late = waiting.wait();
     late.expect(4);
     assert!(late.stderr.contains("open in the browser"), "{late:?}");
-    assert!(late.elapsed < Duration::from_secs(4));
+    late.within(Duration::from_secs(4));
     // A person's own sign-in takes the place of the one that nobody finishes.
     scene.configure("");
     scene.login();
@@ -298,7 +298,7 @@ fn callers_are_answered_in_time_and_the_refresh_is_finished() {
         .gatepass(["token", "--caller", "codex", "--force-refresh"])
         .run();
     codex.expect(6);
-    assert!(started.elapsed() < Duration::from_secs(5), "{codex:?}");
+    assert!(started.elapsed() < gatepass_testkit::lab::on_this_machine(Duration::from_secs(5)));
     let home = scene.home.path().display().to_string();
     assert!(wait_until(Duration::from_secs(10), || workers(&home).is_empty()));
     scene.provider.clear_script();

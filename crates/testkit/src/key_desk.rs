@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::gateway::{Refusal, Verifier, bearer, models, refuse};
-use crate::provider::http::{Request, Response, Server, listen, lock};
+use crate::port;
+use crate::provider::http::{Request, Response, Server, lock};
 use crate::provider::{Log, Seen, codes};
 
 /// A running one on 127.0.0.1; it stops when dropped.
@@ -46,7 +47,7 @@ impl KeyDesk {
         });
         let server = {
             let desk = Arc::clone(&desk);
-            Server::serve(listen(0), move |request| {
+            Server::serve(port::listen(0), move |request| {
                 desk.log.record(&request);
                 desk.answer(&request).into()
             })

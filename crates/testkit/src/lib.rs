@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod installed;
 pub mod key_desk;
 pub mod lab;
+mod port;
 pub mod provider;
 pub mod run_keys;
 pub mod scissors;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use answers::{Api, Reply};
 use serde_json::{Value, json};
 
-use crate::provider::http::{Answer, Delivery, Request, Response, Server, listen, lock};
+use crate::port;
+use crate::provider::http::{Answer, Delivery, Request, Response, Server, lock};
 use crate::provider::jwt::{Jwt, SignatureError};
 use crate::provider::{Log, Seen, client};
 
@@ -195,7 +196,7 @@ impl Gateway {
                 Arc::clone(&conduct),
                 Arc::clone(&log),
             );
-            Server::serve(listen(0), move |request| {
+            Server::serve(port::listen(0), move |request| {
                 log.record(&request);
                 answer(&verifier, &conduct, &request)
             })

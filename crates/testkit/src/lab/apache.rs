@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use super::ClientKey;
-use super::server::{Server, free_port};
+use super::server::Server;
+use crate::port;
 
 /// Apache with `mod_auth_openidc`: lets requests pass that carry a token of these keys and for this audience.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Apache {
     pub fn start(jwks: &str, audience: &str, behind: &str) -> Self {
         let mut server = Server::prepare("apache");
         let key = ClientKey::new("RSA", &[]);
-        let (port, keys_port) = (free_port(), free_port());
+        let (port, keys_port) = (port::free(), port::free());
         let modules: String = MODULES
             .iter()
             .map(|(name, file)| format!("LoadModule {name}_module modules/mod_{file}.so\n"))

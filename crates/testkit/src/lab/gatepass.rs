@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{self, Collected, Input, Limited};
-use super::{Home, Keyring};
+use super::{Home, Keyring, on_this_machine};
 
 const HARD_LIMIT: Duration = Duration::from_secs(90);
 
@@ -348,8 +348,8 @@ impl Outcome {
     pub fn expect(&self, code: i32) -> &Self {
         assert_eq!(
             self.code, code,
-            "stdout {:?}, stderr:\n{}",
-            self.stdout, self.stderr
+            "after {:?}; stdout {:?}, stderr:\n{}",
+            self.elapsed, self.stdout, self.stderr
         );
         assert!(
             !self.held_open,
@@ -369,6 +369,22 @@ impl Outcome {
                 self.stderr
             );
         }
+        self
+    }
+
+    /// It has taken less than this, in the measure of [`on_this_machine`].
+    ///
+    /// # Panics
+    /// Where it is not so.
+    #[track_caller]
+    pub fn within(&self, limit: Duration) -> &Self {
+        let allowed = on_this_machine(limit);
+        assert!(
+            self.elapsed < allowed,
+            "it took {:?} and not less than {limit:?} ({allowed:?} on a machine as busy as this); stderr:\n{}",
+            self.elapsed,
+            self.stderr
+        );
         self
     }
 

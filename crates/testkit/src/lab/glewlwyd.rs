@@ -4,8 +4,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::server::{Server, free_port};
+use super::server::Server;
 use super::{AnyProvider, ClientKey};
+use crate::port;
 use crate::provider::client;
 
 /// Makes the database and the configuration out of what the package brings.
@@ -46,7 +47,7 @@ impl Glewlwyd {
     #[must_use]
     pub fn start(redirect: &str) -> Self {
         let mut server = Server::prepare("glewlwyd");
-        let port = free_port().to_string();
+        let port = port::free().to_string();
         let prepared = Command::new("/usr/bin/python3")
             .args(["-c", PREPARE])
             .arg(server.folder())

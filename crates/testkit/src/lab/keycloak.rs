@@ -8,7 +8,8 @@ use std::{fmt, fs};
 use serde_json::{Value, json};
 
 use super::AnyProvider;
-use super::server::{Server, free_port};
+use super::server::Server;
+use crate::port;
 use crate::provider::client;
 
 /// Java that ends with the script that starts it, however that ends.
@@ -53,7 +54,7 @@ impl Keycloak {
         server.write("java", JAVA);
         let java = server.folder().join("java");
         fs::set_permissions(&java, fs::Permissions::from_mode(0o755)).expect("own file");
-        let port = free_port().to_string();
+        let port = port::free().to_string();
         let base = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(Self::folder().join("bin/kc.sh"));
         command

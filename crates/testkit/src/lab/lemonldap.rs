@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::server::{Server, free_port};
+use super::server::Server;
 use super::{AnyProvider, ClientKey};
+use crate::port;
 
 const GIVEN: &str = "/var/lib/lemonldap-ng";
 
@@ -26,7 +27,7 @@ impl LemonLdap {
     #[must_use]
     pub fn start(redirect: &str, audience: &str) -> Self {
         let mut server = Server::prepare("lemonldap");
-        let port = free_port().to_string();
+        let port = port::free().to_string();
         let base = format!("http://127.0.0.1:{port}/");
         let folder = server.folder().display().to_string();
         let given = |path: &str| {

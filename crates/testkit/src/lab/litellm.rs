@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::server::{Server, free_port};
+use super::server::Server;
+use crate::port;
 
 /// `LiteLLM`'s proxy with its hook for checking who calls (`custom_auth`): a JWT of one issuer for one audience. It answers
 /// `POST /v1/messages` itself, for the model `demo`.
@@ -39,7 +40,7 @@ impl LiteLlm {
             "custom_auth.py",
             include_str!("../../../../docs/gateways/litellm/custom_auth.py"),
         );
-        let port = free_port().to_string();
+        let port = port::free().to_string();
         let url = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(Self::environment().join("bin/litellm"));
         command

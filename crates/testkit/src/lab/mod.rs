@@ -18,6 +18,7 @@
 #![cfg(target_os = "linux")]
 
 mod apache;
+mod busy;
 mod busy_keychain;
 mod client_key;
 mod etc;
@@ -40,6 +41,7 @@ mod scene;
 mod server;
 
 pub use apache::Apache;
+pub use busy::on_this_machine;
 pub use busy_keychain::BusyKeychain;
 pub use client_key::ClientKey;
 pub use etc::{Etc, needs_mounts};

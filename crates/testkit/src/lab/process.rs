@@ -9,14 +9,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Asks until the answer is yes; no after `limit`.
+use super::on_this_machine;
+
+/// Asks until the answer is yes; no after `limit`, in the measure of [`on_this_machine`].
 pub fn wait_until(limit: Duration, mut question: impl FnMut() -> bool) -> bool {
-    let ends = Instant::now() + limit;
+    let began = Instant::now();
     loop {
         if question() {
             return true;
         }
-        if Instant::now() >= ends {
+        if began.elapsed() >= on_this_machine(limit) {
             return false;
         }
         thread::sleep(Duration::from_millis(15));

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::process::{self, Part, Ready};
+use crate::port;
 use crate::run_keys;
 
 /// How the provider behaves. Lifetimes are in seconds.
@@ -94,7 +95,7 @@ impl NodeProvider {
     #[must_use]
     pub fn start(settings: &Settings) -> Self {
         let settings = json!({
-            "port": settings.port,
+            "port": if settings.port == 0 { port::free() } else { settings.port },
             "accessToken": settings.access_token,
             "idToken": settings.id_token,
             "refreshToken": settings.refresh_token,

@@ -1,7 +1,6 @@
 //! Servers that are programs of their own.
 
 use std::fs::{self, Permissions};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,12 +14,6 @@ use crate::provider::client;
 /// How long a server may take to come up. Keycloak takes half a minute on a quiet machine, and has taken more than three
 /// on one with ten times as much to do as it has processors.
 const LIMIT: Duration = Duration::from_secs(400);
-
-/// A port that was free a moment ago, for a server that has to be told one.
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
-    listener.local_addr().expect("a bound listener").port()
-}
 
 /// A running server with a folder of its own, in which it finds its files and leaves its log.
 #[derive(Debug)]

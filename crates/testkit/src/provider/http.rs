@@ -246,11 +246,6 @@ pub(crate) struct Server {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// Opens a listener on 127.0.0.1; port 0 is any free port.
-pub(crate) fn listen(port: u16) -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the loopback port is free")
-}
-
 impl Server {
     /// Serves connections of `listener`, each on a thread of its own.
     pub(crate) fn serve<H>(listener: TcpListener, handler: H) -> Self

@@ -43,10 +43,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::port;
+
 use engine::Engine;
 use grants::Grant;
 pub use http::{Pairs, Response};
-use http::{Server, listen, lock};
+use http::{Server, lock};
 pub use keys::Signing;
 use mint::IdToken;
 use script::Faults;
@@ -70,7 +72,7 @@ impl fmt::Debug for Provider {
 impl Provider {
     /// Starts a provider.
     pub fn start(settings: Settings) -> Self {
-        let listener = listen(settings.port);
+        let listener = port::listen(settings.port);
         let address = listener.local_addr().expect("a bound listener");
         let base = settings.base.clone();
         let base = base.unwrap_or_else(|| format!("http://{address}"));
