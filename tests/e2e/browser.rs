@@ -278,6 +278,12 @@ fn an_interactive_call_signs_the_person_in() {
         Some(&token)
     );
     assert_eq!(scene.background().token(), token);
+    // The page stays open a moment longer than the sign-in takes.
+    let page = scene
+        .person
+        .saw_within(Duration::from_secs(30))
+        .expect("the person saw the last page");
+    assert!(page.text().contains("You are signed in"), "{page:?}");
 }
 
 #[test]

@@ -157,6 +157,42 @@ fn a_place_that_is_forbidden_is_not_used() {
     }
 }
 
+/// A machine without the place, as containers are: the kernel's keyring refuses every program. Nothing ends for that: the
+/// stored token is sent once more, and what the provider says to it counts.
+#[test]
+fn on_a_machine_without_a_place_only_the_provider_ends_the_session() {
+    let without = |call: Gatepass| {
+        let refuses = "inject=add_key,keyctl,request_key:error=EPERM";
+        let rules = [
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=add_key,keyctl,request_key",
+        ];
+        call.started_by("strace", rules.into_iter().chain(["-e", refuses]))
+    };
+    for (reuse_grace_seconds, code) in [(120, 0), (0, 4)] {
+        let mut scene = signed_in(provider::Settings {
+            reuse_grace_seconds,
+            ..provider::Settings::default()
+        });
+        renew_while_it_is_locked(&scene, without(forced(&scene))).expect(0);
+        assert_eq!(parked(&scene), None);
+        scene.keyring.unlock();
+        let told = without(scene.gatepass(["status"])).run();
+        assert!(told.stdout.contains("could not be stored"), "{told:?}");
+        assert!(told.stdout.contains("keychain"), "{told:?}");
+        let next = without(forced(&scene)).run();
+        next.expect(code);
+        assert_eq!(scene.provider.token_grants("refresh_token"), 2);
+        assert_eq!(scene.provider.families_revoked(), usize::from(code == 4));
+        let after = without(scene.gatepass([]).context("background")).run();
+        after.expect(code);
+    }
+}
+
 /// Another process holds the write lock for long: the caller's own limit holds all the same.
 #[test]
 fn switched_off_is_told_in_time_while_another_process_works_on_the_session() {
