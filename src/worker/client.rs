@@ -72,7 +72,7 @@ impl WorkerClient<'_> {
             || {
                 Failure::new(
                     Id::Unavailable,
-                    "the provider has not answered in time; the refresh goes on in the background",
+                    "the refresh takes longer than this caller waits; it goes on in the background",
                     "run it again in a moment",
                 )
             },

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gatepass_testkit::lab::{Gatepass, Outcome, Person, Scene};
+use gatepass_testkit::provider::{self, Fault, Hook, Provider};
+use tempfile::TempDir;
 
 use crate::GATEPASS;
 
@@ -74,44 +76,75 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
+/// A system's log that is a socket of the test's, and a program that runs gatepass where it is `/dev/log` and nothing
+/// else of the machine has changed.
+struct SystemLog {
+    daemon: UnixDatagram,
+    program: PathBuf,
+    _folder: TempDir,
+}
+
+impl SystemLog {
+    /// Nothing where this machine does not allow it.
+    fn start() -> Option<Self> {
+        // Elsewhere `audit.rs` and `system_log` test the parts.
+        if !is_root() {
+            gatepass_testkit::skip("only root can give a program a /dev/log of its own");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("log.socket");
+        let daemon = UnixDatagram::bind(&socket).unwrap();
+        daemon
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        Some(Self {
+            daemon,
+            program: with_system_log(folder.path(), &socket),
+            _folder: folder,
+        })
+    }
+
+    fn gatepass<P>(&self, scene: &Scene<P>, arguments: &[&str]) -> Gatepass {
+        Gatepass::new(&self.program, &scene.home)
+            .keyring(&scene.keyring)
+            .args(arguments.iter().copied())
+    }
+
+    /// The lines that have come since the last question.
+    fn lines(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut bytes = [0; 4096];
+        while let Ok(length) = self.daemon.recv(&mut bytes) {
+            all.push(String::from_utf8(bytes[..length].to_vec()).expect("text"));
+        }
+        all
+    }
+}
+
+/// One of the lines has all of these parts.
+#[track_caller]
+fn told(lines: &[String], parts: &[&str]) {
+    let found = lines
+        .iter()
+        .any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(found, "{parts:?} in {lines:#?}");
+}
+
 #[test]
 fn the_system_log_tells_who_was_let_in_and_what_was_handed_out() {
-    // Elsewhere `audit.rs` and `system_log` test the parts.
-    if !is_root() {
-        gatepass_testkit::skip("only root can give a program a /dev/log of its own");
+    let Some(log) = SystemLog::start() else {
         return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("log.socket");
-    let daemon = UnixDatagram::bind(&socket).unwrap();
-    daemon
-        .set_read_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
-    let program = with_system_log(folder.path(), &socket);
+    };
     let mut scene = Scene::new(GATEPASS);
     let run = |scene: &Scene, arguments: &[&str], context: Option<&str>| -> Outcome {
-        let run = Gatepass::new(&program, &scene.home)
-            .keyring(&scene.keyring)
-            .args(arguments.iter().copied());
+        let run = log.gatepass(scene, arguments);
         match context {
             Some(context) => run.context(context).run(),
             None => run.run(),
         }
     };
-    let lines = || {
-        let mut all = Vec::new();
-        let mut bytes = [0; 4096];
-        while let Ok(length) = daemon.recv(&mut bytes) {
-            all.push(String::from_utf8(bytes[..length].to_vec()).expect("text"));
-        }
-        all
-    };
-    let told = |lines: &[String], parts: &[&str]| {
-        let found = lines
-            .iter()
-            .any(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(found, "{parts:?} in {lines:#?}");
-    };
+    let lines = || log.lines();
 
     run(&scene, &["login", "--browser"], None).expect(0);
     run(&scene, &[], Some("background")).expect(0);
@@ -170,6 +203,54 @@ fn the_system_log_tells_who_was_let_in_and_what_was_handed_out() {
         &lines(),
         &["<84>", "event=refused", "id=\"sign-in-failed\""],
     );
+}
+
+/// A session that is kept although nothing of it can be renewed: what was wrong, since when, and when it is tried again.
+#[test]
+fn the_system_log_tells_of_a_session_that_is_kept_and_not_renewed() {
+    let Some(log) = SystemLog::start() else {
+        return;
+    };
+    let provider = Provider::start(provider::Settings::default());
+    let scene = Scene::around(GATEPASS, provider, Person::without_browser()).signed_in();
+    scene.configure("audit = \"changes\"");
+    let insists = || log.gatepass(&scene, &["token", "--force-refresh"]).run();
+
+    scene.provider.script_times(
+        Hook::RefreshGrant,
+        ..1,
+        Fault::claims(|claims| claims["iss"] = "https://evil.example".into()),
+    );
+    insists().expect(8);
+    let unproven = log.lines();
+    assert_eq!(unproven.len(), 1, "{unproven:#?}");
+    let wrong = [
+        "<84>",
+        "event=session-unproven",
+        "id=\"untrusted-response\"",
+    ];
+    told(&unproven, &wrong);
+    told(&unproven, &["another issuer", " since=\"20", " next=\"20"]);
+
+    // A change of the configuration ends the pause.
+    scene.configure("notify = false\naudit = \"changes\"");
+    let code = Fault::oauth_error("invalid_target");
+    scene.provider.script_times(Hook::RefreshGrant, ..1, code);
+    insists().expect(3);
+    let refused = log.lines();
+    assert_eq!(refused.len(), 1, "{refused:#?}");
+    let wrong = ["<84>", "event=session-not-renewed", "id=\"config\""];
+    told(&refused, &wrong);
+    told(&refused, &["invalid_target", " since=\"20", " next=\"20"]);
+    // It is not asked again meanwhile, and nothing more is told.
+    insists().expect(3);
+    assert_eq!(log.lines(), [""; 0]);
+
+    let status = scene.gatepass(["status"]).run();
+    status.expect(0);
+    assert!(status.stdout.contains("invalid_target"), "{status:?}");
+    scene.configure("notify = true\naudit = \"changes\"");
+    insists().expect(0);
 }
 
 #[test]

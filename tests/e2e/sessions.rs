@@ -127,21 +127,25 @@ fn an_unproven_session_that_is_renewed_without_an_id_token_needs_a_sign_in() {
 
 #[test]
 fn a_clock_that_is_wrong_is_named_and_costs_nothing() {
-    let scene = signed_in();
-    scene
-        .provider
-        .set(|settings| settings.clock_ahead_seconds = 600);
-    let refused = insists(&scene);
-    refused.expect(6);
-    assert!(
-        refused.stderr.contains("set this machine's clock"),
-        "{refused:?}"
-    );
-    assert!(refused.stderr.contains("slow"), "{refused:?}");
-    scene
-        .provider
-        .set(|settings| settings.clock_ahead_seconds = 0);
-    goes_on(&scene);
+    // The provider's clock is ten minutes ahead of this machine's, or two hours behind it: then what it issues for an
+    // hour has expired here.
+    for (ahead, word) in [(600, "slow"), (-7200, "fast")] {
+        let scene = signed_in();
+        scene
+            .provider
+            .set(|settings| settings.clock_ahead_seconds = ahead);
+        let refused = insists(&scene);
+        refused.expect(6);
+        assert!(
+            refused.stderr.contains("set this machine's clock"),
+            "{refused:?}"
+        );
+        assert!(refused.stderr.contains(word), "{refused:?}");
+        scene
+            .provider
+            .set(|settings| settings.clock_ahead_seconds = 0);
+        goes_on(&scene);
+    }
 }
 
 /// Somebody who signs in again in the same session with the provider has a later `auth_time`.
