@@ -25,6 +25,10 @@ use crate::caller::Deadline;
 /// The service name under which all sessions are kept.
 const SERVICE: &str = "gatepass";
 
+/// After this time without an answer that needs no user, the keychain is asked once more: calls take milliseconds, and
+/// an answer can get lost.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// The keychain of this user.
 #[derive(Clone, Copy, Debug)]
 pub struct Keychain {
@@ -44,34 +48,44 @@ impl Keychain {
         }
     }
 
-    /// Runs a call, at most until the deadline.
+    /// Runs a call, at most until the deadline. One that no user has to answer is made a second time where it takes
+    /// long; the first answer counts.
     fn bounded<T: Send + 'static>(
         self,
         deadline: Deadline,
-        call: impl Fn() -> Result<T, StoreError> + Send + 'static,
+        call: impl Fn() -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
-        // While the user may have to answer a prompt, other processes are not kept waiting.
-        let turn = match self.prompting {
-            Prompting::Forbidden => Some(Turn::wait(deadline)),
-            Prompting::Allowed => None,
-        };
         let (answer, wait) = mpsc::channel();
-        let spawned = thread::Builder::new()
-            .name("keychain".to_owned())
-            .spawn(move || {
+        let begin = |answer: mpsc::Sender<_>| {
+            let call = call.clone();
+            let ask = move || {
                 #[cfg(target_os = "macos")]
                 let _silence = match self.silence() {
                     Ok(silence) => silence,
                     Err(why) => return drop(answer.send(Err(why))),
                 };
-                let result = persistently(self.prompting, call);
-                drop(turn);
                 // The caller does not listen any more if its time is over.
-                let _ = answer.send(result);
-            });
-        if let Err(error) = spawned {
-            return Err(StoreError::Other(error.to_string()));
+                let _ = answer.send(persistently(self.prompting, call));
+            };
+            let thread = thread::Builder::new().name("keychain".to_owned());
+            thread
+                .spawn(ask)
+                .map_err(|error| StoreError::Other(error.to_string()))
+        };
+        // Ends when this returns, also where a call is given up and goes on. While the user may have to answer a prompt,
+        // other processes are not kept waiting.
+        let _turn = match self.prompting {
+            Prompting::Forbidden => Some(Turn::wait(deadline)),
+            Prompting::Allowed => None,
+        };
+        if self.prompting == Prompting::Forbidden && deadline.left() > ASK_AGAIN {
+            begin(answer.clone())?;
+            if let Ok(result) = wait.recv_timeout(ASK_AGAIN) {
+                return result;
+            }
+            log::info!("the keychain has not answered yet, asking again");
         }
+        begin(answer)?;
         match wait.recv_timeout(deadline.left()) {
             Ok(result) => result,
             Err(mpsc::RecvTimeoutError::Timeout) => Err(StoreError::Silent),
@@ -341,8 +355,26 @@ fn innermost(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_call_whose_answer_is_lost_is_made_once_more() {
+        let keychain = Keychain::new(Prompting::Forbidden);
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let answer = keychain.bounded(deadline, move || {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                thread::sleep(Duration::from_secs(600));
+            }
+            Ok("answered")
+        });
+        assert_eq!(answer, Ok("answered"));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn a_refusal_that_may_pass_is_met_again_and_a_dismissed_prompt_once() {

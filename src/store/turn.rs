@@ -15,8 +15,8 @@ use crate::session::lock::Polling;
 /// The file that is locked. It has no content and is never deleted.
 const NAME: &str = "keychain-lock";
 
-/// Longest wait for a turn.
-const LONGEST: Duration = Duration::from_secs(5);
+/// Longest wait for a turn: on a busy machine, fifty calls take that long one after another.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// A turn. It ends when this is dropped, or with the process.
 #[derive(Debug)]

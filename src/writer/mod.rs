@@ -36,6 +36,10 @@ const KEYCHAIN: Duration = Duration::from_secs(20);
 /// Tries to store a rotated refresh token before giving up.
 const STORE_TRIES: u32 = 3;
 
+/// Longest wait for a store that says nothing, where the session can be parked instead: the caller has no token before.
+/// Where there is no such place, storing is all that there is.
+const STORE: Duration = Duration::from_secs(10);
+
 /// The right and the means to change one profile's session.
 pub struct Writer<'a> {
     reader: Reader<'a>,
@@ -153,9 +157,7 @@ impl<'a> Writer<'a> {
                     log::warn!("the entry was replaced meanwhile; the newer session stays");
                     return Ok(Kept::Overtaken);
                 }
-                Err(error) if tries == STORE_TRIES || self.budget.finish_by.passed() => {
-                    return Ok(Kept::Refused(error));
-                }
+                Err(error) if self.is_last_try(tries, &error) => return Ok(Kept::Refused(error)),
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;
@@ -163,10 +165,19 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether to give up after this try. What a store that says nothing was asked for twice is not asked again.
+    fn is_last_try(&self, tries: u32, error: &StoreError) -> bool {
+        tries == STORE_TRIES || *error == StoreError::Silent || self.budget.finish_by.passed()
+    }
+
     /// `false` if the entry is not the one that was read. The lock keeps other processes of this home folder away, and
     /// no others: one with another home folder has another lock and the same keychain.
     fn keep_once(&self, record: &Record, bytes: &[u8]) -> Result<bool, StoreError> {
-        let now = self.store.read(self.entry(), self.budget.finish_by)?;
+        let until = match &self.reader.parking {
+            Some(_) => self.budget.finish_by.at_most(STORE),
+            None => self.budget.finish_by,
+        };
+        let now = self.store.read(self.entry(), until)?;
         let before = now.as_ref().and_then(|bytes| Record::from_bytes(bytes));
         let held = Held::by(before.as_ref());
         let is_as_read = held == self.held
@@ -178,8 +189,7 @@ impl<'a> Writer<'a> {
                     before.is_same_sign_in(record) && before.rotations < record.rotations
                 }));
         if is_as_read {
-            self.store
-                .write(self.entry(), bytes, self.budget.finish_by)?;
+            self.store.write(self.entry(), bytes, until)?;
         }
         Ok(is_as_read)
     }

@@ -34,6 +34,15 @@ fn has_a_place(scene: &Scene<Provider>) -> bool {
 
 /// A refresh during which the keychain is locked: the renewed session cannot be stored.
 fn renew_while_it_is_locked(scene: &Scene<Provider>, run: Gatepass) -> Outcome {
+    renew_while(scene, run, |scene| scene.keyring.lock())
+}
+
+/// A refresh during which this happens.
+fn renew_while(
+    scene: &Scene<Provider>,
+    run: Gatepass,
+    happens: impl Fn(&Scene<Provider>),
+) -> Outcome {
     let before = scene.provider.count("/token");
     scene.provider.script_times(
         Hook::RefreshGrant,
@@ -47,7 +56,7 @@ fn renew_while_it_is_locked(scene: &Scene<Provider>, run: Gatepass) -> Outcome {
             .wait_for("/token", before + 1, Duration::from_secs(30))
     };
     assert!(is_sent());
-    scene.keyring.lock();
+    happens(scene);
     refresh.wait()
 }
 
@@ -91,6 +100,28 @@ fn a_keychain_that_stays_locked_over_ten_refreshes_loses_nothing() {
     // The first call that finds it willing brings the session home.
     forced(&scene).run().expect(0);
     assert_eq!(status(&scene)["parked"], Value::Null);
+    assert_eq!(parked(&scene), None);
+    assert_ne!(scene.keyring.lookup("default").unwrap(), stored);
+    forced(&scene).run().expect(0);
+    assert_eq!(scene.provider.families_revoked(), 0);
+}
+
+/// The keychain falls silent in the middle of a refresh: the token is printed while the caller still waits, and the
+/// session is not lost.
+#[test]
+fn a_keychain_that_falls_silent_keeps_no_caller_waiting_for_long() {
+    let scene = signed_in(provider::Settings::default());
+    if !has_a_place(&scene) {
+        return;
+    }
+    let stored = scene.keyring.lookup("default").unwrap();
+    let call = renew_while(&scene, forced(&scene), |scene| {
+        scene.keyring.stop_answering();
+    });
+    call.expect(0).within(Duration::from_secs(15));
+    assert!(parked(&scene).is_some());
+    scene.keyring.resume();
+    forced(&scene).run().expect(0);
     assert_eq!(parked(&scene), None);
     assert_ne!(scene.keyring.lookup("default").unwrap(), stored);
     forced(&scene).run().expect(0);

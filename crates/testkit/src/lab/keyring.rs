@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -98,7 +99,8 @@ impl Keyring {
                 let _ = fs::remove_file(&socket);
                 Part::start(&command)
             },
-            |_| socket.exists().then_some(()),
+            // The file is there a moment before anybody listens.
+            |_| UnixStream::connect(&socket).ok().map(drop),
             Part::last_words,
         );
         Self {
