@@ -32,13 +32,13 @@ fn no_refresh_token_was_used_twice(scene: &Scene) {
 #[test]
 fn a_short_token_is_refreshed_with_one_request() {
     let scene = signed_in(&Settings {
-        access_token: 10,
+        access_token: 60,
         ..Settings::default()
     });
     let mut seen = vec![scene.background().token()];
     assert_eq!(scene.provider.requests(), NOTHING, "as good as new");
     for _ in 0..3 {
-        wait(2.2); // more than a tenth of its life, and the clock counts whole seconds
+        wait(7.2); // more than a tenth of its life, and the clock counts whole seconds
         let token = scene.background().token();
         assert!(!seen.contains(&token), "a new one");
         assert_eq!(scene.provider.requests(), ONE_REFRESH);
@@ -121,10 +121,10 @@ fn calls_at_once_cause_one_refresh() {
 #[test]
 fn expired_tokens_of_many_callers_cause_one_refresh() {
     let scene = signed_in(&Settings {
-        access_token: 20,
+        access_token: 60,
         ..Settings::default()
     });
-    wait(3.2);
+    wait(7.2);
     let running: Vec<_> = (0..8)
         .map(|_| scene.gatepass([]).context("background").spawn())
         .collect();
@@ -162,11 +162,11 @@ fn while_the_provider_is_away_a_token_that_is_still_valid_is_printed() {
 fn while_the_provider_is_away_an_expired_token_is_not_and_the_session_stays() {
     for away in [Away::Refusing, Away::Silent] {
         let scene = signed_in(&Settings {
-            access_token: 2,
+            access_token: 8,
             rotate: away.loses_nothing(),
             ..Settings::default()
         });
-        wait(2.5);
+        wait(8.5);
         let entries = scene.keyring.items_snapshot();
         away.begin(&scene);
         let run: Outcome = scene.background();
