@@ -141,20 +141,28 @@ fn lose_state(scene: &Scene<Provider>) {
 /// The state file is lost and a host renews the old session while a person signs in: the sign-in is what counts.
 #[test]
 fn a_sign_in_is_not_discarded_because_the_state_was_lost_meanwhile() {
-    let (scene, _) = scene();
-    scene
-        .provider
-        .script(Hook::CodeGrant, Fault::Delay(Duration::from_secs(4)));
-    let login = scene.gatepass(["login", "--browser"]).spawn();
-    assert!(
+    // Before the sign-in, where the refresh brings back what the sign-in has not seen, or in the middle of it.
+    for is_lost_before in [true, false] {
+        let (scene, _) = scene();
         scene
             .provider
-            .wait_for("/token", 1, Duration::from_secs(30))
-    );
-    lose_state(&scene);
-    let renewed = scene.gatepass(["token", "--force-refresh"]).run().token();
-    login.wait().expect(0);
-    assert_ne!(scene.background().token(), renewed);
-    scene.gatepass(["token", "--force-refresh"]).run().expect(0);
-    assert_eq!(scene.provider.families_revoked(), 0);
+            .script(Hook::CodeGrant, Fault::Delay(Duration::from_secs(4)));
+        if is_lost_before {
+            lose_state(&scene);
+        }
+        let login = scene.gatepass(["login", "--browser"]).spawn();
+        assert!(
+            scene
+                .provider
+                .wait_for("/token", 1, Duration::from_secs(30))
+        );
+        if !is_lost_before {
+            lose_state(&scene);
+        }
+        let renewed = scene.gatepass(["token", "--force-refresh"]).run().token();
+        login.wait().expect(0);
+        assert_ne!(scene.background().token(), renewed);
+        scene.gatepass(["token", "--force-refresh"]).run().expect(0);
+        assert_eq!(scene.provider.families_revoked(), 0);
+    }
 }
