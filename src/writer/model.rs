@@ -121,6 +121,11 @@ struct Family {
     reused: u32,
 }
 
+/// Real time is no part of the model: whatever the machine is busy with, nothing is given up for want of it.
+fn no_hurry() -> Deadline {
+    Deadline::after(Duration::from_secs(3600))
+}
+
 /// Nothing goes wrong.
 fn calm(step: Step) -> Incident {
     Incident {
@@ -548,7 +553,7 @@ impl Machine {
     }
 
     fn writer_of<'a>(&'a self, settings: &'a Settings, files: &StateFiles) -> Result<Writer<'a>> {
-        let budget = Budget::of(Deadline::after(Duration::from_secs(5)));
+        let budget = Budget::of(no_hurry());
         let mut writer = Writer::take(settings, files, &self.world, budget)?;
         writer.reader.parking = self.parking(files);
         Ok(writer)
@@ -575,7 +580,7 @@ impl Machine {
 
     /// The session as gatepass would use it: the stored one, or the parked one that was renewed later.
     fn session(&self) -> Option<Record> {
-        let deadline = Deadline::after(Duration::from_secs(1));
+        let deadline = no_hurry();
         self.reader().stored(&self.world, deadline).unwrap()
     }
 
@@ -592,7 +597,7 @@ impl Machine {
         {
             return Ok(token);
         }
-        let deadline = Deadline::after(Duration::from_secs(1));
+        let deadline = no_hurry();
         if let Ok(Some(record)) = reader.stored(&self.world, deadline)
             && record.is_recalled(settings)
         {
@@ -727,7 +732,7 @@ impl Machine {
 
     fn view(&self) -> View {
         let reader = self.reader();
-        let deadline = Deadline::after(Duration::from_secs(1));
+        let deadline = no_hurry();
         let session = reader.stored(&self.world, deadline).unwrap();
         View {
             session,

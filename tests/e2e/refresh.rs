@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use gatepass_testkit::lab::{Outcome, Person, Scene, Settings};
+use gatepass_testkit::lab::{Outcome, Person, Scene, Settings, wait_until};
 
 use crate::GATEPASS;
+use crate::one_writer::workers;
 
 const ONE_REFRESH: [&str; 1] = ["POST /token 200"];
 const NOTHING: [&str; 0] = [];
@@ -271,5 +272,8 @@ impl Away {
             Self::Refusing => scene.provider.up(),
             Self::Silent => scene.provider.resume(),
         }
+        // The next call starts an attempt of its own, and does not share the end of one that has waited all the time.
+        let home = scene.home.path().display().to_string();
+        assert!(wait_until(Duration::from_secs(40), || workers(&home).is_empty()));
     }
 }
