@@ -165,9 +165,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether to give up after this try. What a store that says nothing was asked for twice is not asked again.
+    /// Whether to give up after this try. A store that says nothing has had its time; where the session can be parked, it
+    /// is not asked again while a caller waits.
     fn is_last_try(&self, tries: u32, error: &StoreError) -> bool {
-        tries == STORE_TRIES || *error == StoreError::Silent || self.budget.finish_by.passed()
+        let is_parked_instead = *error == StoreError::Silent && self.reader.parking.is_some();
+        tries == STORE_TRIES || is_parked_instead || self.budget.finish_by.passed()
     }
 
     /// `false` if the entry is not the one that was read. The lock keeps other processes of this home folder away, and
