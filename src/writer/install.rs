@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::issue::{self, IssueContext, Times};
 use super::sign_in::Replace;
-use super::{Kept, Writer, overtaken};
+use super::{Kept, WhoWaits, Writer, overtaken};
 use crate::clock;
 use crate::credential::{self, Use};
 use crate::error::{Failure, Result};
@@ -227,7 +227,7 @@ impl Writer<'_> {
             self.withdraw_tokens_of(other);
         }
         record.generation = self.reader.state.generation;
-        match self.keep(&record)? {
+        match self.keep(&record, WhoWaits::User)? {
             Kept::Stored => {}
             Kept::Refused(error) => return Err(error.into()),
             Kept::Overtaken => return Err(overtaken()),

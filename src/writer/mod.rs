@@ -36,8 +36,8 @@ const KEYCHAIN: Duration = Duration::from_secs(20);
 /// Tries to store a rotated refresh token before giving up.
 const STORE_TRIES: u32 = 3;
 
-/// Longest wait for a store that says nothing, where the session can be parked instead: the caller has no token before.
-/// Where there is no such place, storing is all that there is.
+/// Longest wait for a store that says nothing, where a renewed session can be parked instead: the caller has no token
+/// before. Where there is no such place, storing is all that there is.
 const STORE: Duration = Duration::from_secs(10);
 
 /// The right and the means to change one profile's session.
@@ -50,6 +50,15 @@ pub struct Writer<'a> {
     held: Held,
     /// A rotated refresh token of this attempt could be neither stored nor parked.
     is_unstored: bool,
+}
+
+/// Who waits while a record is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhoWaits {
+    /// A caller that needs its token. The renewed session can be parked meanwhile.
+    Caller,
+    /// The user, who may have to answer the keychain's prompt.
+    User,
 }
 
 /// What became of a record that was to be stored.
@@ -144,11 +153,11 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `internal` where the record cannot be written at all.
-    fn keep(&mut self, record: &Record) -> Result<Kept> {
+    fn keep(&mut self, record: &Record, who: WhoWaits) -> Result<Kept> {
         let bytes = record.to_bytes()?;
         let mut tries = 1;
         loop {
-            match self.keep_once(record, &bytes) {
+            match self.keep_once(record, &bytes, who) {
                 Ok(true) => {
                     self.held = Held::Record(record.identity());
                     return Ok(Kept::Stored);
@@ -157,7 +166,9 @@ impl<'a> Writer<'a> {
                     log::warn!("the entry was replaced meanwhile; the newer session stays");
                     return Ok(Kept::Overtaken);
                 }
-                Err(error) if self.is_last_try(tries, &error) => return Ok(Kept::Refused(error)),
+                Err(error) if self.is_last_try(tries, &error, who) => {
+                    return Ok(Kept::Refused(error));
+                }
                 Err(error) => log::warn!("storing the session failed, trying again: {error:?}"),
             }
             tries += 1;
@@ -167,17 +178,22 @@ impl<'a> Writer<'a> {
 
     /// Whether to give up after this try. A store that says nothing has had its time; where the session can be parked, it
     /// is not asked again while a caller waits.
-    fn is_last_try(&self, tries: u32, error: &StoreError) -> bool {
-        let is_parked_instead = *error == StoreError::Silent && self.reader.parking.is_some();
+    fn is_last_try(&self, tries: u32, error: &StoreError, who: WhoWaits) -> bool {
+        let is_parked_instead = *error == StoreError::Silent && self.can_park(who);
         tries == STORE_TRIES || is_parked_instead || self.budget.finish_by.passed()
+    }
+
+    fn can_park(&self, who: WhoWaits) -> bool {
+        who == WhoWaits::Caller && self.reader.parking.is_some()
     }
 
     /// `false` if the entry is not the one that was read. The lock keeps other processes of this home folder away, and
     /// no others: one with another home folder has another lock and the same keychain.
-    fn keep_once(&self, record: &Record, bytes: &[u8]) -> Result<bool, StoreError> {
-        let until = match &self.reader.parking {
-            Some(_) => self.budget.finish_by.at_most(STORE),
-            None => self.budget.finish_by,
+    fn keep_once(&self, record: &Record, bytes: &[u8], who: WhoWaits) -> Result<bool, StoreError> {
+        let until = if self.can_park(who) {
+            self.budget.finish_by.at_most(STORE)
+        } else {
+            self.budget.finish_by
         };
         let now = self.store.read(self.entry(), until)?;
         let before = now.as_ref().and_then(|bytes| Record::from_bytes(bytes));

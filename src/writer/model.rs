@@ -154,6 +154,10 @@ struct World {
     kind: WorldKind,
     entry: RefCell<Option<Vec<u8>>>,
     failing_writes: Cell<u32>,
+    /// A write of this event has failed.
+    has_refused: Cell<bool>,
+    /// How long the last write may have taken.
+    write_may_take: Cell<Duration>,
     locked: Cell<bool>,
     families: RefCell<Vec<Family>>,
     mood: Cell<Mood>,
@@ -251,11 +255,13 @@ impl SecretStore for World {
         Ok(self.entry.borrow().clone().map(Zeroizing::new))
     }
 
-    fn write(&self, _: &str, secret: &[u8], _: Deadline) -> Result<(), StoreError> {
+    fn write(&self, _: &str, secret: &[u8], deadline: Deadline) -> Result<(), StoreError> {
+        self.write_may_take.set(deadline.left());
         self.boundary();
         self.check_open()?;
         if self.failing_writes.get() > 0 {
             self.failing_writes.set(self.failing_writes.get() - 1);
+            self.has_refused.set(true);
             return Err(StoreError::Silent);
         }
         *self.entry.borrow_mut() = Some(secret.to_vec());
@@ -396,9 +402,10 @@ impl Renewal for World {
 
     fn judge_again(&self, _: &Record, answer: &mut JudgedAnswer) {
         self.boundary();
-        // What came is safe before anything else is asked.
+        // What came is safe before anything else is asked: stored or, where the store has refused it, parked.
         let kept = self.record().and_then(|record| record.refresh_token);
-        if self.failing_writes.get() == 0 && !self.excused.get() {
+        let is_parked = self.kind.parks && self.has_refused.get();
+        if self.failing_writes.get() == 0 && !self.excused.get() && !is_parked {
             assert_eq!(kept, answer.refresh_token, "asked before it was stored");
         }
         answer.judgement = match (self.mood.get(), &answer.grant) {
@@ -489,6 +496,8 @@ impl Machine {
             world: World {
                 kind,
                 entry: RefCell::default(),
+                has_refused: Cell::default(),
+                write_may_take: Cell::default(),
                 failing_writes: Cell::default(),
                 locked: Cell::default(),
                 families: RefCell::default(),
@@ -695,6 +704,7 @@ impl Machine {
         self.world.boundary.set(0);
         self.world.dies_at.set(event.dies_at);
         self.world.failing_writes.set(event.failing_writes);
+        self.world.has_refused.set(false);
         let result = catch_unwind(AssertUnwindSafe(|| match event.step {
             Step::Call(renew) => self.call(renew, &self.settings, &self.files).map(Some),
             Step::CallElsewhere => self
@@ -1483,7 +1493,7 @@ fn a_refresh_of_one_issuer_never_overwrites_a_sign_in_at_another() {
         ..entry
     };
     assert!(matches!(
-        refreshing.keep(&rotated).unwrap(),
+        refreshing.keep(&rotated, super::WhoWaits::Caller).unwrap(),
         super::Kept::Overtaken
     ));
     drop(refreshing);
@@ -1532,6 +1542,21 @@ fn a_sign_in_that_dies_once_its_session_is_stored_has_succeeded() {
                 let token = call.unwrap().unwrap();
                 assert_eq!(World::parse(token.value.expose()).0, family, "{case}");
             }
+        }
+    }
+}
+
+/// A store that says nothing keeps a caller waiting only where the renewed session can be put nowhere else. In a sign-in
+/// the user may have to answer its prompt first.
+#[test]
+fn a_silent_store_is_waited_for_by_the_user_and_where_nothing_can_be_parked() {
+    for kind in KINDS {
+        let mut walk = Walk::new(kind);
+        let machine = &mut walk.machine;
+        for (step, is_caller) in [(Step::SignIn, false), (FORCED, true)] {
+            machine.run(&calm(step)).unwrap().unwrap();
+            let is_short = machine.world.write_may_take.get() <= Duration::from_secs(10);
+            assert_eq!(is_short, is_caller && kind.parks, "{kind:?} {step:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::issue::{self, IssueContext, Times};
 use super::renewal::{JudgedAnswer, Judgement, NoAnswer, Renewal};
-use super::{Kept, Writer, overtaken};
+use super::{Kept, WhoWaits, Writer, overtaken};
 use crate::audit;
 use crate::clock;
 use crate::config::settings::Kind;
@@ -333,7 +333,7 @@ impl Writer<'_> {
                         exchanged_from: None,
                         ..rotated
                     };
-                    if let Kept::Refused(error) = self.keep(&record)? {
+                    if let Kept::Refused(error) = self.keep(&record, WhoWaits::Caller)? {
                         log::warn!("{}", Failure::from(error).what);
                     }
                     self.unpark();
@@ -517,7 +517,7 @@ impl Writer<'_> {
         record.token = Some(token.clone());
         // Nothing was rotated by this: what the store has is still good if it cannot be written now, and if an
         // earlier write has failed, this one has made up for it.
-        match self.keep(&record)? {
+        match self.keep(&record, WhoWaits::Caller)? {
             Kept::Stored => self.unpark(),
             Kept::Refused(error) => log::warn!(
                 "the gateway's token could not be stored: {}",
@@ -532,7 +532,7 @@ impl Writer<'_> {
     /// Stores a rotated refresh token. Where the store does not take it, it is parked; where there is no place for
     /// that, the token of this run is still worth printing, and what may be lost is told. Nothing ends by it.
     fn keep_rotated(&mut self, record: &Record) -> Result<()> {
-        match self.keep(record)? {
+        match self.keep(record, WhoWaits::Caller)? {
             Kept::Stored => {
                 self.is_unstored = false;
                 self.unpark();
@@ -598,7 +598,7 @@ impl Writer<'_> {
     /// One try: callers wait, and the next refresh comes anyway.
     fn keep_parked(&mut self, record: &Record) -> Result<Kept> {
         let bytes = record.to_bytes()?;
-        Ok(match self.keep_once(record, &bytes) {
+        Ok(match self.keep_once(record, &bytes, WhoWaits::Caller) {
             Ok(true) => {
                 self.held = Held::Record(record.identity());
                 Kept::Stored
