@@ -49,7 +49,7 @@ impl Keychain {
     }
 
     /// Runs a call, at most until the deadline. One that no user has to answer is made a second time where it takes
-    /// long; the first answer counts.
+    /// long; what is answered first counts.
     fn bounded<T: Send + 'static>(
         self,
         deadline: Deadline,
@@ -86,11 +86,19 @@ impl Keychain {
             log::info!("the keychain has not answered yet, asking again");
         }
         begin(answer)?;
-        match wait.recv_timeout(deadline.left()) {
-            Ok(result) => result,
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(StoreError::Silent),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Err(StoreError::Other("its library stopped".to_owned()))
+        // Where the second call is refused because of the first, the first may still be answered.
+        let mut refusal = None;
+        loop {
+            match wait.recv_timeout(deadline.left()) {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(why)) => refusal = Some(why),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    return Err(refusal.unwrap_or(StoreError::Silent));
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let stopped = || StoreError::Other("its library stopped".to_owned());
+                    return Err(refusal.unwrap_or_else(stopped));
+                }
             }
         }
     }
@@ -374,6 +382,29 @@ mod tests {
         });
         assert_eq!(answer, Ok("answered"));
         assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_second_call_that_is_refused_does_not_end_the_first() {
+        let keychain = Keychain::new(Prompting::Forbidden);
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let calls = Arc::new(AtomicU32::new(0));
+        let answer = keychain.bounded(deadline, move || {
+            if calls.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Err(StoreError::Other("another read is under way".to_owned()));
+            }
+            thread::sleep(ASK_AGAIN + Duration::from_secs(2));
+            Ok("answered")
+        });
+        assert_eq!(answer, Ok("answered"));
+    }
+
+    #[test]
+    fn a_refusal_is_no_silence() {
+        let keychain = Keychain::new(Prompting::Forbidden);
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let answer: Result<(), _> = keychain.bounded(deadline, || Err(StoreError::Locked));
+        assert_eq!(answer, Err(StoreError::Locked));
     }
 
     #[test]
