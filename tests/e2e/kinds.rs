@@ -350,10 +350,14 @@ fn sessions_can_be_kept_elsewhere_where_that_is_asked_for() {
             needs_kernel_keyring();
         }
         let scene = scene(|_| {});
-        scene.configure(&format!("store = '{store}'\n"));
+        // The kernel's keyring is one for all homes of a user: another test's sign-out clears its own profile there.
+        let profile = format!("kept-{}", std::process::id());
+        scene.configure(&format!("store = '{store}'\n[profile.{profile}]\n"));
         // Without a Secret Service in sight.
         let call = |arguments: &[&str]| {
-            Gatepass::new(GATEPASS, &scene.home).args(arguments.iter().copied())
+            Gatepass::new(GATEPASS, &scene.home)
+                .args(arguments.iter().copied())
+                .env("GATEPASS_PROFILE", &profile)
         };
         call(&["login", "--browser"]).run().expect(0);
         call(&["token", "--force-refresh"]).run().token();
