@@ -25,9 +25,18 @@ use crate::caller::Deadline;
 /// The service name under which all sessions are kept.
 const SERVICE: &str = "gatepass";
 
-/// After this time without an answer that needs no user, the keychain is asked once more: calls take milliseconds, and
-/// an answer can get lost.
+/// After this time without an answer that needs no user, what is read is asked for once more: calls take milliseconds,
+/// and an answer can get lost.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a call does to the keychain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// It may be made twice.
+    Read,
+    /// It is made once: one of two could take effect late, over what another process has stored since.
+    Change,
+}
 
 /// The keychain of this user.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +57,11 @@ impl Keychain {
         }
     }
 
-    /// Runs a call, at most until the deadline. One that no user has to answer is made a second time where it takes
+    /// Runs a call, at most until the deadline. A read that no user has to answer is made a second time where it takes
     /// long; what is answered first counts.
     fn bounded<T: Send + 'static>(
         self,
+        kind: Call,
         deadline: Deadline,
         call: impl Fn() -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -78,7 +88,8 @@ impl Keychain {
             Prompting::Forbidden => Some(Turn::wait(deadline)),
             Prompting::Allowed => None,
         };
-        if self.prompting == Prompting::Forbidden && deadline.left() > ASK_AGAIN {
+        let is_repeated = kind == Call::Read && self.prompting == Prompting::Forbidden;
+        if is_repeated && deadline.left() > ASK_AGAIN {
             begin(answer.clone())?;
             if let Ok(result) = wait.recv_timeout(ASK_AGAIN) {
                 return result;
@@ -235,13 +246,13 @@ struct SingleEntries {
 impl Entries for SingleEntries {
     fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let (keychain, name) = (self.keychain, name.to_owned());
-        keychain.bounded(self.deadline, move || keychain.get(&name))
+        keychain.bounded(Call::Read, self.deadline, move || keychain.get(&name))
     }
 
     fn set(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let (keychain, name) = (self.keychain, name.to_owned());
         let bytes = Zeroizing::new(bytes.to_vec());
-        keychain.bounded(self.deadline, move || {
+        keychain.bounded(Call::Change, self.deadline, move || {
             let entry = keychain.entry(&name)?;
             entry.set_secret(&bytes).map_err(translate)
         })
@@ -249,7 +260,7 @@ impl Entries for SingleEntries {
 
     fn delete(&self, name: &str) -> Result<bool, StoreError> {
         let (keychain, name) = (self.keychain, name.to_owned());
-        keychain.bounded(self.deadline, move || {
+        keychain.bounded(Call::Change, self.deadline, move || {
             match keychain.entry(&name)?.delete_credential() {
                 Ok(()) => Ok(true),
                 Err(Error::NoEntry) => Ok(false),
@@ -369,12 +380,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_whose_answer_is_lost_is_made_once_more() {
+    fn a_change_is_made_once_however_long_it_takes() {
+        let keychain = Keychain::new(Prompting::Forbidden);
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let deadline = Deadline::after(ASK_AGAIN + Duration::from_secs(1));
+        let answer: Result<(), _> = keychain.bounded(Call::Change, deadline, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_secs(600));
+            Ok(())
+        });
+        assert_eq!(answer, Err(StoreError::Silent));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_read_whose_answer_is_lost_is_made_once_more() {
         let keychain = Keychain::new(Prompting::Forbidden);
         let deadline = Deadline::after(Duration::from_secs(60));
         let calls = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&calls);
-        let answer = keychain.bounded(deadline, move || {
+        let answer = keychain.bounded(Call::Read, deadline, move || {
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                 thread::sleep(Duration::from_secs(600));
             }
@@ -385,11 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn a_second_call_that_is_refused_does_not_end_the_first() {
+    fn a_second_read_that_is_refused_does_not_end_the_first() {
         let keychain = Keychain::new(Prompting::Forbidden);
         let deadline = Deadline::after(Duration::from_secs(60));
         let calls = Arc::new(AtomicU32::new(0));
-        let answer = keychain.bounded(deadline, move || {
+        let answer = keychain.bounded(Call::Read, deadline, move || {
             if calls.fetch_add(1, Ordering::SeqCst) > 0 {
                 return Err(StoreError::Other("another read is under way".to_owned()));
             }
@@ -403,7 +429,8 @@ mod tests {
     fn a_refusal_is_no_silence() {
         let keychain = Keychain::new(Prompting::Forbidden);
         let deadline = Deadline::after(Duration::from_secs(60));
-        let answer: Result<(), _> = keychain.bounded(deadline, || Err(StoreError::Locked));
+        let answer: Result<(), _> =
+            keychain.bounded(Call::Read, deadline, || Err(StoreError::Locked));
         assert_eq!(answer, Err(StoreError::Locked));
     }
 
